@@ -1,0 +1,73 @@
+"""What every engine is: one small Protocol, and the requests and answers that pass through it."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from spar_core.hashing import digest
+from spar_core.records import FinishReason, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw a completion. `max_tokens` counts new tokens; temperature 0 is greedy."""
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    max_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """`n` completions of one chat; the prompt is computed once. Completion i depends on (seed, i) alone."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int
+    n: int = 1
+
+    def key(self, model_digest: str) -> str:
+        """Identity of the answer: model weights, rendered messages, sampling, seed and n."""
+        return digest([model_digest, self.messages, self.sampling, self.seed, self.n])
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One completion, special tokens and the prompt removed."""
+
+    text: str
+    finish_reason: FinishReason
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The answer to one request: exactly `request.n` completions, in order of sample index."""
+
+    completions: tuple[Completion, ...]
+    prompt_tokens: int
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A model that completes chats. Safe to call from several threads and event loops at once.
+
+    Batching, queueing and retries are the engine's own business: callers simply await many requests.
+    """
+
+    @property
+    def model_digest(self) -> str:
+        """Content digest of the weights that answer."""
+        ...
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Complete one request.
+
+        Raises:
+            RequestRejectedError: this request can never be answered (recorded as a drop by callers).
+            EngineUnavailableError: no answer after all retries; finished work stays journaled.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release memory, processes and sockets; idempotent."""
+        ...

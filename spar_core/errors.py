@@ -1,0 +1,40 @@
+"""One error type per boundary; every message says what to do next."""
+
+
+class SparError(Exception):
+    """Base of every error a user can cause or mend; the command line prints it without a traceback."""
+
+
+class ConfigError(SparError):
+    """The configuration is unknown, out of range or contradictory (exit code 2)."""
+
+
+class DataError(SparError):
+    """Input data is missing, malformed or inconsistent."""
+
+
+class EngineError(SparError):
+    """A model server or in-process model could not answer."""
+
+
+class RequestRejectedError(EngineError):
+    """The engine refused this one request for good (prompt too long, HTTP 4xx, empty choice).
+
+    Callers turn it into a recorded drop: `reason` is a short stable slug for the drop ledger.
+    """
+
+    def __init__(self, message: str, reason: str = "request_rejected") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class EngineUnavailableError(EngineError):
+    """The engine did not answer after all retries; the stage stops and a rerun resumes it."""
+
+
+class TrainingError(SparError):
+    """A training subprocess failed; the message names its log."""
+
+
+class StorageError(SparError):
+    """An artifact, journal or registry could not be read or written."""

@@ -1,0 +1,213 @@
+"""The records that cross module boundaries: frozen, typed, content-hashed.
+
+A record's fields are the columns of the table of the same name (`storage.schemas` derives the Arrow
+schema from the type hints). Ids are content hashes (32 hex digits).
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from spar_core.hashing import canonical_json, content_id
+
+FinishReason = Literal["stop", "length"]
+Role = Literal["system", "user", "assistant"]
+ModelRole = Literal["actor", "refiner"]
+
+
+class Verdict(StrEnum):
+    """What one vote says of a response."""
+
+    YES = "YES"
+    NO = "NO"
+    UNPARSEABLE = "UNPARSEABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A checkable instruction: registry kind and its arguments as canonical JSON."""
+
+    kind: str
+    kwargs: str = "{}"
+
+    @classmethod
+    def create(cls, kind: str, **arguments: Any) -> Self:
+        """Build from keyword arguments (JSON-like values)."""
+        return cls(kind, canonical_json(arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """An instruction for the actor; `constraints` is empty where truth is not checkable."""
+
+    prompt_id: str
+    text: str
+    constraints: tuple[Constraint, ...] = ()
+    split: str = "train"
+    source: str = "user"
+
+    @classmethod
+    def create(
+        cls, text: str, constraints: tuple[Constraint, ...] = (), split: str = "train", source: str = "user"
+    ) -> Self:
+        """Build with the id derived from the text: equal texts are one prompt."""
+        return cls(content_id("prompt", text), text, constraints, split, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One sampled answer of the actor (or one given by the user: `model_digest` is then "given")."""
+
+    response_id: str
+    prompt_id: str
+    sample_index: int
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    model_digest: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One verification text and its verdict. `response_id` is a response's or a tree node's id."""
+
+    response_id: str
+    vote_index: int
+    verdict: Verdict
+    critique: str
+    finish_reason: FinishReason
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The majority of the votes on one response. `critique` is that of the first agreeing vote."""
+
+    response_id: str
+    verdict: Verdict
+    yes_votes: int
+    no_votes: int
+    unparseable_votes: int
+    value: float
+    critique: str
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """One response inside a tree: the root, or a rewrite of its parent.
+
+    `value` is null where votes gave no majority or the node was not judged (duplicate, failed
+    expansion). `visit_order` counts expansions in the order the search asked for them, root = 0.
+    """
+
+    tree_id: str
+    node_id: str
+    parent_id: str | None
+    depth: int
+    visit_order: int
+    response: str
+    reflection: str
+    critique: str
+    value: float | None
+    yes_votes: int
+    no_votes: int
+    unparseable_votes: int
+    duplicate_of: str | None
+    accepted: bool
+    finish_reason: FinishReason
+    seed: int
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One finished search."""
+
+    tree_id: str
+    prompt_id: str
+    root_response_id: str
+    strategy: str
+    stop_reason: str
+    nodes_expanded: int
+    accepted_node_id: str | None
+    engine_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Chosen answer preferred over the rejected one; `tree_id` is null for pairs not made by search."""
+
+    pair_id: str
+    prompt_id: str
+    tree_id: str | None
+    prompt: str
+    chosen: str
+    rejected: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefinerExample:
+    """Supervised example; the last message is the assistant's and the only one trained on."""
+
+    example_id: str
+    kind: Literal["judgement", "refinement", "answer", "replay"]
+    source: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A row that entered a stage and did not leave it."""
+
+    stage: str
+    record_id: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalItem:
+    """One scored item of a benchmark. `value` is null where it could not be scored (`detail` says why)."""
+
+    benchmark: str
+    role: ModelRole
+    model_digest: str
+    item_id: str
+    cluster_id: str
+    metric: str
+    value: float | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalScore:
+    """A metric of one model on one benchmark with its 95 % interval; `value` is a fraction unless named otherwise."""
+
+    benchmark: str
+    role: ModelRole
+    model_digest: str
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageRows:
+    """Rows a stage took in and gave out, for the ledger rule rows_in = rows_out + drops."""
+
+    rows_in: int
+    rows_out: int
+    drops: tuple[Drop, ...] = field(default=())
