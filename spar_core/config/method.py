@@ -1,0 +1,152 @@
+"""The choices of the method: sampling, judging, refinement, search and the training data made of them.
+
+Defaults are profile `ours`; `profiles/paper.yaml` holds every published choice that differs
+(SPaR, arXiv 2412.11605, and the authors' released code).
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from spar_core.config.base import FrozenConfig
+from spar_core.engines.base import Sampling
+
+Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
+TopP = Annotated[float, Field(gt=0.0, le=1.0)]
+TokenCount = Annotated[int, Field(ge=1, le=131_072)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class SamplingConfig(FrozenConfig):
+    """How completions are drawn."""
+
+    temperature: Temperature = 0.7
+    """Softmax temperature; 0 is greedy."""
+    top_p: TopP = 1.0
+    """Nucleus mass."""
+    max_tokens: TokenCount = 2048
+    """Limit of new tokens per completion."""
+
+    def sampling(self) -> Sampling:
+        """The engine's form of these values."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+
+class ResponsesConfig(SamplingConfig):
+    """The actor's answers to self-play prompts (paper: n=5, T 0.9, top_p 0.9, 2048 tokens)."""
+
+    per_prompt: Annotated[int, Field(ge=1, le=64)] = 5
+    """Samples per prompt."""
+    temperature: Temperature = 0.9
+    """Softmax temperature."""
+    top_p: TopP = 0.9
+    """Nucleus mass."""
+
+
+class JudgingConfig(SamplingConfig):
+    """The refiner's votes on one response (paper: 5 votes, T 0.7, top_p 1.0, 2048 tokens)."""
+
+    votes: Annotated[int, Field(ge=1, le=64)] = 5
+    """Votes asked per response."""
+    quorum: Annotated[int, Field(ge=1, le=64)] = 3
+    """Parseable votes needed before the majority decides (published: 1)."""
+    max_reasks: Annotated[int, Field(ge=0, le=8)] = 2
+    """Extra rounds of `votes` votes while quorum or majority is missing (published: 0)."""
+    tie: Literal["reask", "drop"] = "reask"
+    """A tie is asked again (bounded by `max_reasks`), or dropped at once (published)."""
+
+    @model_validator(mode="after")
+    def _quorum_is_reachable(self) -> Self:
+        if self.quorum > self.votes:
+            raise ValueError(
+                f"quorum {self.quorum} is above votes {self.votes}: it can never be met in one round; "
+                f"set judging.quorum to at most {self.votes} or raise judging.votes"
+            )
+        return self
+
+
+class RefinementConfig(SamplingConfig):
+    """The refiner's rewrites (paper: T 0.7, top_p 1.0, 3072 tokens)."""
+
+    max_tokens: TokenCount = 3072
+    """Limit of new tokens per rewrite."""
+
+
+class SearchConfig(FrozenConfig):
+    """Tree search over rewrites (paper: branch 3, beam 2, depth 3, at most 15 nodes)."""
+
+    strategy: Literal["bfs", "dfs"] = "bfs"
+    """Level by level, or into the best child first."""
+    branch: Annotated[int, Field(ge=1, le=64)] = 3
+    """Rewrites asked of each expanded node."""
+    beam_width: Annotated[int, Field(ge=1, le=64)] = 2
+    """Nodes kept per level (BFS) or descended into per node (DFS)."""
+    max_depth: Annotated[int, Field(ge=1, le=32)] = 3
+    """Rewrites on the longest path from the root."""
+    node_budget: Annotated[int, Field(ge=1, le=4096)] = 15
+    """Expansions (rewrites asked) per tree."""
+    accept_above: Fraction = 0.5
+    """A child whose value is strictly above this may be accepted."""
+    selection: Literal["greedy", "proportional"] = "greedy"
+    """Beam members: the best values, or drawn without replacement in proportion to value (published alternative)."""
+    tie_break: Literal["closest", "earliest"] = "closest"
+    """Equal values: the text closest to the root, then the earliest; published: the earliest."""
+    root_value: Literal["measured", "zero"] = "measured"
+    """Keep the root's measured value (a root at or above acceptance ends the tree), or count it 0 (published)."""
+    detect_duplicates: bool = True
+    """Children identical to their parent or an earlier sibling take no beam slot and are not judged."""
+    accept_truncated: bool = False
+    """Whether a rewrite cut by the token limit or missing its end marker may be judged (published: yes)."""
+    failed_expansion_costs: bool = True
+    """Whether an expansion without a usable rewrite uses node budget (published: no)."""
+
+
+class PairsConfig(FrozenConfig):
+    """How preference pairs for the actor are made."""
+
+    method: Literal["spar", "best_of_n"] = "spar"
+    """Accepted rewrite over root, or best over worst of the independent samples by the same votes."""
+    max_pairs: Annotated[int, Field(ge=1)] | None = None
+    """Cap on pairs per iteration (seeded choice); null keeps all. Compared methods get equal numbers by it."""
+    max_negatives: Annotated[int, Field(ge=1)] | None = None
+    """Cap on trees searched per iteration (seeded choice); null searches every prompt with a failing answer."""
+
+
+class RefinerDataConfig(FrozenConfig):
+    """Quotas of the refiner's training data (paper: about 10k in all)."""
+
+    refinements: Annotated[int, Field(ge=0)] = 4000
+    """(parent, critique) -> accepted rewrite."""
+    tree_yes: Annotated[int, Field(ge=0)] = 1500
+    """Judgements of tree nodes with 0.5 < value < 1, critique says yes."""
+    tree_no: Annotated[int, Field(ge=0)] = 1000
+    """Judgements of tree nodes with 0 < value < 0.5, critique says no."""
+    response_no: Annotated[int, Field(ge=0)] = 500
+    """Split-vote judgements of responses, majority NO."""
+    response_yes: Annotated[int, Field(ge=0)] = 2500
+    """Split-vote judgements of responses, majority YES."""
+    unanimous: bool = False
+    """Also fill the judgement quotas with unanimous votes once split votes run out (published: no)."""
+    deduplicate: Literal["before_quota", "after_quota"] = "before_quota"
+    """Deduplicate before filling the quotas, or after (published)."""
+    replay_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the finished set drawn from the warm-start data, against forgetting (published: 0)."""
+
+
+class MethodConfig(FrozenConfig):
+    """Everything that decides what data an iteration makes."""
+
+    responses: ResponsesConfig = ResponsesConfig()
+    """The actor's samples."""
+    judging: JudgingConfig = JudgingConfig()
+    """The refiner's votes."""
+    refinement: RefinementConfig = RefinementConfig()
+    """The refiner's rewrites."""
+    search: SearchConfig = SearchConfig()
+    """The tree search."""
+    pairs: PairsConfig = PairsConfig()
+    """The actor's training data."""
+    refiner_data: RefinerDataConfig = RefinerDataConfig()
+    """The refiner's training data."""
+    prompt_set: str = "default"
+    """Name of a shipped prompt set (`default`, `starter`) or a folder of your own with the same file names."""

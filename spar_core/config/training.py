@@ -1,0 +1,124 @@
+"""Training configuration: DPO for the actor, SFT for both roles, how the subprocess is launched."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from spar_core.config.base import FrozenConfig
+
+LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class LoraConfig(FrozenConfig):
+    """Low-rank adapters, merged into full weights when training ends."""
+
+    rank: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Rank of the update matrices."""
+    alpha: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Scale numerator (update is scaled by alpha / rank)."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Dropout on the adapter input."""
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    """Which linear layers get adapters."""
+
+
+class OptimisationConfig(FrozenConfig):
+    """Shared by DPO and SFT. AdamW (0.9, 0.999), as in the paper."""
+
+    learning_rate: LearningRate
+    """Peak learning rate."""
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    """Shape after warm-up."""
+    warmup_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of all steps spent warming up."""
+    epochs: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
+    """Passes over the data."""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Hard limit of optimiser steps; null follows `epochs`."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Examples per optimiser step over all processes."""
+    micro_batch_size: Annotated[int, Field(ge=1)] = 1
+    """Examples per forward pass and process; the rest of the batch is accumulated."""
+    max_length: Annotated[int, Field(ge=8)] = 2048
+    """Tokens per sequence, prompt and answer together; longer rows are recorded drops, never cut."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """AdamW weight decay."""
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """Gradient clipping norm."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 on an accelerator, fp32 on CPU."""
+    gradient_checkpointing: bool = False
+    """Trade compute for memory."""
+    lora: LoraConfig | None = None
+    """Train adapters instead of all weights."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] = 100
+    """Optimiser steps between resumable checkpoints."""
+    log_steps: Annotated[int, Field(ge=1)] = 10
+    """Optimiser steps between logged metrics."""
+
+
+class DpoTrainingConfig(OptimisationConfig):
+    """Actor training (paper: sigmoid, beta 0.1, + 0.1 x SFT on chosen, lr 2e-7, 1 epoch, batch 32, length 2048)."""
+
+    learning_rate: LearningRate = 2e-7
+    """Peak learning rate."""
+    beta: Annotated[float, Field(gt=0.0, le=10.0)] = 0.1
+    """DPO temperature: strength of the pull to the reference model."""
+    sft_weight: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
+    """Weight of the SFT term on the chosen answer; 0 leaves it out."""
+    sft_reduction: Literal["token", "sequence"] = "token"
+    """Average the SFT term over the tokens of the micro-batch (TRL), or per sequence and then over sequences
+    (the authors' trainer)."""
+
+
+class SftTrainingConfig(OptimisationConfig):
+    """Supervised training on the last assistant message only (paper, refiner: lr 1e-6, 3 epochs, batch 64, 4096)."""
+
+    learning_rate: LearningRate = 1e-6
+    """Peak learning rate."""
+    epochs: Annotated[float, Field(gt=0.0, le=100.0)] = 3.0
+    """Passes over the data."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Examples per optimiser step over all processes."""
+    max_length: Annotated[int, Field(ge=8)] = 4096
+    """Tokens per sequence."""
+
+
+class LaunchConfig(FrozenConfig):
+    """How the training subprocess is started."""
+
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes on this machine (one per accelerator); above 1 through torch.distributed.run."""
+    accelerate_config: Path | None = None
+    """An `accelerate config` file (FSDP, DeepSpeed, several nodes); training then starts through `accelerate launch`."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads per process; null uses the cores this process may run on."""
+    environment: dict[str, str] = {}
+    """Extra environment variables of the subprocess."""
+
+    @model_validator(mode="after")
+    def _one_launcher(self) -> Self:
+        if self.accelerate_config is not None and self.processes > 1:
+            raise ValueError(
+                "launch.processes and launch.accelerate_config both decide the number of processes; "
+                "put it in the accelerate file and leave launch.processes at 1"
+            )
+        return self
+
+
+class TrainingConfig(FrozenConfig):
+    """All trainings of a run."""
+
+    actor: DpoTrainingConfig = DpoTrainingConfig()
+    """DPO on the pairs of each iteration."""
+    refiner: SftTrainingConfig = SftTrainingConfig()
+    """RFT (SFT on accepted data) of each iteration."""
+    warm_start_actor: SftTrainingConfig = SftTrainingConfig(
+        learning_rate=2e-6, schedule="constant_with_warmup", epochs=5.0, max_length=2048
+    )
+    """Iteration 0, actor (paper: lr 2e-6, constant, batch 64, 5 epochs on 8k)."""
+    warm_start_refiner: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6, schedule="constant_with_warmup")
+    """Iteration 0, refiner (paper: lr 2e-6, constant, batch 64, 3 epochs)."""
+    launch: LaunchConfig = LaunchConfig()
+    """The subprocess."""
