@@ -1,0 +1,99 @@
+"""The registry of checkable instruction kinds, one for scoring, prompt synthesis and truth measurements."""
+
+import difflib
+import json
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+from spar_core.constraints.kind import Kind
+from spar_core.constraints.text_view import view
+from spar_core.errors import DataError
+from spar_core.records import Constraint
+
+_kinds: dict[str, Kind] = {}
+
+
+def register(kind: Kind) -> Kind:
+    """Add a kind.
+
+    Raises:
+        DataError: the id is taken.
+    """
+    if kind.id in _kinds:
+        raise DataError(f"constraint kind {kind.id!r} is already registered; choose another id")
+    _kinds[kind.id] = kind
+    return kind
+
+
+def get(kind_id: str) -> Kind:
+    """The kind of that id.
+
+    Raises:
+        DataError: there is none; the message names the nearest ones.
+    """
+    kind = _kinds.get(kind_id)
+    if kind is None:
+        near = difflib.get_close_matches(str(kind_id), _kinds, n=3, cutoff=0.4) or sorted(_kinds)
+        raise DataError(f"unknown constraint kind {kind_id!r}; known kinds: {', '.join(near)}")
+    return kind
+
+
+def kinds(prefix: str = "") -> tuple[Kind, ...]:
+    """All kinds in the order of their ids, or those whose id starts with `prefix`."""
+    return tuple(_kinds[kind_id] for kind_id in sorted(_kinds) if kind_id.startswith(prefix))
+
+
+def samplable() -> tuple[Kind, ...]:
+    """The kinds that can draw their own arguments, for synthesis."""
+    return tuple(kind for kind in kinds() if kind.sampler is not None)
+
+
+def conflict(first: str, second: str) -> bool:
+    """Whether two kinds should not stand in one prompt (a kind conflicts with itself).
+
+    Raises:
+        DataError: unknown kind.
+    """
+    return first == second or second in get(first).conflicts or first in get(second).conflicts
+
+
+def check(constraint: Constraint, response: str, *, detect_language: bool = True) -> bool:
+    """The strict verdict of a constraint on a response; a blank response fails.
+
+    With `detect_language` False the case kinds do not ask whether the text is English: for short texts
+    of a synthetic world, where the detector guesses.
+
+    Raises:
+        DataError: unknown kind, wrong arguments, missing data.
+        CheckTimeoutError: no verdict in the time allowed.
+    """
+    kind, bound = bound_kind(constraint)
+    return kind.verdict(view(response, detect_language), bound)
+
+
+def render(constraint: Constraint, rng: Random) -> str:
+    """The constraint as a sentence of an instruction, in one of several wordings.
+
+    Raises:
+        DataError: unknown kind or wrong arguments.
+    """
+    kind, bound = bound_kind(constraint)
+    return kind.wording(bound, rng)
+
+
+@lru_cache(maxsize=8192)
+def bound_kind(constraint: Constraint) -> tuple[Kind, dict[str, Any]]:
+    """The kind and the checked arguments of a constraint, remembered.
+
+    Raises:
+        DataError: unknown kind or wrong arguments.
+    """
+    kind = get(constraint.kind)
+    try:
+        given = json.loads(constraint.kwargs)
+    except ValueError as error:
+        raise DataError(f"{constraint.kind}: arguments are not JSON: {constraint.kwargs!r}") from error
+    if not isinstance(given, dict):
+        raise DataError(f"{constraint.kind}: arguments must be a JSON object, not {constraint.kwargs!r}")
+    return kind, kind.bind(given)
