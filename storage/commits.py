@@ -1,0 +1,85 @@
+"""What a commit writes down: the manifest of a finished artifact, with the rule that no row vanishes."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from spar_core.errors import StorageError
+from spar_core.hashing import canonical_json, file_digest, model_digest
+from storage.digests import RowsDigest, content_digest
+from storage.manifests import MODEL_FOLDER, ArtifactInput, Manifest, PartManifest, StoredFile
+from storage.refs import ArtifactRef
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What an artifact was made from. `model_digests` by role or name, `config` as read by the stage (JSON-like)."""
+
+    inputs: tuple[ArtifactRef, ...] = ()
+    model_digests: Mapping[str, str] = field(default_factory=dict)
+    config: Any = None
+    code_version: str = ""
+
+
+def build_manifest(
+    folder: Path,
+    identity: tuple[str, str],
+    parts: tuple[PartManifest, ...],
+    rows: tuple[int, int],
+    provenance: Provenance,
+) -> Manifest:
+    """The manifest of the artifact in `folder`: `identity` is (stage, key), `rows` is (rows in, rows out).
+
+    Raises:
+        StorageError: rows in differ from rows out + drops; the message names the difference.
+    """
+    _check_rows(identity[0], rows, sum(sum(part.drops.values()) for part in parts))
+    tables: dict[str, RowsDigest] = {}
+    drops: Counter[str] = Counter()
+    for part in parts:
+        drops.update(part.drops)
+        for table in part.tables:
+            tables[table.table] = tables.get(table.table, RowsDigest()).join(table.digest)
+    model = folder / MODEL_FOLDER
+    weights = model_digest(model) if model.is_dir() else None
+    return Manifest(
+        stage=identity[0],
+        stage_key=identity[1],
+        content_digest=content_digest(tables, weights),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        code_version=provenance.code_version,
+        rows_in=rows[0],
+        rows_out=rows[1],
+        drops=dict(sorted(drops.items())),
+        parts=parts,
+        model=_model_files(model),
+        model_digest=weights,
+        inputs=tuple(
+            ArtifactInput(stage=ref.stage, stage_key=ref.stage_key, content_digest=ref.content_digest)
+            for ref in provenance.inputs
+        ),
+        model_digests=dict(provenance.model_digests),
+        config=json.loads(canonical_json(provenance.config)),
+    )
+
+
+def _model_files(folder: Path) -> tuple[StoredFile, ...]:
+    paths = sorted(path for path in folder.glob("*") if path.is_file())
+    return tuple(
+        StoredFile(path=f"{MODEL_FOLDER}/{path.name}", bytes=path.stat().st_size, sha256=file_digest(path))
+        for path in paths
+    )
+
+
+def _check_rows(stage: str, rows: tuple[int, int], dropped: int) -> None:
+    difference = rows[0] - rows[1] - dropped
+    if difference:
+        what = f"{difference} unaccounted for" if difference > 0 else f"{-difference} too many"
+        raise StorageError(
+            f"stage {stage!r}: {rows[0]} rows came in, {rows[1]} went out, {dropped} were dropped: {what}; "
+            "this is a defect of the stage, nothing was committed"
+        )

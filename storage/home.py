@@ -1,0 +1,158 @@
+"""The layout of one home: the folder that holds everything `spar` keeps."""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spar_core.errors import StorageError
+from storage.disk import disk_errors
+
+DEFAULT_HOME = ".spar"
+HOME_VARIABLE = "SPAR_HOME"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_held_descriptors: set[int] = set()
+
+
+def _close_inherited_locks() -> None:
+    """Keep a forked child, which may outlive a killed parent, from holding the parent's lock."""
+    for descriptor in _held_descriptors:
+        os.close(descriptor)
+    _held_descriptors.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited_locks)
+
+
+def safe_name(name: str, what: str) -> str:
+    """`name`, checked to be usable as one path component.
+
+    Raises:
+        StorageError: it holds anything but letters, digits, `.`, `_` and `-`.
+    """
+    if not _SAFE_NAME.fullmatch(name):
+        raise StorageError(
+            f"{what} {name!r} must be letters, digits, '.', '_' or '-', and start with a letter or digit"
+        )
+    return name
+
+
+class Home:
+    """Absolute paths under one folder. Folders are made by whoever first writes into them."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.root = Path(path).expanduser().absolute()
+
+    def __repr__(self) -> str:
+        return f"Home({str(self.root)!r})"
+
+    @classmethod
+    def default(cls) -> "Home":
+        """The home in the environment variable SPAR_HOME, else `.spar` in the working directory."""
+        return cls(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+
+    @property
+    def artifacts(self) -> Path:
+        """Content-addressed stage outputs."""
+        return self.root / "artifacts"
+
+    @property
+    def journal(self) -> Path:
+        """Completions of stages that are not committed yet."""
+        return self.root / "journal"
+
+    @property
+    def work(self) -> Path:
+        """Scratch of unfinished stages, such as training checkpoints."""
+        return self.root / "work"
+
+    @property
+    def runs(self) -> Path:
+        """The ledger of runs, stages and registered models."""
+        return self.root / "runs"
+
+    @property
+    def models(self) -> Path:
+        """Model folders that no stage produced, such as unpacked base models."""
+        return self.root / "models"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's database and artifact root."""
+        return self.root / "mlflow"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's home: its database, results and settings."""
+        return self.root / "prefect"
+
+    @property
+    def logs(self) -> Path:
+        """Log files of training subprocesses and servers."""
+        return self.root / "logs"
+
+    def journal_file(self, stage: str, key: str, shard: int) -> Path:
+        """Where the journal of one shard of one stage lies."""
+        return self.journal / safe_name(stage, "stage") / safe_name(key, "stage key") / f"shard-{shard:05d}.sqlite"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the home for writing; the system frees it when the process ends, however it ends.
+
+        Readers need no lock.
+
+        Raises:
+            StorageError: another process holds it (named by its pid), or the folder cannot be written.
+        """
+        with disk_errors(self._lock_file):
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+        owner = os.getpid()
+        try:
+            with disk_errors(self._lock_file):
+                free = _try_lock(descriptor, fcntl.LOCK_EX)
+            if not free:
+                raise StorageError(
+                    f"{self.root} is in use by another run (process {_read_pid(descriptor) or 'unknown'}); "
+                    "wait for it or stop it, or give this run its own --home"
+                )
+            _held_descriptors.add(descriptor)
+            with disk_errors(self._lock_file):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{owner}\n".encode(), 0)
+            yield
+        finally:
+            if os.getpid() == owner:  # a child forked inside the block has closed its copy already
+                _held_descriptors.discard(descriptor)
+                os.close(descriptor)
+
+    def lock_holder(self) -> int | None:
+        """Pid of the process that holds the lock, None where the home is free."""
+        try:
+            descriptor = os.open(self._lock_file, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            with disk_errors(self._lock_file):
+                return None if _try_lock(descriptor, fcntl.LOCK_SH) else _read_pid(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.root / "lock"
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    return int(text) if text.isdigit() else None

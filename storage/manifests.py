@@ -1,0 +1,118 @@
+"""Manifests: what an artifact consists of and where it came from. A manifest that matches its files means complete."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spar_core.hashing import file_digest
+from storage.digests import RowsDigest
+from storage.schemas import SCHEMA_VERSION
+
+MANIFEST = "manifest.json"
+MODEL_FOLDER = "model"
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+StoredT = TypeVar("StoredT", bound=_Stored)
+
+
+class StoredFile(_Stored):
+    """One file, its path relative to the artifact's folder."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class StoredTable(StoredFile):
+    """One Parquet file of a part."""
+
+    table: str
+    rows: int
+    rows_digest: str
+
+    @property
+    def digest(self) -> RowsDigest:
+        """Digest of the file's rows, to join with those of other parts."""
+        return RowsDigest.from_hex(self.rows_digest, self.rows)
+
+
+class PartManifest(_Stored):
+    """One part: its tables, and its dropped rows by reason."""
+
+    schema_version: int = SCHEMA_VERSION
+    index: int
+    tables: tuple[StoredTable, ...] = ()
+    drops: dict[str, int] = {}
+
+
+class ArtifactInput(_Stored):
+    """An artifact that a stage read."""
+
+    stage: str
+    stage_key: str
+    content_digest: str
+
+
+class Manifest(_Stored):
+    """One artifact. `created` is UTC (ISO 8601); `config` is the part of the configuration the stage read."""
+
+    schema_version: int = SCHEMA_VERSION
+    stage: str
+    stage_key: str
+    content_digest: str
+    created: str
+    code_version: str = ""
+    rows_in: int
+    rows_out: int
+    drops: dict[str, int] = {}
+    parts: tuple[PartManifest, ...] = ()
+    model: tuple[StoredFile, ...] = ()
+    model_digest: str | None = None
+    inputs: tuple[ArtifactInput, ...] = ()
+    model_digests: dict[str, str] = {}
+    config: Any = None
+    metrics: dict[str, float] = {}
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """Every file of the artifact but the manifests."""
+        return tuple(table for part in self.parts for table in part.tables) + self.model
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the artifact in `folder`; None where it is absent or unreadable."""
+    return _read(folder / MANIFEST, Manifest)
+
+
+def read_part_manifest(folder: Path) -> PartManifest | None:
+    """The manifest of the part in `folder`; None where it is absent or unreadable."""
+    return _read(folder / MANIFEST, PartManifest)
+
+
+def damage(artifact: Path, files: tuple[StoredFile, ...], *, verify: bool) -> list[str]:
+    """What is wrong with the files of an artifact, one line each; `verify` also reads them and compares checksums."""
+    problems = []
+    for file in files:
+        path = artifact / file.path
+        try:
+            size = path.stat().st_size
+        except OSError:
+            problems.append(f"{file.path} is missing")
+            continue
+        if size != file.bytes:
+            problems.append(f"{file.path} has {size} bytes instead of {file.bytes}")
+        elif verify and file_digest(path) != file.sha256:
+            problems.append(f"{file.path} does not match its checksum")
+    return problems
+
+
+def _read(path: Path, kind: type[StoredT]) -> StoredT | None:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

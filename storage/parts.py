@@ -1,0 +1,108 @@
+"""Writing one part of an artifact: records stream into Parquet files, a manifest ends it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spar_core.hashing import file_digest
+from storage.digests import RowsDigest
+from storage.disk import disk_errors, sync, write_json
+from storage.manifests import MANIFEST, PartManifest, StoredTable
+from storage.schemas import record_type, row_identity, schema_of, to_batch
+
+ROW_GROUP_ROWS = 2048  # a few MB of text: what a writer and a reader hold in memory at once
+DROPS_TABLE = "drops"
+
+
+class PartWriter:
+    """Streams records into the tables of one part. For one thread at a time."""
+
+    def __init__(self, folder: Path, name: str, index: int) -> None:
+        """`folder` is written now, `name` is what it will be called inside the artifact."""
+        self._folder = folder
+        self._name = name
+        self._index = index
+        self._tables: dict[str, _TableWriter] = {}
+        self._drops: Counter[str] = Counter()
+
+    def write(self, table: str, records: Iterable[Any]) -> None:
+        """Append records to a table; without records the table exists, empty.
+
+        Raises:
+            StorageError: unknown table, a record that does not fit it, or the disk is full.
+        """
+        writer = self._tables.get(table)
+        if writer is None:
+            writer = self._tables[table] = _TableWriter(table, self._folder / f"{table}.parquet")
+        for record in records:
+            writer.add(record)
+            if table == DROPS_TABLE:
+                self._drops[record.reason] += 1
+
+    def finish(self) -> None:
+        """Close the files and write the part's manifest."""
+        stored = tuple(writer.finish(f"{self._name}/{writer.path.name}") for writer in self._tables.values())
+        manifest = PartManifest(index=self._index, tables=stored, drops=dict(sorted(self._drops.items())))
+        write_json(self._folder / MANIFEST, manifest.model_dump(mode="json"))
+
+    def abandon(self) -> None:
+        """Close the files, whatever they hold."""
+        for writer in self._tables.values():
+            writer.abandon()
+
+
+class _TableWriter:
+    def __init__(self, table: str, path: Path) -> None:
+        self.path = path
+        self._table = table
+        self._buffer: list[Any] = []
+        self._digest = RowsDigest()
+        with disk_errors(path):
+            self._file = _open(path)
+            self._writer = pq.ParquetWriter(self._file, schema_of(record_type(table)), compression="zstd")
+
+    def add(self, record: Any) -> None:
+        self._buffer.append(record)
+        if len(self._buffer) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def finish(self, stored_path: str) -> StoredTable:
+        self._flush()
+        with disk_errors(self.path):
+            self._writer.close()
+            self._file.flush()
+            sync(self._file.fileno())
+            self._file.close()
+            return StoredTable(
+                path=stored_path,
+                bytes=self.path.stat().st_size,
+                sha256=file_digest(self.path),
+                table=self._table,
+                rows=self._digest.rows,
+                rows_digest=self._digest.hex(),
+            )
+
+    def abandon(self) -> None:
+        with suppress(OSError, pa.ArrowException, ValueError):
+            self._writer.close()
+        with suppress(OSError):
+            self._file.close()
+
+    def _flush(self) -> None:
+        if not self._buffer:
+            return
+        batch = to_batch(self._table, self._buffer)
+        with disk_errors(self.path):
+            self._writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+        for record in self._buffer:
+            self._digest = self._digest.add(row_identity(self._table, record))
+        self._buffer.clear()
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("wb")

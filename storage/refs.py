@@ -1,0 +1,121 @@
+"""A reference to a finished artifact: small enough to pass around, and the way to read its rows."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spar_core.errors import StorageError
+from storage.manifests import MODEL_FOLDER, Manifest, StoredTable, read_manifest
+from storage.parts import DROPS_TABLE, ROW_GROUP_ROWS
+from storage.schemas import from_batch, record_type, schema_of
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRef:
+    """One finished artifact. `rows` counts by table; `model_digest` is set where it holds a model.
+
+    `to_json` leaves the folder out: `ArtifactStore.open` finds it again, wherever the home has moved to.
+    """
+
+    stage: str
+    stage_key: str
+    content_digest: str
+    rows: Mapping[str, int]
+    model_digest: str | None
+    folder: Path
+
+    @classmethod
+    def of(cls, manifest: Manifest, folder: Path) -> "ArtifactRef":
+        """The reference to the artifact that `manifest` describes."""
+        rows: dict[str, int] = {}
+        for part in manifest.parts:
+            for table in part.tables:
+                rows[table.table] = rows.get(table.table, 0) + table.rows
+        return cls(manifest.stage, manifest.stage_key, manifest.content_digest, rows, manifest.model_digest, folder)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "stage": self.stage,
+            "stage_key": self.stage_key,
+            "content_digest": self.content_digest,
+            "rows": dict(self.rows),
+            "model_digest": self.model_digest,
+        }
+
+    @property
+    def uri(self) -> str:
+        """Path of the artifact relative to its home."""
+        return "/".join(self.folder.parts[-3:])
+
+    @property
+    def model_folder(self) -> Path:
+        """The model the artifact holds.
+
+        Raises:
+            StorageError: it holds none.
+        """
+        if self.model_digest is None:
+            raise StorageError(f"the artifact of stage {self.stage!r} ({self.stage_key}) holds no model")
+        return self.folder / MODEL_FOLDER
+
+    def manifest(self) -> Manifest:
+        """Everything known about the artifact.
+
+        Raises:
+            StorageError: it is gone or unreadable.
+        """
+        manifest = read_manifest(self.folder)
+        if manifest is None:
+            raise StorageError(f"the artifact {self.folder} is gone or unreadable; run again to make it anew")
+        return manifest
+
+    def read(self, table: str, *, part: int | None = None) -> Iterator[Any]:
+        """The records of a table in order, a few thousand in memory at a time; of one part only if given.
+
+        Raises:
+            StorageError: the artifact has no such table, or a file cannot be read.
+        """
+        for stored in self._files(table, part):
+            with _reading(self.folder / stored.path):
+                for batch in _batches(self.folder / stored.path):
+                    yield from from_batch(table, batch)
+
+    def table(self, table: str) -> pa.Table:
+        """A whole table in memory.
+
+        Raises:
+            StorageError: the artifact has no such table, or a file cannot be read.
+        """
+        loaded = [schema_of(record_type(table)).empty_table()]
+        for stored in self._files(table, None):
+            with _reading(self.folder / stored.path):
+                loaded.append(pq.ParquetFile(self.folder / stored.path).read())
+        return pa.concat_tables(loaded, promote_options="default")
+
+    def _files(self, table: str, part: int | None) -> list[StoredTable]:
+        record_type(table)
+        parts = [entry for entry in self.manifest().parts if part is None or entry.index == part]
+        if table not in self.rows and table != DROPS_TABLE:
+            raise StorageError(
+                f"the artifact of stage {self.stage!r} has no table {table!r}, only {', '.join(self.rows) or 'none'}"
+            )
+        return [stored for entry in parts for stored in entry.tables if stored.table == table]
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=ROW_GROUP_ROWS)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {path}: {error}; remove its artifact's folder and run again") from error
