@@ -1,0 +1,261 @@
+"""An in-process engine for any transformers causal language model, with continuous batching of its own.
+
+One worker thread owns the model. Requests from any thread or event loop meet in one batch
+(`slot_batch`), each sample drawn from its own counter-based random stream (`token_sampling`): which
+requests share a batch changes no draw. Floating-point sums may still differ in the last bit between batch
+shapes, and in rare cases tip a draw that lies on the edge; `docs` give the measured rate.
+"""
+
+import asyncio
+import gc
+import os
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
+from spar_core.engines.chat_format import ChatFormat
+from spar_core.engines.model_folder import DtypeName, LoadedModel, load_model, pick_device, resolve_folder
+from spar_core.engines.slot_batch import Finished, Limits, SlotBatch
+from spar_core.engines.slot_table import Row
+from spar_core.errors import EngineError, RequestRejectedError
+from spar_core.hashing import model_digest
+
+_GIB = 2**30
+_CPU_PREFILL_TOKENS = 4096
+_GPU_PREFILL_TOKENS = 16384
+_CPU_CACHE_GIB = 1.0
+_GPU_CACHE_SHARE = 0.8  # of the memory free once the weights are loaded
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Sums since the engine was opened. `busy_seconds`: time with at least one request being computed."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    busy_seconds: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A request on its way: the completions that are in, and where the answer goes."""
+
+    request: GenerationRequest
+    prompt_tokens: int
+    answer: "Future[Generation]"
+    completions: dict[int, Completion] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+
+class TransformersEngine:
+    """Completes chats with a model folder or hub id, in this process.
+
+    Args:
+        model: folder with config.json, safetensors, tokenizer and chat template, or a hub id.
+        device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:1", ...
+        dtype: "auto" is bfloat16 on a GPU and float32 on a CPU.
+        max_batch_rows: completions decoded at once.
+        cache_gib: memory for keys and values; None is 1 GiB on a CPU and 80 % of what is free on a GPU.
+        threads: CPU threads of the model's arithmetic; None is `free_cores()`.
+
+    Raises:
+        EngineError: the model cannot be loaded; the message names the folder and what is wrong.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        dtype: DtypeName = "auto",
+        max_batch_rows: int = 256,
+        cache_gib: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        folder = resolve_folder(str(model))
+        self._digest = model_digest(folder)
+        loaded = load_model(folder, pick_device(device), dtype)
+        self._chat = ChatFormat(loaded.tokenizer, f"model folder {folder}")
+        self._context = loaded.context
+        self._batch: SlotBatch | None = _batch_for(loaded, max_batch_rows, cache_gib)
+        self._threads = threads or free_cores()
+        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._closing = threading.Lock()
+        self._stats = EngineStats()
+        self._worker = threading.Thread(target=self._work, name=f"engine {folder.name}", daemon=True)
+        self._worker.start()
+
+    @property
+    def model_digest(self) -> str:
+        """Content digest of the model folder."""
+        return self._digest
+
+    @property
+    def stats(self) -> EngineStats:
+        """Requests, tokens and seconds so far."""
+        return self._stats
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Complete one request. `completion_tokens` counts the end token as well.
+
+        Raises:
+            RequestRejectedError: reason "prompt_too_long", "chat_template" or "bad_sampling".
+            EngineError: the model gave non-finite logits, ran out of memory at one row, or is closed.
+        """
+        _check(request)
+        prompt = self._chat.tokens(request.messages)
+        if not prompt or len(prompt) + 1 > self._context:
+            raise RequestRejectedError(
+                f"the prompt has {len(prompt)} tokens; the model takes 1 to {self._context - 1}",
+                reason="prompt_too_long" if prompt else "empty_prompt",
+            )
+        job = _Job(request, len(prompt), Future())
+        limit = min(request.sampling.max_tokens, self._context - len(prompt))
+        job.rows = [Row(job, index, prompt, request.sampling, limit, request.seed) for index in range(request.n)]
+        with self._closing:
+            if self._closed:
+                raise EngineError("the engine is closed: open it again")
+            self._inbox.put(job)
+        return await asyncio.wrap_future(job.answer)
+
+    async def close(self) -> None:
+        """Stop the worker, fail what is unanswered, free the model's memory."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._inbox.put(None)
+        await asyncio.to_thread(self._worker.join)
+
+    # -- the worker thread -----------------------------------------------------------------------
+
+    def _work(self) -> None:
+        torch.set_num_threads(self._threads)
+        batch = self._batch
+        assert batch is not None
+        with torch.inference_mode():
+            while self._receive(batch):
+                started = time.perf_counter()
+                self._advance(batch)
+                spent = time.perf_counter() - started
+                self._stats = replace(self._stats, busy_seconds=self._stats.busy_seconds + spent)
+        _fail(batch.take_all(), EngineError("the engine was closed before it answered"))
+        self._batch = None
+        del batch
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _receive(self, batch: SlotBatch) -> bool:
+        """Take in what has arrived, waiting only when there is nothing to compute; False to stop."""
+        block = len(batch) == 0
+        while True:
+            try:
+                job = self._inbox.get(block=block)
+            except queue.Empty:
+                return True
+            if job is None:
+                return False
+            if job.answer.set_running_or_notify_cancel():
+                batch.add(job.rows)
+            block = False
+
+    def _advance(self, batch: SlotBatch) -> None:
+        try:
+            for finished in batch.advance():
+                self._deliver(batch, finished)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                _fail(batch.take_all(), EngineError(f"the model failed: {error}"), error)
+            elif not batch.shrink():
+                message = "out of memory even with a single row in the batch: use a smaller model or another device"
+                _fail(batch.take_all(), EngineError(message), error)
+            elif torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        except Exception as error:  # noqa: BLE001  whatever a model's code raises, callers must not wait forever
+            _fail(batch.take_all(), EngineError(f"the model failed: {error}"), error)
+
+    def _deliver(self, batch: SlotBatch, finished: Finished) -> None:
+        job: _Job = finished.row.owner
+        if job.answer.done():
+            return
+        if not finished.usable:
+            batch.discard(job)
+            job.answer.set_exception(
+                EngineError("the model's logits are not finite (NaN or infinity): its weights are damaged, or overflow")
+            )
+            return
+        text = self._chat.decode(finished.tokens)
+        reason = "stop" if finished.stopped else "length"
+        job.completions[finished.row.index] = Completion(text, reason, finished.generated)
+        if len(job.completions) < job.request.n:
+            return
+        completions = tuple(job.completions[index] for index in range(job.request.n))
+        self._stats = replace(
+            self._stats,
+            requests=self._stats.requests + 1,
+            prompt_tokens=self._stats.prompt_tokens + job.prompt_tokens,
+            completion_tokens=self._stats.completion_tokens + sum(done.completion_tokens for done in completions),
+        )
+        job.answer.set_result(Generation(completions, job.prompt_tokens))
+
+
+def free_cores() -> int:
+    """CPU cores to compute with: `OMP_NUM_THREADS` if set, else the cores this process may use and nobody does.
+
+    A busy neighbour on one of the cores makes every parallel step wait for it (10 to 30 times slower than
+    one thread), so cores taken by the load of the last minute do not count.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, cores - round(busy))
+
+
+def _batch_for(loaded: LoadedModel, rows: int, cache_gib: float | None) -> SlotBatch:
+    device = loaded.model.device
+    if cache_gib is not None:
+        cache_bytes = int(cache_gib * _GIB)
+    elif device.type == "cuda":
+        cache_bytes = int(torch.cuda.mem_get_info(device)[0] * _GPU_CACHE_SHARE)
+    else:
+        cache_bytes = int(_CPU_CACHE_GIB * _GIB)
+    prefill = _GPU_PREFILL_TOKENS if device.type == "cuda" else _CPU_PREFILL_TOKENS
+    return SlotBatch(
+        loaded.model,
+        end_tokens=loaded.end_tokens,
+        limits=Limits(rows, cache_bytes, prefill),
+        cache_dtype=loaded.cache_dtype,
+        bytes_per_position=loaded.bytes_per_position,
+    )
+
+
+def _check(request: GenerationRequest) -> None:
+    sampling: Sampling = request.sampling
+    if request.n < 1 or sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
+        raise RequestRejectedError(
+            f"n={request.n} and {sampling} cannot be drawn: n and max_tokens are at least 1, temperature at least 0, "
+            "0 < top_p <= 1",
+            reason="bad_sampling",
+        )
+
+
+def _fail(rows: list[Row], failure: EngineError, cause: BaseException | None = None) -> None:
+    failure.__cause__ = cause
+    for row in rows:
+        job: _Job = row.owner
+        if not job.answer.done():
+            job.answer.set_exception(failure)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
