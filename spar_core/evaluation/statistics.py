@@ -1,0 +1,114 @@
+"""Intervals for scores: Wilson for shares of independent items, bootstrap where items come in clusters.
+
+Every interval is at 95 %. Bootstrap draws come from a fixed seed, so a score and its interval are a
+function of the data alone.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spar_core.errors import DataError
+
+_Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+RESAMPLES = 2000
+_BLOCK_DRAWS = 4_000_000  # drawn indices held in memory at once
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval; `n` counts items. Fractions unless the values were not."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Share of successes among `n` independent items, with the Wilson score interval; NaN for n = 0.
+
+    Raises:
+        DataError: more successes than items, or fewer than none.
+    """
+    if not 0 <= successes <= n:
+        raise DataError(f"{successes} successes of {n} items cannot be; count both over the same items")
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    share = successes / n
+    spread = _Z * _Z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    # At the ends the bound is the end itself; rounding must not put the estimate outside its interval.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return Interval(share, low, high, n)
+
+
+def clustered_mean(
+    values: Sequence[float], clusters: Sequence[Hashable], seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean of `values` with a percentile bootstrap that resamples whole clusters; NaN for no values.
+
+    The items of one prompt share its difficulty, so drawing items alone would give too narrow an
+    interval. `values[i]` belongs to `clusters[i]`; `n` counts values.
+
+    Raises:
+        DataError: the sequences differ in length.
+    """
+    if len(values) != len(clusters):
+        raise DataError(f"{len(values)} values and {len(clusters)} clusters; give one cluster per value")
+    if not values:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    sums, counts = _by_cluster(values, clusters)
+    low, high = _percentiles(_resampled_means(sums, counts, seed, resamples))
+    return Interval(float(sums.sum() / counts.sum()), low, high, len(values))
+
+
+def paired_difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    clusters: Sequence[Hashable],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Mean of `second - first` over the same items, bootstrapped by cluster.
+
+    `first[i]` and `second[i]` are two models' scores of one item. The interval excludes zero where
+    the models differ at the 5 % level.
+
+    Raises:
+        DataError: the sequences differ in length.
+    """
+    if len(first) != len(second):
+        raise DataError(f"{len(first)} and {len(second)} scores cannot be paired; score the same items twice")
+    return clustered_mean([late - early for early, late in zip(first, second, strict=True)], clusters, seed, resamples)
+
+
+def _by_cluster(
+    values: Sequence[float], clusters: Sequence[Hashable]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    positions: dict[Hashable, int] = {}
+    codes = np.fromiter((positions.setdefault(name, len(positions)) for name in clusters), np.int64, len(clusters))
+    sums = np.bincount(codes, weights=np.asarray(values, np.float64), minlength=len(positions))
+    return sums, np.bincount(codes, minlength=len(positions)).astype(np.float64)
+
+
+def _resampled_means(
+    sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int, resamples: int
+) -> NDArray[np.float64]:
+    """Means of `resamples` draws of clusters with replacement, shape (resamples,)."""
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK_DRAWS // len(sums))
+    means: list[NDArray[np.float64]] = []
+    for start in range(0, resamples, block):
+        drawn = rng.integers(0, len(sums), (min(block, resamples - start), len(sums)))
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    return np.concatenate(means)
+
+
+def _percentiles(means: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
