@@ -154,20 +154,26 @@ class ArtifactStore:
         stage: str,
         key: str,
         *,
-        rows_in: int,
-        rows_out: int,
+        rows_in: int | None = None,
+        rows_out: int | None = None,
         parts: int | None = None,
         metrics: Mapping[str, float] | None = None,
         provenance: Provenance | None = None,
     ) -> ArtifactRef:
-        """Declare the artifact complete: checks the parts and the rows, writes the manifest, frees the workspace.
+        """Declare the artifact complete: checks parts and rows, writes the manifest, frees the workspace.
+
+        `rows_in` and `rows_out` default to what the parts account for.
 
         Raises:
             StorageError: a part is missing, rows_in differs from rows_out + rows of `drops`, or the disk is full.
         """
         folder = self.folder(stage, key)
         stored = self._whole_parts(folder, parts)
-        manifest = build_manifest(folder, (stage, key), stored, (rows_in, rows_out), provenance or Provenance())
+        rows = (
+            sum(part.rows_in for part in stored) if rows_in is None else rows_in,
+            sum(part.rows_out for part in stored) if rows_out is None else rows_out,
+        )
+        manifest = build_manifest(folder, (stage, key), stored, rows, provenance or Provenance())
         manifest = manifest.model_copy(update={"metrics": dict(metrics or {})})
         write_json_file(folder / MANIFEST, manifest.model_dump(mode="json"))
         shutil.rmtree(self._home.work / stage / key, ignore_errors=True)

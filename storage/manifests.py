@@ -42,12 +42,14 @@ class StoredTable(StoredFile):
 
 
 class PartManifest(_Stored):
-    """One part: its tables, and its dropped rows by reason."""
+    """One part: its tables, its dropped rows by reason, and the rows its work took in and gave out."""
 
     schema_version: int = SCHEMA_VERSION
     index: int
     tables: tuple[StoredTable, ...] = ()
     drops: dict[str, int] = {}
+    rows_in: int = 0
+    rows_out: int = 0
 
 
 class ArtifactInput(_Stored):

@@ -29,6 +29,7 @@ class PartWriter:
         self._index = index
         self._tables: dict[str, _TableWriter] = {}
         self._drops: Counter[str] = Counter()
+        self._rows = (0, 0)
 
     def write(self, table: str, records: Iterable[Any]) -> None:
         """Append records to a table; without records the table exists, empty.
@@ -44,10 +45,20 @@ class PartWriter:
             if table == DROPS_TABLE:
                 self._drops[record.reason] += 1
 
+    def account(self, *, rows_in: int, rows_out: int) -> None:
+        """State how many rows the work on this part took in and gave out; checked against its drops at commit."""
+        self._rows = (rows_in, rows_out)
+
     def finish(self) -> None:
         """Close the files and write the part's manifest."""
         stored = tuple(writer.finish(f"{self._name}/{writer.path.name}") for writer in self._tables.values())
-        manifest = PartManifest(index=self._index, tables=stored, drops=dict(sorted(self._drops.items())))
+        manifest = PartManifest(
+            index=self._index,
+            tables=stored,
+            drops=dict(sorted(self._drops.items())),
+            rows_in=self._rows[0],
+            rows_out=self._rows[1],
+        )
         write_json(self._folder / MANIFEST, manifest.model_dump(mode="json"))
 
     def abandon(self) -> None:
