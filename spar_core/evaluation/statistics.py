@@ -92,7 +92,7 @@ def _by_cluster(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     positions: dict[Hashable, int] = {}
     codes = np.fromiter((positions.setdefault(name, len(positions)) for name in clusters), np.int64, len(clusters))
-    sums = np.bincount(codes, weights=np.asarray(values, np.float64), minlength=len(positions))
+    sums: NDArray[np.float64] = np.bincount(codes, np.asarray(values, np.float64), len(positions)).astype(np.float64)
     return sums, np.bincount(codes, minlength=len(positions)).astype(np.float64)
 
 
