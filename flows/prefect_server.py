@@ -1,0 +1,180 @@
+"""A Prefect server of the home's own, started when none is configured and left to nobody at the end.
+
+An ephemeral (in-process) server loses events when the process ends, so a real one is used always. Import this
+module before `prefect`: it settles the environment that Prefect reads at import.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from spar_core.errors import SparError
+from storage.home import Home
+
+START_TIMEOUT_S = 180.0
+_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # SQLite answers "database is locked" under load with the shipped defaults.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_CLI_PROMPT": "false",
+}
+
+
+class ServerAddress(NamedTuple):
+    """Where a Prefect server answers."""
+
+    api_url: str
+    pid: int | None
+
+    @property
+    def ui_url(self) -> str:
+        """Address to open in a browser."""
+        return self.api_url.removesuffix("/api")
+
+
+def prepare_environment(home: Home) -> None:
+    """Point Prefect at the home; settings the user made in the environment stay."""
+    os.environ.setdefault("PREFECT_HOME", str(home.prefect))
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def running_server(home: Home) -> Iterator[ServerAddress]:
+    """A healthy server: the one in PREFECT_API_URL, one this home already runs, or a new one stopped at the end.
+
+    Raises:
+        SparError: no server became healthy in time, or the configured one does not answer.
+    """
+    prepare_environment(home)
+    configured = os.environ.get("PREFECT_API_URL")
+    if configured:
+        if not _healthy(configured):
+            raise SparError(f"PREFECT_API_URL is {configured} but nothing answers there; start that server or unset it")
+        yield ServerAddress(configured, None)
+        return
+    address = find_server(home)
+    started = address is None
+    if address is None:
+        address = start_server(home)
+    os.environ["PREFECT_API_URL"] = address.api_url
+    try:
+        yield address
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        if started:
+            stop_server(home)
+
+
+def find_server(home: Home) -> ServerAddress | None:
+    """The healthy server this home runs, if any."""
+    try:
+        written = json.loads(_state_file(home).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    address = ServerAddress(written["api_url"], written["pid"])
+    return address if _healthy(address.api_url) else None
+
+
+def start_server(home: Home, port: int | None = None) -> ServerAddress:
+    """Start a server that outlives this process until `stop_server`.
+
+    Raises:
+        SparError: it did not become healthy; the message names its log.
+    """
+    port = port or free_port()
+    home.logs.mkdir(parents=True, exist_ok=True)
+    home.prefect.mkdir(parents=True, exist_ok=True)
+    log = home.logs / "prefect-server.log"
+    api_url = f"http://127.0.0.1:{port}/api"
+    environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**environment, "PREFECT_UI_API_URL": api_url},
+            start_new_session=True,
+        )
+    _state_file(home).write_text(json.dumps({"api_url": api_url, "pid": process.pid}), encoding="utf-8")
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if _healthy(api_url):
+            return ServerAddress(api_url, process.pid)
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    stop_server(home)
+    raise SparError(f"the Prefect server did not start on port {port}; see {log}")
+
+
+def stop_server(home: Home) -> None:
+    """Stop the server this home runs, if any; returns when it is gone."""
+    state = _state_file(home)
+    try:
+        pid = int(json.loads(state.read_text(encoding="utf-8"))["pid"])
+    except (OSError, ValueError, KeyError):
+        return
+    if _is_prefect(pid):
+        for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, sign)
+            if _gone(pid, patience):
+                break
+    state.unlink(missing_ok=True)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _gone(pid: int, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        if not _is_prefect(pid):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _is_prefect(pid: int) -> bool:
+    """Whether the process is still the server: a pid in an old file may belong to someone else by now."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as handle:
+            return b"prefect" in handle.read()
+    except OSError:
+        return False
+
+
+def _healthy(api_url: str) -> bool:
+    try:
+        return httpx.get(f"{api_url}/health", timeout=2.0).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _state_file(home: Home) -> Path:
+    return home.prefect / "server.json"

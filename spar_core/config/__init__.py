@@ -1,0 +1,1 @@
+"""Configuration: frozen, validated, merged from profile, preset or file, and overrides."""

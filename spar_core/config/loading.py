@@ -1,0 +1,155 @@
+"""From a preset or file plus `--set key=value` to a validated `RunConfig`."""
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from spar_core.config.run import RunConfig
+from spar_core.errors import ConfigError
+
+_PACKAGE = "spar_core.config"
+
+
+def preset_names() -> list[str]:
+    """Names accepted by `--preset` (files that begin with `_` only hold what presets share)."""
+    folder = resources.files(_PACKAGE) / "presets"
+    names = (entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def load_config(
+    preset: str | None = None, file: Path | None = None, overrides: Iterable[str] = (), iterations: int | None = None
+) -> RunConfig:
+    """Merge, lowest first: defaults, profile, preset or file, overrides.
+
+    Args:
+        preset: a name of `preset_names()`; `starter` when no file is given either.
+        file: YAML in the shape of `RunConfig`; may name a `preset` to build on.
+        overrides: `key.path=value` strings, values read as YAML.
+        iterations: shorthand for `iterations=N`.
+
+    Raises:
+        ConfigError: naming key, value and what is allowed.
+    """
+    given: dict[str, Any] = {}
+    if file is not None:
+        given = _read_yaml(file)
+        preset = preset or given.get("preset")
+    name = preset or ("starter" if file is None else None)
+    if name and name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}; allowed: {', '.join(preset_names())}")
+    layers = _preset(name) if name else {}
+    layers = _merge(layers, given)
+    for override in overrides:
+        layers = _merge(layers, _parse_override(override))
+    if iterations is not None:
+        layers = _merge(layers, {"iterations": iterations})
+    if name:
+        layers["preset"] = name
+    return build_config(layers)
+
+
+def build_config(values: Mapping[str, Any]) -> RunConfig:
+    """Validate plain values; the chosen profile's values lie below them.
+
+    Raises:
+        ConfigError: one line per problem, naming key, value and what is allowed.
+    """
+    profile = values.get("profile", "ours")
+    base = _shipped("profiles", profile) if profile == "paper" else {}
+    try:
+        return RunConfig.model_validate(_merge(base, values))
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+
+
+def _preset(name: str) -> dict[str, Any]:
+    values = _shipped("presets", name)
+    parent = values.pop("extends", None)
+    return _merge(_preset(parent), values) if parent else values
+
+
+def _shipped(folder: str, name: str) -> dict[str, Any]:
+    text = (resources.files(_PACKAGE) / folder / f"{name}.yaml").read_text(encoding="utf-8")
+    return _mapping(yaml.safe_load(text), f"{folder}/{name}.yaml")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError as error:
+        raise ConfigError(f"configuration file {path} does not exist") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"configuration file {path} cannot be read as YAML: {error}") from error
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected key: value lines at the top, found {type(value).__name__}")
+    return value
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge; a changed `kind` (another member of a union) replaces its whole section."""
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, below.get("kind")):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    path, separator, raw = text.partition("=")
+    if not separator or not all(path.split(".")):
+        raise ConfigError(f"--set takes key.path=value, got {text!r}; for example --set training.actor.learning_rate=1e-6")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {path}: {raw!r} is not a YAML value ({error})") from error
+    if isinstance(value, str):
+        value = _number(value)
+    nested: Any = value
+    for key in reversed(path.split(".")):
+        nested = {key: nested}
+    return _mapping(nested, text)
+
+
+def _number(text: str) -> str | float:
+    """YAML 1.1 reads `1e-6` as text; users mean the number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key; allowed here: {_allowed_keys(problem['loc'])}")
+        elif problem["type"] == "value_error":
+            lines.append(f"{key}: {problem['ctx']['error']}")
+        else:
+            lines.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+    return "invalid configuration:\n  " + "\n  ".join(lines)
+
+
+def _allowed_keys(location: tuple[int | str, ...]) -> str:
+    model: Any = RunConfig
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return "see docs/configuration.md"
+        model = field.annotation
+    fields = getattr(model, "model_fields", None)
+    return ", ".join(sorted(fields)) if fields else "see docs/configuration.md"

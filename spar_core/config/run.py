@@ -1,0 +1,152 @@
+"""The configuration of a whole run. Components take their own part of it, never the whole."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from spar_core.config.base import FrozenConfig
+from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
+from spar_core.config.training import TrainingConfig
+from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
+from spar_core.hashing import digest
+
+
+class ModelsConfig(FrozenConfig):
+    """The models iteration 0 starts from: `starter` (embedded), a folder, or a hub id."""
+
+    actor: str = "starter"
+    """Model that answers."""
+    refiner: str | None = None
+    """Model that judges and rewrites; null: the same as the actor."""
+
+
+class PromptsConfig(FrozenConfig):
+    """Where self-play prompts come from."""
+
+    source: Literal["starter", "verifiable", "taxonomy", "file"] = "starter"
+    """starter: the embedded world; verifiable: seed instructions + checkable constraints; taxonomy: seed prompts
+    evolved by the actor's model (paper); file: your own (JSONL, Parquet, or a `datasets` name)."""
+    path: str | None = None
+    """`file`: path or hub name. `verifiable`, `taxonomy`: seed prompts; null takes the shipped seeds."""
+    per_iteration: Annotated[int, Field(ge=1)] = 400
+    """Prompts per iteration (paper: 30k for three)."""
+    skip_bad: bool = False
+    """Record broken rows of a file as drops instead of stopping at the first."""
+    near_duplicates: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Jaccard similarity at or above which a prompt counts as a near duplicate and is dropped; null: exact only."""
+    decontaminate: Path | None = None
+    """Folder of benchmark data (see docs/data.md); prompts sharing an n-gram with it are dropped. Null: off."""
+    decontaminate_ngram: Annotated[int, Field(ge=3, le=50)] = 13
+    """Words per n-gram."""
+
+    @model_validator(mode="after")
+    def _file_needs_a_path(self) -> Self:
+        if self.source == "file" and self.path is None:
+            raise ValueError("prompts.source is `file` but prompts.path is not set; name a JSONL or Parquet file")
+        return self
+
+
+class WarmStartConfig(FrozenConfig):
+    """Iteration 0: supervised training before self-play."""
+
+    source: Literal["none", "starter", "file"] = "starter"
+    """none: start from the models as they are; starter: the embedded rule-based teacher; file: your own examples."""
+    actor_examples: Annotated[int, Field(ge=0)] = 2000
+    """`starter`: answers the actor learns from."""
+    refiner_examples: Annotated[int, Field(ge=0)] = 2000
+    """`starter`: judgements and refinements the refiner learns from."""
+    actor_file: Path | None = None
+    """`file`: JSONL or Parquet of {"messages": [...]} rows for the actor (null: actor not warm started)."""
+    refiner_file: Path | None = None
+    """`file`: the same for the refiner; rows may carry "kind": judgement or refinement."""
+
+    @model_validator(mode="after")
+    def _file_needs_files(self) -> Self:
+        if self.source == "file" and self.actor_file is None and self.refiner_file is None:
+            raise ValueError("warm_start.source is `file` but neither actor_file nor refiner_file is set")
+        return self
+
+
+class EvaluationConfig(FrozenConfig):
+    """Measurements on held-out prompts whose truth a checker knows; never fed back into training."""
+
+    enabled: bool = True
+    """Whether iterations are measured."""
+    source: Literal["starter", "verifiable"] = "starter"
+    """World the held-out prompts come from."""
+    split: Literal["dev", "test"] = "test"
+    """Settings are chosen on dev, figures come from test."""
+    prompts: Annotated[int, Field(ge=1)] = 1000
+    """Held-out prompts the actor answers."""
+    samples: Annotated[int, Field(ge=1, le=64)] = 3
+    """Answers per prompt."""
+    actor: SamplingConfig = SamplingConfig(temperature=0.7)
+    """How the actor is sampled."""
+    refiner_items: Annotated[int, Field(ge=0)] = 200
+    """Held-out answers of the first actor that the refiner judges; the failing ones it also repairs."""
+    seed: Annotated[int, Field(ge=0)] = 20_000
+    """Seed of the held-out prompts and of sampling: the same for every iteration and run, so comparisons pair."""
+
+
+class PromotionConfig(FrozenConfig):
+    """When a new model version becomes `champion`."""
+
+    margin: Fraction = 0.0
+    """Accuracy a candidate may lie below the champion and still be promoted (fraction)."""
+
+
+class OrchestrationConfig(FrozenConfig):
+    """How the work is spread; changes nothing in any result and enters no stage key."""
+
+    shard_size: Annotated[int, Field(ge=1)] = 250
+    """Records per Prefect task."""
+    parallel_shards: Annotated[int, Field(ge=1, le=64)] = 2
+    """Shards of one stage running at once (their requests share the engine's batch)."""
+    trees_in_flight: Annotated[int, Field(ge=1)] = 2048
+    """Searches open at once per shard."""
+    requests_in_flight: Annotated[int, Field(ge=1)] = 4096
+    """Requests awaiting the engine per shard."""
+    shard_retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """Times a failed shard is tried again (finished completions are replayed)."""
+
+
+class RunConfig(FrozenConfig):
+    """One self-play run."""
+
+    preset: str = "starter"
+    """Name of the preset it was made from; part of the default run id."""
+    profile: Literal["ours", "paper"] = "ours"
+    """Which defaults the method has where published behaviour and ours differ."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Root of every derived seed."""
+    iterations: Annotated[int, Field(ge=0, le=100)] = 3
+    """Self-play iterations after the warm start."""
+    models: ModelsConfig = ModelsConfig()
+    """Where it starts."""
+    engine: EngineConfig = TransformersEngineConfig()
+    """What serves the models; `model` is filled in per stage."""
+    prompts: PromptsConfig = PromptsConfig()
+    """Self-play prompts."""
+    warm_start: WarmStartConfig = WarmStartConfig()
+    """Iteration 0."""
+    method: MethodConfig = MethodConfig()
+    """The SPaR method."""
+    training: TrainingConfig = TrainingConfig()
+    """DPO and SFT."""
+    train_refiner: bool = True
+    """Whether the refiner learns too (RFT); false keeps it frozen."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """Measurements."""
+    promotion: PromotionConfig = PromotionConfig()
+    """The gate from candidate to champion."""
+    orchestration: OrchestrationConfig = OrchestrationConfig()
+    """Shards and concurrency."""
+
+    def results_digest(self) -> str:
+        """Digest of everything that can change a result (not how the work is spread)."""
+        return digest(self.model_dump(mode="json", exclude={"orchestration", "iterations"}))
+
+    def default_run_id(self) -> str:
+        """Run id used unless one is given: the same configuration names the same run."""
+        return f"{self.preset}-{self.results_digest()[:8]}"

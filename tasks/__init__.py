@@ -1,0 +1,1 @@
+"""One Prefect task per stage: load inputs, call spar_core, commit the artifact."""

@@ -1,0 +1,53 @@
+"""What a stage is called with, and the key that follows from it: content only, never paths, names or time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spar_core.config.run import OrchestrationConfig
+from spar_core.engines.configuration import EngineConfig
+from spar_core.hashing import digest
+from storage.artifacts import ArtifactRef
+from tasks.engines import ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where and how stages run; changes no result. `engines` by role."""
+
+    engines: Mapping[str, EngineConfig] = field(default_factory=dict)
+    orchestration: OrchestrationConfig = OrchestrationConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class StageCall:
+    """One call of one stage.
+
+    `inputs`, `models`, `config` and `seed` decide the result and make up the key. `home`, `run_id`, `iteration`
+    and `surroundings` only say where and how it runs.
+    """
+
+    stage: str
+    version: int
+    home: str
+    run_id: str
+    iteration: int
+    seed: int
+    inputs: Mapping[str, ArtifactRef] = field(default_factory=dict)
+    models: Mapping[str, ModelRef] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    surroundings: Surroundings = Surroundings()
+
+    @property
+    def key(self) -> str:
+        """The stage key: equal keys have equal artifacts."""
+        return digest(
+            [
+                self.stage,
+                self.version,
+                self.seed,
+                {name: ref.content_digest for name, ref in self.inputs.items()},
+                {role: model.digest for role, model in self.models.items()},
+                self.config,
+            ]
+        )

@@ -1,0 +1,76 @@
+"""What the tasks of one process share per home: the store, the ledger, the engines, the listener."""
+
+import threading
+from typing import Protocol, Self
+
+from storage.artifacts import ArtifactRef, ArtifactStore
+from storage.home import Home
+from storage.journal import Journal
+from storage.ledger import Ledger
+from tasks.calls import StageCall
+from tasks.engines import EnginePool
+
+
+class Reporter(Protocol):
+    """Listens to stages, for progress in a terminal."""
+
+    def stage_started(self, call: StageCall, parts: int) -> None:
+        """A stage begins."""
+
+    def stage_advanced(self, call: StageCall, done: int, parts: int) -> None:
+        """`done` of `parts` shards are finished."""
+
+    def stage_finished(self, call: StageCall, artifact: ArtifactRef, cached: bool, seconds: float) -> None:
+        """A stage ended well."""
+
+    def stage_failed(self, call: StageCall, error: BaseException) -> None:
+        """A stage ended with an error."""
+
+    def training_progress(self, call: StageCall, step: int, metrics: dict[str, float]) -> None:
+        """A training logged metrics."""
+
+
+class SilentReporter:
+    """Listens to nothing."""
+
+    def stage_started(self, call: StageCall, parts: int) -> None:
+        """Ignored."""
+
+    def stage_advanced(self, call: StageCall, done: int, parts: int) -> None:
+        """Ignored."""
+
+    def stage_finished(self, call: StageCall, artifact: ArtifactRef, cached: bool, seconds: float) -> None:
+        """Ignored."""
+
+    def stage_failed(self, call: StageCall, error: BaseException) -> None:
+        """Ignored."""
+
+    def training_progress(self, call: StageCall, step: int, metrics: dict[str, float]) -> None:
+        """Ignored."""
+
+
+class Runtime:
+    """Per-process state of one home; tasks find it by the home's path, so any task runner can run them."""
+
+    _by_home: dict[str, "Runtime"] = {}  # noqa: RUF012 - the registry is meant to be shared
+    _registry_lock = threading.Lock()
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.store = ArtifactStore(home)
+        self.ledger = Ledger(home)
+        self.engines = EnginePool()
+        self.reporter: Reporter = SilentReporter()
+
+    @classmethod
+    def of(cls, home: str) -> Self:
+        """The runtime of a home in this process."""
+        with cls._registry_lock:
+            runtime = cls._by_home.get(home)
+            if runtime is None:
+                runtime = cls._by_home[home] = cls(Home(home))
+            return runtime  # type: ignore[return-value]
+
+    def journal(self, call: StageCall, shard: int) -> Journal:
+        """The journal of one shard of one stage."""
+        return Journal(self.home.journal_file(call.stage, call.key, shard))

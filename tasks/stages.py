@@ -1,0 +1,208 @@
+"""How every stage runs: shards as cached Prefect tasks, then one task that commits the artifact.
+
+A hit in Prefect's cache is believed only while the artifact it refers to is whole (Prefect itself would still
+answer "Cached" when the files are gone).
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefect import Task, task
+from prefect.cache_policies import CachePolicy
+from prefect.context import TaskRunContext
+from prefect.futures import as_completed
+
+from spar_core.engines.base import Engine
+from spar_core.engines.journaled import JournaledEngine
+from spar_core.errors import ConfigError, DataError, SparError
+from storage.artifacts import ArtifactRef, ArtifactStore, Provenance
+from storage.home import Home
+from storage.parts import PartWriter
+from tasks.calls import StageCall
+from tasks.progress import StageProgress
+from tasks.runtime import Runtime
+
+
+class ShardRows(NamedTuple):
+    """What one shard did with its rows: rows_in = rows_out + rows it wrote to `drops`."""
+
+    rows_in: int
+    rows_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardContext:
+    """What the work of a shard may touch."""
+
+    call: StageCall
+    shard: int
+    runtime: Runtime
+    part: PartWriter
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The home's artifacts."""
+        return self.runtime.store
+
+    def read(self, name: str, table: str) -> Any:
+        """This shard's rows of an input that was written in the same parts."""
+        return self.call.inputs[name].read(table, part=self.shard)
+
+    def engine(self, role: str) -> Engine:
+        """The engine of a role; every completion is journaled until the stage is committed."""
+        model = self.call.models[role]
+        engine = self.runtime.engines.engine(self.call.surroundings.engines[role], model)
+        return JournaledEngine(engine, self.runtime.journal(self.call, self.shard))
+
+
+Work = Callable[[ShardContext], ShardRows]
+
+
+class _WholeArtifactPolicy(CachePolicy):
+    """Stage key + shard as cache key; forgets records whose artifact is gone or damaged."""
+
+    def compute_key(
+        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
+    ) -> str | None:
+        call: StageCall = inputs["call"]
+        shard: int | None = inputs.get("shard")
+        store = ArtifactStore(Home(call.home))
+        if shard is None:
+            name, whole = f"{call.stage}-{call.key}", store.get(call.stage, call.key) is not None
+        else:
+            name = f"{call.stage}-{call.key}-{shard:05d}"
+            whole = store.has_part(call.stage, call.key, shard)
+        if not whole:
+            with suppress(FileNotFoundError):
+                (results_folder(call.home) / name).unlink()
+        return name
+
+
+def results_folder(home: str) -> Path:
+    """Where Prefect keeps the small JSON results its cache answers with."""
+    return Home(home).prefect / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage: its name, the version of its code (raise it when results change), and the work on one shard."""
+
+    name: str
+    version: int
+    work: Work
+
+    def run(self, call: StageCall, parts: int = 1) -> ArtifactRef:
+        """Run or reuse the stage inside a flow and enter it in the ledger.
+
+        Args:
+            call: inputs, models and configuration.
+            parts: number of shards (parts of the artifact).
+
+        Raises:
+            SparError: a shard failed after its retries; finished shards and completions are kept.
+        """
+        runtime = Runtime.of(call.home)
+        started = time.monotonic()
+        cached = runtime.store.get(call.stage, call.key) is not None
+        runtime.ledger.stage_started(call.run_id, call.iteration, call.stage, call.key)
+        progress = StageProgress(call, parts, runtime.reporter)
+        try:
+            if not cached:
+                self._run_shards(call, parts, progress)
+            reference = self._commit_task(call)(call, parts)
+        except BaseException as error:
+            runtime.ledger.stage_failed(
+                call.run_id, call.iteration, call.stage, call.key, seconds=time.monotonic() - started, error=str(error)
+            )
+            progress.failed(error)
+            raise
+        artifact = runtime.store.open(reference)
+        seconds = time.monotonic() - started
+        runtime.ledger.stage_completed(call.run_id, call.iteration, artifact, cached=cached, seconds=seconds)
+        progress.finished(artifact, cached=cached, seconds=seconds)
+        return artifact
+
+    def _run_shards(self, call: StageCall, parts: int, progress: StageProgress) -> None:
+        shard_task = self._shard_task(call)
+        futures = [shard_task.submit(call, shard) for shard in range(parts)]
+        failure: BaseException | None = None
+        for future in as_completed(futures):
+            try:
+                future.result()
+                progress.advanced()
+            except (SparError, Exception) as error:  # noqa: BLE001 - the others finish first, then it is raised
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _shard_task(self, call: StageCall) -> Task[[StageCall, int], int]:
+        def shard_of_stage(call: StageCall, shard: int) -> int:
+            self._work(call, shard)
+            return shard
+
+        shard_of_stage.__name__ = f"{self.name}_shard"
+        return task(
+            shard_of_stage,
+            name=self.name,
+            task_run_name=f"{self.name}-{call.iteration}-shard-{{shard}}",
+            retries=call.surroundings.orchestration.shard_retries,
+            retry_delay_seconds=1,
+            retry_condition_fn=_worth_retrying,
+            **_caching(call),
+        )
+
+    def _commit_task(self, call: StageCall) -> Task[[StageCall, int], dict[str, Any]]:
+        def commit_stage(call: StageCall, parts: int) -> dict[str, Any]:
+            return self._commit(call, parts).to_json()
+
+        commit_stage.__name__ = f"{self.name}_commit"
+        name = f"{self.name}-{call.iteration}"
+        return task(commit_stage, name=f"{self.name} commit", task_run_name=name, **_caching(call))
+
+    def _work(self, call: StageCall, shard: int) -> None:
+        runtime = Runtime.of(call.home)
+        if runtime.store.has_part(call.stage, call.key, shard):
+            return
+        with runtime.store.part(call.stage, call.key, shard) as part:
+            rows = self.work(ShardContext(call, shard, runtime, part))
+            part.account(rows_in=rows.rows_in, rows_out=rows.rows_out)
+
+    def _commit(self, call: StageCall, parts: int) -> ArtifactRef:
+        runtime = Runtime.of(call.home)
+        finished = runtime.store.get(call.stage, call.key)
+        if finished is not None:
+            return finished
+        provenance = Provenance(
+            inputs=tuple(call.inputs.values()),
+            model_digests={role: model.digest for role, model in call.models.items()},
+            config=dict(call.config),
+            code_version=str(self.version),
+        )
+        artifact = runtime.store.commit(call.stage, call.key, parts=parts, provenance=provenance)
+        for shard in range(parts):
+            runtime.journal(call, shard).discard()
+        return artifact
+
+
+def _caching(call: StageCall) -> dict[str, Any]:
+    return {
+        "cache_policy": _WholeArtifactPolicy(),
+        "persist_result": True,
+        "result_storage": results_folder(call.home),
+        "result_serializer": "json",
+    }
+
+
+def _worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
+    """A user's mistake stays one however often it is tried; an engine or a disk may recover."""
+    try:
+        state.result()
+    except (ConfigError, DataError):
+        return False
+    except Exception:  # noqa: BLE001 - whatever else it was may pass
+        return True
+    return False
