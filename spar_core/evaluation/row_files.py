@@ -1,0 +1,193 @@
+"""Reading answer and judgement files: JSON lines, plain or gzip, one row in memory at a time.
+
+Whatever is wrong with a row becomes a `DataError` that names the file and the line.
+"""
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any, cast
+
+from spar_core.errors import DataError
+
+MAX_LINE_BYTES = 64 * 2**20  # a row longer than this is a file without line ends, not an answer
+_GZIP_MAGIC = b"\x1f\x8b"
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One JSON object of a file and where it stands (`where` reads "FILE, line N")."""
+
+    where: str
+    values: Mapping[str, Any]
+
+    def fail(self, message: str) -> DataError:
+        """The error to raise for this row."""
+        return DataError(f"{self.where}: {message}")
+
+    def text(self, name: str) -> str:
+        """A required text column.
+
+        Raises:
+            DataError: absent or not text.
+        """
+        value = self.optional_text(name)
+        if value is None:
+            raise self.fail(f"column {name!r} is missing; the row has {sorted(self.values)}")
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        """A text column; None where absent or null.
+
+        Raises:
+            DataError: present, but not text.
+        """
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self.fail(f"column {name!r} must be text, not {type(value).__name__}")
+        return value
+
+    def integer(self, name: str) -> int:
+        """A required whole number (text of digits counts, as many exports write it).
+
+        Raises:
+            DataError: absent or not a whole number.
+        """
+        value = self.values.get(name)
+        if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+            return int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.fail(f"column {name!r} must be a whole number, not {value!r:.60}")
+        return value
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+        """A text column that takes one of `allowed`.
+
+        Raises:
+            DataError: another value, or absent without a default.
+        """
+        value = self.optional_text(name)
+        if value is None and default is not None:
+            return default
+        if value not in allowed:
+            raise self.fail(f"column {name!r} must be one of {', '.join(allowed)}, not {value!r:.60}")
+        return value
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """An object column; empty where absent or null.
+
+        Raises:
+            DataError: present, but not an object.
+        """
+        value = self.values.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.fail(f"column {name!r} must be an object, not {type(value).__name__}")
+        return value
+
+
+def read_rows(path: Path) -> Iterator[FileRow]:
+    """Rows of a JSON-lines file (gzip is recognised by content), blank lines skipped.
+
+    Raises:
+        DataError: no such file, not UTF-8, not JSON, not an object, a torn gzip file; names file and line.
+    """
+    try:
+        with open_binary(path) as stream:
+            number = 0
+            while raw := stream.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                where = f"{path}, line {number}"
+                if len(raw) > MAX_LINE_BYTES:
+                    raise DataError(
+                        f"{where}: longer than {MAX_LINE_BYTES >> 20} MiB; one JSON object per line is expected"
+                    )
+                if number == 1:
+                    raw = raw.removeprefix(_UTF8_MARK)
+                if raw.strip():
+                    yield FileRow(where, _parse(raw, where))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: the gzip data is damaged after line {number} ({error}); make the file again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def open_binary(path: Path) -> IO[bytes]:
+    """Open a file for reading; gzip content is unpacked on the way."""
+    with path.open("rb") as probe:
+        packed = probe.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else path.open("rb")
+
+
+def _parse(raw: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 at byte {error.start + 1} of the line; save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not a JSON object ({error})") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: a row must be a JSON object, not {type(value).__name__}")
+    return value
+
+
+class SeenIds:
+    """Refuses the second row of one id; keeps 64 bits per id, not the id, so large files stay small in memory."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, str] = {}
+
+    def add(self, row: FileRow, identity: str) -> None:
+        """Register a row.
+
+        Raises:
+            DataError: an earlier row has the same identity.
+        """
+        key = int.from_bytes(blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        place = row.where.rpartition(", ")[2]
+        first = self._lines.setdefault(key, place)
+        if first is not place:
+            raise row.fail(f"duplicate of {first} ({identity}); give each row its own 'id', or remove one")
+
+
+@contextmanager
+def row_writer(path: Path | None) -> Iterator["RowSink"]:
+    """Write rows to a file that appears only when complete; with no path the rows go nowhere.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    if path is None:
+        yield RowSink(None)
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            yield RowSink(stream)
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class RowSink:
+    """Takes rows as JSON lines."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row."""
+        if self._stream is not None:
+            self._stream.write(json.dumps(row) + "\n")
