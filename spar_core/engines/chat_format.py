@@ -69,7 +69,7 @@ class ChatFormat:
         turns = messages if self.has_system_role else merge_system(messages)
         try:
             return self._apply(turns)
-        except Exception as error:  # noqa: BLE001  templates raise whatever they like; the request is at fault
+        except Exception as error:  # templates raise whatever they like; the request is at fault
             raise RequestRejectedError(
                 f"the chat template of {self._origin} refuses these messages: {error}", reason="chat_template"
             ) from error

@@ -153,7 +153,7 @@ def ragged_attention(
     sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention for transformers' attention registry: query [rows, heads, new, head_dim] -> [rows, new, heads, head_dim].
+    """Attention for transformers' registry: query [rows, heads, new, head_dim] -> [rows, new, heads, head_dim].
 
     A `DecodeStep` passed to the model's forward as `ragged_step` means decoding; without it the call is a
     prefill of right-padded prompts, where causality alone hides the padding.

@@ -1,6 +1,5 @@
 """Loading a causal language model and its tokenizer, with errors that name what is missing."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -62,7 +61,9 @@ def pick_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise EngineError(f"device {device} is asked for, but this machine has no usable GPU: set device to auto or cpu")
+        raise EngineError(
+            f"device {device} is asked for, but this machine has no usable GPU: set device to auto or cpu"
+        )
     return torch.device(device)
 
 
@@ -74,8 +75,10 @@ def load_model(folder: Path, device: torch.device, dtype: DtypeName) -> LoadedMo
             cannot be batched in process.
     """
     from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
     AttentionInterface.register(ATTENTION_NAME, ragged_attention)
+    disable_progress_bar()  # a bar per load would tear the progress display of a run
     chosen = (torch.bfloat16 if device.type == "cuda" else torch.float32) if dtype == "auto" else getattr(torch, dtype)
     tokenizer = _readable(folder, "tokenizer", lambda: AutoTokenizer.from_pretrained(folder))
     model, report = _readable(
@@ -124,7 +127,7 @@ def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
 def _readable(folder: Path, part: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except Exception as error:  # noqa: BLE001  transformers raises a dozen unrelated types for a broken folder
+    except Exception as error:  # transformers raises a dozen unrelated types for a broken folder
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise EngineError(f"model folder {folder}: cannot read its {part} ({first_line})") from error
 
@@ -142,16 +145,3 @@ def _from_hub(model: str) -> Path:
             f"{model} is neither a folder nor a hub model that can be downloaded here: check the spelling, the "
             "network and HF_TOKEN, or download it and name the folder"
         ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a model folder.
-
-    Raises:
-        EngineError: missing or not JSON.
-    """
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EngineError(f"cannot read {path}: {error}") from error
-    return content

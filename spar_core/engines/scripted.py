@@ -75,7 +75,8 @@ def newest_first(waiting: Sequence[GenerationRequest]) -> int:
 
 def shuffled(seed: int) -> Order:
     """Complete a random request of those in flight next, by a seeded draw."""
-    return lambda waiting, _random=Random(seed): _random.randrange(len(waiting))  # type: ignore[misc]
+    draws = Random(seed)
+    return lambda waiting: draws.randrange(len(waiting))
 
 
 class ScriptedEngine:

@@ -25,6 +25,7 @@ from spar_core.engines.slot_batch import Finished, Limits, SlotBatch
 from spar_core.engines.slot_table import Row
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.hashing import model_digest
+from spar_core.records import FinishReason
 
 _GIB = 2**30
 _CPU_PREFILL_TOKENS = 4096
@@ -193,7 +194,7 @@ class TransformersEngine:
             )
             return
         text = self._chat.decode(finished.tokens)
-        reason = "stop" if finished.stopped else "length"
+        reason: FinishReason = "stop" if finished.stopped else "length"
         job.completions[finished.row.index] = Completion(text, reason, finished.generated)
         if len(job.completions) < job.request.n:
             return
