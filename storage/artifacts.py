@@ -25,6 +25,7 @@ from storage.home import Home, safe_name
 from storage.manifests import (
     MANIFEST,
     MODEL_FOLDER,
+    Manifest,
     PartManifest,
     damage,
     read_manifest,
@@ -33,12 +34,19 @@ from storage.manifests import (
 from storage.parts import PartWriter
 from storage.refs import ArtifactRef
 
-__all__ = ["ArtifactRef", "ArtifactStore", "Damaged", "Provenance", "Scan"]
+__all__ = ["ArtifactRef", "ArtifactStore", "Damaged", "Provenance", "Scan", "Whole"]
 
 _log = logging.getLogger(__name__)
 _TEMPORARY = ".tmp-"
 # What makes up a model: never optimizer state or other pickles that trainers leave beside the weights.
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".md")
+
+
+class Whole(NamedTuple):
+    """A finished artifact and its manifest."""
+
+    ref: ArtifactRef
+    manifest: Manifest
 
 
 class Damaged(NamedTuple):
@@ -51,7 +59,7 @@ class Damaged(NamedTuple):
 class Scan(NamedTuple):
     """Every artifact of a home."""
 
-    whole: tuple[ArtifactRef, ...]
+    whole: tuple[Whole, ...]
     damaged: tuple[Damaged, ...]
 
 
@@ -76,7 +84,7 @@ class ArtifactStore:
             if (folder / MANIFEST).exists():
                 _log.warning("artifact %s is damaged and will be made again: %s", folder, "; ".join(loaded.problems))
             return None
-        return loaded
+        return loaded.ref
 
     def open(self, ref: Mapping[str, Any]) -> ArtifactRef:
         """The artifact that `ArtifactRef.to_json` described.
@@ -97,7 +105,7 @@ class ArtifactStore:
         folders = sorted(path.parent for path in self._home.artifacts.glob(f"stage=*/stage_key=*/{MANIFEST}"))
         loaded = [_load(folder, verify=verify) for folder in folders]
         return Scan(
-            tuple(entry for entry in loaded if isinstance(entry, ArtifactRef)),
+            tuple(entry for entry in loaded if isinstance(entry, Whole)),
             tuple(entry for entry in loaded if isinstance(entry, Damaged)),
         )
 
@@ -197,12 +205,12 @@ class ArtifactStore:
         return whole
 
 
-def _load(folder: Path, *, verify: bool) -> ArtifactRef | Damaged:
+def _load(folder: Path, *, verify: bool) -> Whole | Damaged:
     manifest = read_manifest(folder)
     if manifest is None:
         return Damaged(folder, (f"{MANIFEST} is missing or unreadable",))
     problems = damage(folder, manifest.files, verify=verify)
-    return Damaged(folder, tuple(problems)) if problems else ArtifactRef.of(manifest, folder)
+    return Damaged(folder, tuple(problems)) if problems else Whole(ArtifactRef.of(manifest, folder), manifest)
 
 
 @contextmanager

@@ -73,6 +73,19 @@ def test_rows_must_be_accounted_for(store):
     assert ref.manifest().drops == {"budget": 2, "tie": 1}
 
 
+def test_parts_account_for_their_own_rows(store):
+    for index in range(2):
+        with store.part("judge", "k", index) as part:
+            part.write("drops", [Drop("judge", str(index), "tie")])
+            part.account(rows_in=4, rows_out=3)
+    manifest = store.commit("judge", "k").manifest()
+    assert (manifest.rows_in, manifest.rows_out, manifest.drops) == (8, 6, {"tie": 2})
+    with store.part("judge", "wrong", 0) as part:
+        part.account(rows_in=4, rows_out=3)
+    with pytest.raises(StorageError, match="1 unaccounted for"):
+        store.commit("judge", "wrong")
+
+
 def test_a_missing_or_unexpected_part_cannot_be_committed(store):
     for index in (0, 2):
         with store.part("prompts", "k", index) as part:

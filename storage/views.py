@@ -1,0 +1,161 @@
+"""The SQL of the catalogue: views over Parquet files and over the ledger's tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from spar_core.hashing import canonical_json
+from storage.artifacts import Damaged, Whole
+from storage.ledger import ModelEntry, Run, StageRun
+from storage.lineage import Edge
+
+# Times are stored in UTC without a zone, so that clients print them as they are.
+_TIME = pa.timestamp("us")
+
+_RUNS = {"run_id": pa.string(), "state": pa.string(), "created": _TIME, "ended": _TIME, "config": pa.string()}
+_STAGES = {
+    "run_id": pa.string(),
+    "iteration": pa.int64(),
+    "stage": pa.string(),
+    "stage_key": pa.string(),
+    "state": pa.string(),
+    "cached": pa.bool_(),
+    "rows_in": pa.int64(),
+    "rows_out": pa.int64(),
+    "rows_dropped": pa.int64(),
+    "seconds": pa.float64(),
+    "artifact_uri": pa.string(),
+    "started": _TIME,
+    "ended": _TIME,
+    "detail": pa.string(),
+}
+_MODELS = {
+    "run_id": pa.string(),
+    "iteration": pa.int64(),
+    "stage_key": pa.string(),
+    "role": pa.string(),
+    "name": pa.string(),
+    "version": pa.int64(),
+    "uri": pa.string(),
+    "digest": pa.string(),
+    "parent_digest": pa.string(),
+    "train_stage_key": pa.string(),
+}
+_EDGES = dict.fromkeys(Edge._fields, pa.string())
+_ARTIFACTS = {
+    "stage": pa.string(),
+    "stage_key": pa.string(),
+    "state": pa.string(),
+    "content_digest": pa.string(),
+    "model_digest": pa.string(),
+    "rows_in": pa.int64(),
+    "rows_out": pa.int64(),
+    "bytes": pa.int64(),
+    "created": _TIME,
+    "uri": pa.string(),
+    "problem": pa.string(),
+}
+
+# Relations that views are made of; users see the views only.
+INTERNAL = "internal"
+
+LEDGER_VIEWS: Mapping[str, str] = {
+    "runs": f"SELECT * FROM {INTERNAL}.runs",
+    "stages": f"SELECT * FROM {INTERNAL}.stages",
+    "models": f"SELECT * FROM {INTERNAL}.models",
+    "artifacts": f"SELECT * FROM {INTERNAL}.artifacts",
+    "lineage": f"""
+        SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key
+        FROM {INTERNAL}.lineage LEFT JOIN {INTERNAL}.users USING (stage_key)""",
+    # The runs and iterations that used an artifact: one that two runs share appears under both.
+    f"{INTERNAL}.users": f"SELECT DISTINCT run_id, iteration, stage_key FROM {INTERNAL}.stages",
+}
+
+
+def runs_table(runs: Iterable[Run]) -> pa.Table:
+    """The ledger's runs; the configuration as JSON text."""
+    rows = [entry.model_dump() | {"config": canonical_json(entry.config)} for entry in runs]
+    return _table(rows, _RUNS)
+
+
+def stages_table(stages: Iterable[StageRun]) -> pa.Table:
+    """The ledger's stages."""
+    return _table([entry.model_dump() for entry in stages], _STAGES)
+
+
+def models_table(models: Iterable[ModelEntry]) -> pa.Table:
+    """The registered model versions."""
+    return _table([entry.model_dump() | {"stage_key": entry.train_stage_key} for entry in models], _MODELS)
+
+
+def lineage_table(edges: Iterable[Edge]) -> pa.Table:
+    """The edges of the lineage graph."""
+    return _table([edge._asdict() for edge in edges], _EDGES)
+
+
+def artifacts_table(whole: Iterable[Whole], damaged: Iterable[Damaged]) -> pa.Table:
+    """Every artifact, whole or damaged, also those no run refers to."""
+    rows: list[dict[str, Any]] = []
+    for ref, manifest in whole:
+        facts = manifest.model_dump(include={"content_digest", "model_digest", "rows_in", "rows_out"})
+        size = sum(file.bytes for file in manifest.files)
+        created = datetime.fromisoformat(manifest.created)
+        place = {"stage": ref.stage, "stage_key": ref.stage_key, "uri": ref.uri}
+        rows.append(facts | place | {"state": "whole", "bytes": size, "created": created})
+    for folder, problems in damaged:
+        names = {"stage": folder.parent.name.partition("=")[2], "stage_key": folder.name.partition("=")[2]}
+        rows.append(names | {"state": "damaged", "uri": str(folder), "problem": "; ".join(problems)})
+    return _table(rows, _ARTIFACTS)
+
+
+def record_view(table: str, columns: Sequence[str], files: Sequence[Path]) -> str:
+    """The query of a record table's view: the files' rows under each run and iteration that used them.
+
+    An empty table with today's columns stands first, so that a home without files, or with files of an older version
+    that lack a column, has the same view.
+    """
+    source = f"SELECT * FROM {INTERNAL}.empty_{table}"
+    if files:
+        source += f" UNION ALL BY NAME {_scan(table, files)}"
+    chosen = ", ".join(_column(table, name) for name in columns)
+    stage = "" if "stage" in columns else "r.stage, "
+    return f"""
+        SELECT u.run_id, u.iteration, r.stage_key, {stage}{chosen}
+        FROM ({source}) r JOIN {INTERNAL}.users u USING (stage_key)"""
+
+
+def quoted(text: str | Path) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def _scan(table: str, files: Sequence[Path]) -> str:
+    listed = ", ".join(quoted(path) for path in files)
+    if table == "drops":
+        # Its own column `stage` is more exact than the folder's, and would be hidden by it.
+        key = "regexp_extract(filename, '/stage_key=([^/]+)/', 1) AS stage_key"
+        options = "union_by_name=true, hive_partitioning=false, filename=true"
+        return f"SELECT * EXCLUDE (filename), {key} FROM read_parquet([{listed}], {options})"
+    # Without autocast a key of digits alone would become a number.
+    options = "union_by_name=true, hive_partitioning=true, hive_types_autocast=false"
+    return f"SELECT * FROM read_parquet([{listed}], {options})"
+
+
+def _column(table: str, name: str) -> str:
+    if (table, name) == ("prompts", "constraints"):
+        # `id` is the published name of what the records call `kind`.
+        shape = "{'id': c.kind, 'kind': c.kind, 'kwargs': c.kwargs}"
+        return f"list_transform(r.constraints, lambda c: {shape}) AS constraints"
+    return f"r.{name}"
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
+    naive = [{name: _naive(row.get(name)) for name in columns} for row in rows]
+    return pa.Table.from_pylist(naive, schema=pa.schema(columns))
+
+
+def _naive(value: Any) -> Any:
+    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value

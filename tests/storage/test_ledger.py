@@ -1,0 +1,69 @@
+"""The ledger is right at every moment, also in the middle of a run or after a crash."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from spar_core.errors import StorageError
+from storage.home import Home
+from storage.ledger import Ledger, ModelEntry, StageRun
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def _stage(run_id="r1", iteration=1, stage="responses", minute=0, **changes):
+    started = START + timedelta(minutes=minute)
+    fields = {"run_id": run_id, "iteration": iteration, "stage": stage, "stage_key": "k", "state": "running"}
+    return StageRun(**fields | {"started": started} | changes)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(Home(tmp_path))
+
+
+def test_a_run_is_opened_once_and_reopened_with_the_configuration_of_now(ledger):
+    first = ledger.open_run("r1", {"lr": 1})
+    ledger.close_run("r1", "failed")
+    again = ledger.open_run("r1", {"lr": 2})
+    assert (again.created, again.state, again.config, again.ended) == (first.created, "running", {"lr": 2}, None)
+    assert ledger.runs() == [again]
+    with pytest.raises(StorageError, match=r"no run 'r2' .*known runs: r1"):
+        ledger.close_run("r2", "completed")
+    assert ledger.run("r2") is None
+
+
+def test_a_stage_is_replaced_in_its_run_and_iteration_only(ledger):
+    done = _stage(state="completed", rows_in=3, rows_out=2, rows_dropped=1, seconds=1.5, artifact_uri="artifacts/x")
+    others = [_stage(iteration=2, minute=2), _stage(iteration=None, stage="prompts", minute=1), _stage("r2", minute=3)]
+    for stage in (_stage(), *others, done):
+        ledger.record_stage(stage)
+    assert ledger.stages("r1") == [done, others[1], others[0]]
+    assert ledger.stages() == [done, others[1], others[0], others[2]]
+
+
+def test_unreadable_entries_are_left_out_with_a_warning(ledger, tmp_path, caplog):
+    ledger.record_stage(_stage())
+    folder = tmp_path / "runs" / "r1" / "stages"
+    (folder / "001-trees.json").write_text('{"run_id": "r1", "sta')
+    (folder / "001-votes.json").write_text('{"run_id": "r1"}')
+    (folder / ".001-pairs.json.ab12.tmp").write_text("{")
+    with caplog.at_level(logging.WARNING):
+        assert ledger.stages() == [_stage()]
+    assert ("001-trees.json" in caplog.text, "001-votes.json" in caplog.text) == (True, True)
+    assert ledger.runs() == [], "killed before run.json was written"
+
+
+def test_models_are_kept_by_name_and_version(ledger):
+    fields = {"run_id": "r1", "role": "actor", "iteration": 0, "name": "actor", "uri": "/m", "digest": "d"}
+    entries = [ModelEntry(version=version, **fields) for version in (2, 1, 2)]
+    for entry in entries:
+        ledger.record_model(entry)
+    assert [entry.version for entry in ledger.models()] == [1, 2]
+    assert ledger.models("r2") == []
+
+
+def test_a_run_id_cannot_leave_the_home(ledger):
+    with pytest.raises(StorageError, match="run id"):
+        ledger.open_run("../r1", {})
