@@ -60,11 +60,25 @@ def clustered_mean(
     """
     if len(values) != len(clusters):
         raise DataError(f"{len(values)} values and {len(clusters)} clusters; give one cluster per value")
-    if not values:
+    return clustered_sums(*_by_cluster(values, clusters), seed, resamples)
+
+
+def clustered_sums(
+    sums: Sequence[float], counts: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """As `clustered_mean`, from the sum and the number of values of each cluster; memory stays bounded.
+
+    Raises:
+        DataError: the sequences differ in length.
+    """
+    if len(sums) != len(counts):
+        raise DataError(f"{len(sums)} sums and {len(counts)} counts; give one of each per cluster")
+    totals, sizes = np.asarray(sums, np.float64), np.asarray(counts, np.float64)
+    n = int(sizes.sum())
+    if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
-    sums, counts = _by_cluster(values, clusters)
-    low, high = _percentiles(_resampled_means(sums, counts, seed, resamples))
-    return Interval(float(sums.sum() / counts.sum()), low, high, len(values))
+    low, high = _percentiles(_resampled_means(totals, sizes, seed, resamples))
+    return Interval(float(totals.sum()) / n, low, high, n)
 
 
 def paired_difference(
@@ -87,13 +101,13 @@ def paired_difference(
     return clustered_mean([late - early for early, late in zip(first, second, strict=True)], clusters, seed, resamples)
 
 
-def _by_cluster(
-    values: Sequence[float], clusters: Sequence[Hashable]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    positions: dict[Hashable, int] = {}
-    codes = np.fromiter((positions.setdefault(name, len(positions)) for name in clusters), np.int64, len(clusters))
-    sums: NDArray[np.float64] = np.bincount(codes, np.asarray(values, np.float64), len(positions)).astype(np.float64)
-    return sums, np.bincount(codes, minlength=len(positions)).astype(np.float64)
+def _by_cluster(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[list[float], list[float]]:
+    sums: dict[Hashable, float] = {}
+    counts: dict[Hashable, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + value
+        counts[cluster] = counts.get(cluster, 0.0) + 1.0
+    return list(sums.values()), list(counts.values())
 
 
 def _resampled_means(

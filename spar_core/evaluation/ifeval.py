@@ -1,0 +1,177 @@
+"""IFEval: scoring of files or lists of answers, strict and loose, per prompt, per instruction and per kind."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from spar_core.errors import DataError
+from spar_core.evaluation.ifeval_parallel import Judging, judge_all
+from spar_core.evaluation.ifeval_rows import Answer, BenchmarkPrompt, PromptSet, read_answers, read_prompts
+from spar_core.evaluation.ifeval_verdicts import Verdict, judge
+from spar_core.evaluation.scores import Score, share_score
+from spar_core.evaluation.statistics import clustered_sums
+from spar_core.records import EvalItem, ModelRole
+
+NAME = "ifeval"
+LICENCE = "IFEval data: CC BY 4.0, Google Research (google-research/instruction_following_eval)"
+DATA_FILE = Path("ifeval", "input_data.jsonl")
+HUB_NAME = "google/IFEval"
+DATA_SHA256 = "67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49"
+
+Missing = Literal["unscored", "failed"]
+Mode = Literal["strict", "loose"]
+MODES: tuple[Mode, ...] = ("strict", "loose")
+MISSING_ANSWER = "missing_answer"
+
+__all__ = ["BenchmarkPrompt", "InstructionReport", "PromptVerdicts", "Verdict", "judge", "read_prompts", "score_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVerdicts:
+    """The verdicts on one prompt's answer, in the order of its instructions."""
+
+    key: int | str
+    kinds: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def of(self, mode: Mode) -> tuple[bool | None, ...]:
+        """One verdict per instruction."""
+        return tuple(v.strict if mode == "strict" else v.loose for v in self.verdicts)
+
+    def whole(self, mode: Mode) -> bool | None:
+        """Whether every instruction is met: one failure decides, else one unknown leaves it unknown."""
+        verdicts = self.of(mode)
+        if any(verdict is False for verdict in verdicts):
+            return False
+        return None if any(verdict is None for verdict in verdicts) else True
+
+    def row(self) -> dict[str, Any]:
+        """The item as an output row."""
+        return {
+            "key": self.key,
+            "instruction_id_list": list(self.kinds),
+            "strict": list(self.of("strict")),
+            "loose": list(self.of("loose")),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionReport:
+    """A scored file. `missing` counts prompts without an answer, `unmatched` names rows that answer no prompt."""
+
+    benchmark: str
+    items: tuple[PromptVerdicts, ...]
+    scores: tuple[Score, ...]
+    missing: int
+    unmatched: tuple[str, ...] = field(default=())
+
+    def headline(self) -> dict[str, dict[str, Any]]:
+        """The four rates by metric, each with value, interval, n and the number left unscored."""
+        return {
+            score.metric: {
+                "value": score.value,
+                "ci_low": score.ci_low,
+                "ci_high": score.ci_high,
+                "n": score.n,
+                "unscored": score.unscored,
+            }
+            for score in self.scores
+            if "/" not in score.metric
+        }
+
+    def records(self, role: ModelRole, model_digest: str) -> Iterator[EvalItem]:
+        """Catalogue rows: per prompt `prompt_*`, per instruction `instruction_*/KIND`."""
+        for item in self.items:
+            cluster = str(item.key)
+            for mode in MODES:
+                whole = _number(item.whole(mode))
+                yield EvalItem(self.benchmark, role, model_digest, cluster, cluster, f"prompt_{mode}", whole)
+                for index, (kind, verdict) in enumerate(zip(item.kinds, item.of(mode), strict=True)):
+                    metric, reason = f"instruction_{mode}/{kind}", item.verdicts[index].reason
+                    name = f"{cluster}#{index}"
+                    yield EvalItem(self.benchmark, role, model_digest, name, cluster, metric, _number(verdict), reason)
+
+
+def score_file(
+    prompts: PromptSet, responses: Path, missing: Missing = "unscored", workers: int | None = None
+) -> InstructionReport:
+    """Score a file of answers (JSON lines, plain or gzip); answers are read and judged one after another.
+
+    `missing` says what becomes of prompts without an answer: left out and counted, or failed and counted.
+    `workers` processes judge big files; None takes what the machine has, once the file is worth it.
+
+    Raises:
+        DataError: naming file and line, see `read_answers`; or no row answers any prompt of the set.
+    """
+    size = responses.stat().st_size if responses.exists() else 0
+    report = score_answers(prompts, read_answers(responses, prompts), missing, judge_all(size, workers))
+    if report.missing == len(prompts.prompts):
+        raise DataError(
+            f"{responses}: no row answers any of the {len(prompts.prompts)} prompts of {prompts.name}; "
+            "rows need the benchmark's 'key', or its 'prompt' unchanged"
+        )
+    return report
+
+
+def score_answers(
+    prompts: PromptSet, answers: Iterable[Answer], missing: Missing = "unscored", judged: Judging | None = None
+) -> InstructionReport:
+    """Score answers that are already matched to prompts.
+
+    Raises:
+        DataError: data that a rule needs is missing.
+    """
+    found: dict[int, tuple[Verdict, ...]] = {}
+    unmatched: list[str] = []
+    run = judged or judge_all(0, 1)
+    for answer, position, verdicts in run(prompts, answers):
+        if position is None:
+            unmatched.append(answer.where)
+        elif verdicts is not None:
+            found[position] = verdicts
+    absent = None if missing == "unscored" else False
+    items = tuple(
+        PromptVerdicts(
+            prompt.key,
+            tuple(instruction.kind for instruction in prompt.instructions),
+            found.get(position) or (Verdict(absent, absent, MISSING_ANSWER),) * len(prompt.instructions),
+        )
+        for position, prompt in enumerate(prompts.prompts)
+    )
+    absentees = len(prompts.prompts) - len(found)
+    return InstructionReport(prompts.name, items, tuple(_scores(items)), absentees, tuple(unmatched))
+
+
+def _scores(items: Sequence[PromptVerdicts]) -> Iterator[Score]:
+    for mode in MODES:
+        whole = [item.whole(mode) for item in items]
+        known = [verdict for verdict in whole if verdict is not None]
+        yield share_score(f"prompt_{mode}", sum(known), len(known), len(whole) - len(known))
+        yield _instruction_score(f"instruction_{mode}", [item.of(mode) for item in items])
+    for mode in MODES:
+        by_kind: dict[str, list[tuple[bool | None, ...]]] = defaultdict(list)
+        for item in items:
+            for kind in dict.fromkeys(item.kinds):
+                verdicts = zip(item.kinds, item.of(mode), strict=True)
+                by_kind[kind].append(tuple(verdict for other, verdict in verdicts if other == kind))
+        for kind in sorted(by_kind):
+            yield _instruction_score(f"instruction_{mode}/{kind}", by_kind[kind])
+
+
+def _instruction_score(metric: str, verdicts: Sequence[tuple[bool | None, ...]]) -> Score:
+    """Share of instructions met, bootstrapped by prompt: `verdicts[i]` are those of one prompt."""
+    known = [[verdict for verdict in group if verdict is not None] for group in verdicts]
+    unscored = sum(len(group) for group in verdicts) - sum(len(group) for group in known)
+    filled = [group for group in known if group]
+    if not filled:
+        return Score(metric, None, None, None, 0, unscored)
+    if all(len(group) == 1 for group in filled):
+        return share_score(metric, sum(group[0] for group in filled), len(filled), unscored)
+    interval = clustered_sums([sum(group) for group in filled], [len(group) for group in filled])
+    return Score(metric, *interval, unscored)
+
+
+def _number(verdict: bool | None) -> float | None:
+    return None if verdict is None else float(verdict)
