@@ -1,0 +1,147 @@
+"""Prompt templates: each text exists once, is checked when loaded and filled in one pass.
+
+Search, judging and training data share one `PromptLibrary`, so training text and inference text are equal
+byte for byte.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from spar_core.errors import ConfigError
+from spar_core.hashing import digest
+
+DEFAULT_SET = "default"
+_SUFFIX = ".txt"
+_REQUIRED = "judge.txt"  # a folder without it is no prompt set (benchmark judges live beside the sets)
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+class _Template(NamedTuple):
+    """A template cut at its placeholders: literals[0] name[0] literals[1] name[1] ... literals[-1]."""
+
+    origin: str
+    text: str
+    literals: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+class PromptLibrary:
+    """The templates of one prompt set; files it lacks come from the default set."""
+
+    def __init__(self, name: str, templates: Mapping[str, _Template]) -> None:
+        self.name = name
+        self._templates = dict(templates)
+        self.digest = self.digest_of(*self._templates)
+
+    @classmethod
+    def load(cls, name_or_folder: str | Path = DEFAULT_SET) -> Self:
+        """Load a shipped set (`default`, `starter`) or a folder with files of the same names.
+
+        A template must use exactly the placeholders of the default template of that name. Line breaks at
+        the end of a file are not part of the template.
+
+        Raises:
+            ConfigError: unknown set, unreadable or unknown file, missing or unknown placeholder; names both.
+        """
+        reference = {name: _parse(entry) for name, entry in _files(_shipped_folder(DEFAULT_SET))}
+        templates = dict(reference)
+        for name, entry in _files(_folder(name_or_folder)):
+            template = _parse(entry)
+            if name not in reference:
+                raise ConfigError(
+                    f"{template.origin}: there is no prompt of this name; allowed: "
+                    + ", ".join(sorted(known + _SUFFIX for known in reference))
+                )
+            _check_placeholders(template, reference[name])
+            templates[name] = template
+        return cls(str(name_or_folder), templates)
+
+    def fill(self, template_name: str, **values: str) -> str:
+        """The template with every placeholder replaced, in one pass: `{{x}}` inside a value stays as it is.
+
+        Raises:
+            ConfigError: unknown template, a placeholder without a value or a value without a placeholder.
+        """
+        template = self._template(template_name)
+        if values.keys() != set(template.names):
+            self._reject(template, values)
+        parts = [template.literals[0]]
+        for name, literal in zip(template.names, template.literals[1:], strict=True):
+            parts.append(values[name])
+            parts.append(literal)
+        return "".join(parts)
+
+    def placeholders(self, template_name: str) -> frozenset[str]:
+        """Names `fill` needs for this template."""
+        return frozenset(self._template(template_name).names)
+
+    def digest_of(self, *template_names: str) -> str:
+        """Content digest of these templates alone, for the key of a stage that reads no others."""
+        return digest({name: self._template(name).text for name in template_names})
+
+    def _template(self, name: str) -> _Template:
+        if name not in self._templates:
+            raise ConfigError(f"prompt set {self.name!r} has no {name}{_SUFFIX}; it has: {', '.join(self._templates)}")
+        return self._templates[name]
+
+    @staticmethod
+    def _reject(template: _Template, values: Mapping[str, str]) -> None:
+        missing, unknown = set(template.names) - values.keys(), values.keys() - set(template.names)
+        problem = f"no value for {_shown(missing)}" if missing else f"unknown placeholder {_shown(unknown)}"
+        raise ConfigError(f"{template.origin}: {problem}")
+
+
+def shipped_prompt_sets() -> list[str]:
+    """Names `PromptLibrary.load` knows without a folder."""
+    root = resources.files("spar_core.prompts")
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and (entry / _REQUIRED).is_file())
+
+
+def _shipped_folder(name: str) -> Traversable:
+    return resources.files("spar_core.prompts") / name
+
+
+def _folder(name_or_folder: str | Path) -> Traversable:
+    if isinstance(name_or_folder, str) and name_or_folder in shipped_prompt_sets():
+        return _shipped_folder(name_or_folder)
+    folder = Path(name_or_folder).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"prompt_set {str(name_or_folder)!r} is neither a shipped set ({', '.join(shipped_prompt_sets())}) "
+            "nor a folder; give one of these names or a folder holding judge.txt or refine.txt of your own"
+        )
+    return folder
+
+
+def _files(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_file() and entry.name.endswith(_SUFFIX):
+            yield entry.name.removesuffix(_SUFFIX), entry
+
+
+def _parse(entry: Traversable) -> _Template:
+    try:
+        text = entry.read_text("utf-8").replace("\r\n", "\n").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{entry}: cannot be read as UTF-8 text ({error})") from error
+    pieces = _PLACEHOLDER.split(text)
+    return _Template(str(entry), text, tuple(pieces[::2]), tuple(pieces[1::2]))
+
+
+def _check_placeholders(template: _Template, reference: _Template) -> None:
+    missing = set(reference.names) - set(template.names)
+    unknown = set(template.names) - set(reference.names)
+    if missing:
+        raise ConfigError(f"{template.origin}: placeholder {_shown(missing)} is missing")
+    if unknown:
+        raise ConfigError(
+            f"{template.origin}: unknown placeholder {_shown(unknown)}; allowed: {_shown(set(reference.names))}"
+        )
+
+
+def _shown(names: set[str]) -> str:
+    return ", ".join("{{" + name + "}}" for name in sorted(names))

@@ -1,0 +1,112 @@
+"""The refiner: judges responses by votes and rewrites failing ones."""
+
+from typing import NamedTuple
+
+from spar_core.config.method import JudgingConfig, RefinementConfig
+from spar_core.engines.base import Engine
+from spar_core.hashing import derive_seed
+from spar_core.prompts.library import PromptLibrary
+from spar_core.records import FinishReason, Judgement, Vote
+from spar_core.roles import voting
+from spar_core.roles.asking import ask
+from spar_core.roles.requests import judge_messages, refine_messages
+from spar_core.roles.rewrite import parse_rewrite
+from spar_core.roles.verdict import parse_verdict
+
+
+class JudgementOutcome(NamedTuple):
+    """The votes of every round, and the judgement or the reason why there is none.
+
+    `failure`: `quorum`, `tie`, or the engine's reason for refusing; None where there is a judgement.
+    """
+
+    votes: tuple[Vote, ...]
+    judgement: Judgement | None
+    failure: str | None = None
+    detail: str = ""
+
+
+class Rewrite(NamedTuple):
+    """One rewrite. `failure`: truncated (text kept), no_answer, empty_answer, or the engine's reason; None = usable.
+
+    `refused` tells an engine's refusal from a text without a usable answer. `seed` is the request's; the rewrite
+    is its completion number `sample_index`.
+    """
+
+    response: str
+    reflection: str
+    finish_reason: FinishReason
+    seed: int
+    sample_index: int
+    failure: str | None = None
+    refused: bool = False
+
+
+class Refiner:
+    """Judge and rewriter over one engine; stateless, safe for any number of concurrent calls."""
+
+    def __init__(
+        self, engine: Engine, library: PromptLibrary, judging: JudgingConfig, refinement: RefinementConfig
+    ) -> None:
+        self._engine = engine
+        self._library = library
+        self._judging = judging
+        self._judge_sampling = judging.sampling()
+        self._refine_sampling = refinement.sampling()
+
+    @property
+    def model_digest(self) -> str:
+        """Content digest of the weights that judge and rewrite."""
+        return self._engine.model_digest
+
+    async def judge(self, subject_id: str, prompt_text: str, response_text: str, seed: int) -> JudgementOutcome:
+        """Ask rounds of votes until they decide or `max_reasks` is spent; all rounds count together.
+
+        Args:
+            subject_id: id of the response or tree node; becomes the votes' `response_id`.
+            prompt_text: the instruction.
+            response_text: the answer to check.
+            seed: the run's seed; each round's is derived from it, the subject and the round's number.
+
+        Raises:
+            EngineUnavailableError: no answer after all retries.
+        """
+        messages = judge_messages(self._library, prompt_text, response_text)
+        votes: list[Vote] = []
+        reason: voting.NoMajority | None = None
+        for attempt in range(self._judging.max_reasks + 1):
+            round_seed = derive_seed(seed, "judge", subject_id, attempt)
+            asked = await ask(self._engine, messages, self._judge_sampling, round_seed, self._judging.votes)
+            if asked.failure:
+                return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
+            for completion in asked.completions:
+                verdict = parse_verdict(completion.text, completion.finish_reason)
+                votes.append(
+                    Vote(subject_id, len(votes), verdict, completion.text, completion.finish_reason, round_seed)
+                )
+            reason = voting.undecided(voting.tally(votes), self._judging)
+            if reason is None:
+                return JudgementOutcome(tuple(votes), voting.judgement(subject_id, votes))
+            if not voting.worth_asking_again(reason, self._judging):
+                break
+        counts = voting.tally(votes)
+        detail = f"{counts.yes} yes, {counts.no} no, {counts.unparseable} unparseable"
+        return JudgementOutcome(tuple(votes), None, reason, detail)
+
+    async def refine(self, prompt_text: str, response_text: str, critique: str, seed: int, count: int) -> list[Rewrite]:
+        """Ask for `count` rewrites in one request with exactly this seed; always `count` outcomes, in order.
+
+        Raises:
+            EngineUnavailableError: no answer after all retries.
+        """
+        messages = refine_messages(self._library, prompt_text, response_text, critique)
+        asked = await ask(self._engine, messages, self._refine_sampling, seed, count)
+        if asked.failure:
+            return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
+        rewrites = []
+        for index, completion in enumerate(asked.completions):
+            parsed = parse_rewrite(completion.text, completion.finish_reason)
+            rewrites.append(
+                Rewrite(parsed.response, parsed.reflection, completion.finish_reason, seed, index, parsed.failure)
+            )
+        return rewrites

@@ -1,0 +1,26 @@
+"""The chats the roles are asked with. Inference and training data both take them from here.
+
+Every request is a single user turn: a chat template without a system role can render it.
+"""
+
+from spar_core.prompts.library import PromptLibrary
+from spar_core.records import Message
+
+JUDGE = "judge"
+REFINE = "refine"
+
+
+def answer_messages(prompt_text: str) -> tuple[Message, ...]:
+    """What the actor is asked."""
+    return (Message("user", prompt_text),)
+
+
+def judge_messages(library: PromptLibrary, prompt_text: str, response_text: str) -> tuple[Message, ...]:
+    """What the refiner is asked for one vote."""
+    return (Message("user", library.fill(JUDGE, prompt=prompt_text, response=response_text)),)
+
+
+def refine_messages(library: PromptLibrary, prompt_text: str, response_text: str, critique: str) -> tuple[Message, ...]:
+    """What the refiner is asked for one rewrite."""
+    filled = library.fill(REFINE, prompt=prompt_text, response=response_text, critique=critique)
+    return (Message("user", filled),)

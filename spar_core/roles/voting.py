@@ -1,0 +1,50 @@
+"""Tally rules: when votes make a judgement (JudgingConfig; method: five votes, majority decides)."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from spar_core.config.method import JudgingConfig
+from spar_core.records import Judgement, Verdict, Vote
+
+NoMajority = Literal["quorum", "tie"]
+
+
+class Tally(NamedTuple):
+    """Counts of one response's votes."""
+
+    yes: int
+    no: int
+    unparseable: int
+
+    @property
+    def parseable(self) -> int:
+        """Votes that said YES or NO."""
+        return self.yes + self.no
+
+
+def tally(votes: Sequence[Vote]) -> Tally:
+    """Count the verdicts, over all rounds."""
+    yes = sum(vote.verdict is Verdict.YES for vote in votes)
+    no = sum(vote.verdict is Verdict.NO for vote in votes)
+    return Tally(yes, no, len(votes) - yes - no)
+
+
+def undecided(counts: Tally, config: JudgingConfig) -> NoMajority | None:
+    """Why these votes make no judgement; None where they do."""
+    if counts.parseable < config.quorum:
+        return "quorum"
+    return "tie" if counts.yes == counts.no else None
+
+
+def worth_asking_again(reason: NoMajority, config: JudgingConfig) -> bool:
+    """Whether another round may decide: a missing quorum always, a tie unless the configuration drops it."""
+    return reason == "quorum" or config.tie == "reask"
+
+
+def judgement(response_id: str, votes: Sequence[Vote]) -> Judgement:
+    """The majority's judgement, with the critique of the first vote that agrees with it. Needs a majority."""
+    counts = tally(votes)
+    verdict = Verdict.YES if counts.yes > counts.no else Verdict.NO
+    critique = next(vote.critique for vote in votes if vote.verdict is verdict)
+    value = counts.yes / counts.parseable
+    return Judgement(response_id, verdict, counts.yes, counts.no, counts.unparseable, value, critique)
