@@ -1,0 +1,1 @@
+"""Scorers of the benchmarks and the measurements of self-play, each value with its interval."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-_FIELD = re.compile(r"\{([a-z_]+)\}")
+_FIELD = re.compile(r"\{\{([a-z_]+)\}\}")
 
 
 @cache
@@ -15,7 +15,7 @@ def judge_text(name: str) -> str:
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:
-    """Put the values in place of `{name}`; values are never searched for fields.
+    """Put the values in place of `{{name}}`; values are never searched for fields.
 
     Raises:
         KeyError: the template names a field that is not given.

@@ -20,8 +20,21 @@ LICENCE = "FollowBench data: Apache 2.0 (YJiangcm/FollowBench)"
 
 _FOLDERS: Mapping[Language, str] = {"en": "data", "zh": "data_zh"}
 _RULE_SOURCES = frozenset(
-    ("E2E", "WIKIEVENTS", "CONLL2003", "text_editing", "cnn_dailymail", "xsum", "samsum", "gigaword", "arxiv")
-    + ("BBH_logical", "BBH_time", "self_made_space", "gsm_8k")
+    {
+        "E2E",
+        "WIKIEVENTS",
+        "CONLL2003",
+        "text_editing",
+        "cnn_dailymail",
+        "xsum",
+        "samsum",
+        "gigaword",
+        "arxiv",
+        "BBH_logical",
+        "BBH_time",
+        "self_made_space",
+        "gsm_8k",
+    }
 )
 _RULE_FORMAT_GROUPS: Mapping[Language, frozenset[int]] = {"en": frozenset({22, 30}), "zh": frozenset({22})}
 # SHA-256 over the sorted (name, file digest) pairs of the published files.
