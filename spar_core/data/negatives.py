@@ -1,0 +1,70 @@
+"""Negatives: per prompt one failing response, the root of a tree (method, step 4)."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from spar_core.data.seeded_choice import cap, rank
+from spar_core.records import Drop, Judgement, Prompt, Response, Verdict
+from spar_core.search.root import Root
+
+STAGE = "negatives"
+
+
+class Negatives(NamedTuple):
+    """Rows in: prompts. Rows out: roots, in the order of the prompts."""
+
+    roots: list[Root]
+    drops: list[Drop]
+
+
+def choose_negatives(
+    prompts: Iterable[Prompt],
+    responses: Iterable[Response],
+    judgements: Iterable[Judgement],
+    *,
+    run_seed: int,
+    max_negatives: int | None = None,
+) -> Negatives:
+    """One response judged NO per prompt, by seeded choice, with a critique that agrees with the majority.
+
+    Drops: `not_judged` (no response of the prompt has a judgement), `no_failing_response`, `over_cap`.
+    Reads each iterable once, judgements first; holds the NO judgements and one response per prompt.
+    """
+    failing: dict[str, Judgement] = {}
+    judged: set[str] = set()
+    for judgement in judgements:
+        judged.add(judgement.response_id)
+        if judgement.verdict is Verdict.NO:
+            failing[judgement.response_id] = judgement
+    judged_prompts: set[str] = set()
+    chosen: dict[str, Response] = {}
+    for response in responses:
+        if response.response_id not in judged:
+            continue
+        judged_prompts.add(response.prompt_id)
+        if response.response_id not in failing:
+            continue
+        rival = chosen.get(response.prompt_id)
+        if rival is None or _rank(run_seed, response) < _rank(run_seed, rival):
+            chosen[response.prompt_id] = response
+    roots, drops = [], []
+    for prompt in prompts:
+        response_chosen = chosen.get(prompt.prompt_id)
+        if response_chosen is not None:
+            roots.append(Root.create(prompt, response_chosen, failing[response_chosen.response_id]))
+        else:
+            reason = "no_failing_response" if prompt.prompt_id in judged_prompts else "not_judged"
+            drops.append(Drop(STAGE, prompt.prompt_id, reason))
+    kept, capped = cap(
+        roots,
+        max_negatives,
+        run_seed=run_seed,
+        stage=STAGE,
+        row_id=lambda root: root.prompt_id,
+        rank_id=lambda root: root.prompt_id,
+    )
+    return Negatives(kept, drops + capped)
+
+
+def _rank(run_seed: int, response: Response) -> tuple[int, str]:
+    return rank(run_seed, "negatives.choice", response.response_id)

@@ -1,0 +1,36 @@
+"""A quota filled by rank: the best-placed candidates stay, at most `size` are held at any time."""
+
+from bisect import insort
+from dataclasses import dataclass
+
+from spar_core.records import RefinerExample
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An example that may enter the training data.
+
+    `place` orders candidates of one quota (lower stays); `request_digest` identifies what is asked in it.
+    """
+
+    record_id: str
+    place: tuple[bool, int, str]
+    request_digest: str
+    example: RefinerExample
+
+
+class Quota:
+    """Keeps the `size` candidates of lowest place, whatever the order they come in."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: list[Candidate] = []
+
+    def offer(self, candidate: Candidate) -> Candidate | None:
+        """Take a candidate in; returns the one that has to go (maybe this one) once the quota is full."""
+        insort(self._held, candidate, key=lambda held: held.place)
+        return self._held.pop() if len(self._held) > self._size else None
+
+    def chosen(self) -> list[Candidate]:
+        """The candidates held, lowest place first."""
+        return list(self._held)

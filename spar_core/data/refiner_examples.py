@@ -1,0 +1,254 @@
+"""The refiner's training data: refinements that were accepted and judgements that were contested (method, step 7).
+
+Texts are made by the same functions that inference asks with (`spar_core.roles.requests`), so a model is trained
+on exactly the chats it will see.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from spar_core.config.method import RefinerDataConfig
+from spar_core.data.quota import Candidate, Quota
+from spar_core.data.seeded_choice import rank
+from spar_core.errors import DataError
+from spar_core.hashing import content_id, digest
+from spar_core.prompts.library import PromptLibrary
+from spar_core.records import (
+    Drop,
+    Judgement,
+    Message,
+    Prompt,
+    RefinerExample,
+    Response,
+    Tree,
+    TreeNode,
+)
+from spar_core.roles.requests import judge_messages, refine_messages
+from spar_core.roles.rewrite import format_rewrite
+
+STAGE = "refiner_data"
+REFINEMENT = "tree_refinement"
+TREE_YES = "tree_yes"
+TREE_NO = "tree_no"
+RESPONSE_NO = "response_no"
+RESPONSE_YES = "response_yes"
+_MAJORITY = 0.5
+
+
+class IterationRecords(NamedTuple):
+    """What an iteration recorded. Each iterable is read once; the nodes of a tree stand together."""
+
+    prompts: Iterable[Prompt]
+    responses: Iterable[Response]
+    judgements: Iterable[Judgement]
+    trees: Iterable[Tree]
+    nodes: Iterable[TreeNode]
+
+
+class RefinerData(NamedTuple):
+    """Examples and drops. Rows in: trees + tree nodes but roots + response judgements + replayed examples."""
+
+    examples: list[RefinerExample]
+    drops: list[Drop]
+    rows_in: int
+
+
+def build_refiner_data(
+    records: IterationRecords,
+    library: PromptLibrary,
+    config: RefinerDataConfig,
+    *,
+    run_seed: int,
+    replay: Sequence[RefinerExample] = (),
+) -> RefinerData:
+    """Fill the quotas of `config`, each by seeded choice.
+
+    Candidates: per accepted tree its last edge (the accepted node's parent and that parent's critique -> the
+    rewrite); per tree at most one judged node of each verdict; every response judgement. A judgement's critique is
+    a vote that agrees with its majority.
+
+    Drops: `not_accepted`, `root_accepted`, `not_judged` (node without a value), `unanimous`, `one_per_tree`,
+    `duplicate` (the same request, whatever the answer), `over_quota`.
+
+    Votes are not needed: a judgement carries its critique. Held in memory: the prompts' texts, the contested
+    judgements (all, with `unanimous`) and the chosen examples, not the responses or nodes.
+
+    Args:
+        records: prompts, responses, judgements, trees and nodes of one iteration.
+        library: the prompt set that inference uses.
+        config: quotas and choices.
+        run_seed: the run's seed.
+        replay: warm-start examples `replay_fraction` is drawn from.
+
+    Raises:
+        DataError: a record whose prompt, tree or response is missing, or nodes of a tree that stand apart.
+    """
+    texts = {prompt.prompt_id: prompt.text for prompt in records.prompts}
+    collector = _Collector(library, config, run_seed, texts)
+    collector.read_trees({tree.tree_id: tree for tree in records.trees}, records.nodes)
+    collector.read_judgements(records.judgements, records.responses)
+    examples, drops = collector.finish()
+    replayed = _replayed(replay, len(examples), config.replay_fraction, run_seed)
+    return RefinerData(examples + replayed, drops, collector.rows_in + len(replayed))
+
+
+class _Collector:
+    """Turns records into candidates and offers them to the quotas, in the order of `_QUOTAS`."""
+
+    def __init__(
+        self, library: PromptLibrary, config: RefinerDataConfig, run_seed: int, texts: Mapping[str, str]
+    ) -> None:
+        self.rows_in = 0
+        self._library = library
+        self._config = config
+        self._run_seed = run_seed
+        self._texts = texts
+        self._drops: list[Drop] = []
+        self._seen: set[str] | None = set() if config.deduplicate == "before_quota" else None
+        sizes = {
+            REFINEMENT: config.refinements,
+            TREE_YES: config.tree_yes,
+            TREE_NO: config.tree_no,
+            RESPONSE_NO: config.response_no,
+            RESPONSE_YES: config.response_yes,
+        }
+        self._quotas = {source: Quota(size) for source, size in sizes.items()}
+
+    def read_trees(self, trees: Mapping[str, Tree], nodes: Iterable[TreeNode]) -> None:
+        """Offer refinements and node judgements."""
+        self.rows_in += len(trees)
+        read: set[str] = set()
+        for tree_id, group in groupby(nodes, key=lambda node: node.tree_id):
+            if tree_id in read:
+                raise DataError(f"the nodes of tree {tree_id} do not stand together; sort nodes by tree")
+            if tree_id not in trees:
+                raise DataError(f"nodes of tree {tree_id} without the tree; were all shards of the search given?")
+            read.add(tree_id)
+            self._read_tree(trees[tree_id], list(group))
+        if missing := trees.keys() - read:
+            raise DataError(f"{len(missing)} trees without nodes, such as {min(missing)}")
+
+    def read_judgements(self, judgements: Iterable[Judgement], responses: Iterable[Response]) -> None:
+        """Offer response judgements."""
+        wanted: dict[str, Judgement] = {}
+        for judgement in judgements:
+            self.rows_in += 1
+            if self._contested(judgement.value):
+                wanted[judgement.response_id] = judgement
+            else:
+                self._drop(judgement.response_id, "unanimous")
+        for response in responses:
+            found = wanted.pop(response.response_id, None)
+            if found is not None:
+                source = RESPONSE_YES if found.value > _MAJORITY else RESPONSE_NO
+                self._offer(
+                    self._judgement(
+                        source, found.response_id, response.prompt_id, response.text, found.critique, found.value
+                    )
+                )
+        if wanted:
+            raise DataError(f"{len(wanted)} judgements without their response, such as {min(wanted)}")
+
+    def finish(self) -> tuple[list[RefinerExample], list[Drop]]:
+        """The chosen examples, in the order of the quotas and their seeded ranks."""
+        examples: list[RefinerExample] = []
+        seen: set[str] = set()
+        for source, quota in self._quotas.items():
+            for candidate in quota.chosen():
+                if candidate.request_digest in seen:
+                    self._drop(candidate.record_id, "duplicate", source)
+                    continue
+                seen.add(candidate.request_digest)
+                examples.append(candidate.example)
+        return examples, self._drops
+
+    def _read_tree(self, tree: Tree, nodes: list[TreeNode]) -> None:
+        self.rows_in += sum(node.depth > 0 for node in nodes)
+        by_id = {node.node_id: node for node in nodes}
+        accepted = by_id.get(tree.accepted_node_id or "")
+        if accepted is None:
+            self._drop(tree.tree_id, "not_accepted", tree.stop_reason)
+        elif accepted.parent_id is None:
+            self._drop(tree.tree_id, "root_accepted")
+        else:
+            self._offer(self._refinement(tree, by_id[accepted.parent_id], accepted))
+        for source, group in self._contested_nodes(nodes):
+            first, *others = sorted(group, key=lambda node: self._place(source, node.value or 0.0, node.node_id))
+            self._offer(
+                self._judgement(
+                    source, first.node_id, tree.prompt_id, first.response, first.critique, first.value or 0.0
+                )
+            )
+            for node in others:
+                self._drop(node.node_id, "one_per_tree", source)
+
+    def _contested_nodes(self, nodes: Sequence[TreeNode]) -> Iterator[tuple[str, list[TreeNode]]]:
+        groups: dict[str, list[TreeNode]] = {TREE_YES: [], TREE_NO: []}
+        for node in nodes:
+            if node.depth == 0:
+                continue  # the root's judgement is that of its response
+            if node.value is None:
+                self._drop(node.node_id, "not_judged", node.failure or "duplicate")
+            elif not self._contested(node.value):
+                self._drop(node.node_id, "unanimous")
+            else:
+                groups[TREE_YES if node.value > _MAJORITY else TREE_NO].append(node)
+        return ((source, group) for source, group in groups.items() if group)
+
+    def _contested(self, value: float) -> bool:
+        return self._config.unanimous or 0.0 < value < 1.0
+
+    def _place(self, source: str, value: float, record_id: str) -> tuple[bool, int, str]:
+        """Split votes first, then by seeded rank."""
+        return (value in (0.0, 1.0), *rank(self._run_seed, f"{STAGE}.{source}", record_id))
+
+    def _refinement(self, tree: Tree, parent: TreeNode, accepted: TreeNode) -> Candidate:
+        request = refine_messages(self._library, self._text(tree.prompt_id), parent.response, parent.critique)
+        answer = format_rewrite(accepted.response, accepted.reflection)
+        example = _example("refinement", REFINEMENT, request, answer)
+        return Candidate(tree.tree_id, self._place(REFINEMENT, 0.5, tree.tree_id), digest(request), example)
+
+    def _judgement(
+        self, source: str, record_id: str, prompt_id: str, response: str, critique: str, value: float
+    ) -> Candidate:
+        request = judge_messages(self._library, self._text(prompt_id), response)
+        example = _example("judgement", source, request, critique)
+        return Candidate(record_id, self._place(source, value, record_id), digest(request), example)
+
+    def _offer(self, candidate: Candidate) -> None:
+        source = candidate.example.source
+        if self._seen is not None:
+            if candidate.request_digest in self._seen:
+                self._drop(candidate.record_id, "duplicate", source)
+                return
+            self._seen.add(candidate.request_digest)
+        pushed_out = self._quotas[source].offer(candidate)
+        if pushed_out is not None:
+            self._drop(pushed_out.record_id, "over_quota", source)
+
+    def _text(self, prompt_id: str) -> str:
+        try:
+            return self._texts[prompt_id]
+        except KeyError:
+            raise DataError(f"prompt {prompt_id} is missing from the input") from None
+
+    def _drop(self, record_id: str, reason: str, detail: str = "") -> None:
+        self._drops.append(Drop(STAGE, record_id, reason, detail))
+
+
+def _example(
+    kind: Literal["judgement", "refinement"], source: str, request: tuple[Message, ...], answer: str
+) -> RefinerExample:
+    messages = (*request, Message("assistant", answer))
+    return RefinerExample(content_id("refiner_example", kind, messages), kind, source, messages)
+
+
+def _replayed(pool: Sequence[RefinerExample], new: int, fraction: float, run_seed: int) -> list[RefinerExample]:
+    """Examples such that they are `fraction` of the finished set, as far as the pool reaches."""
+    wanted = round(new * fraction / (1.0 - fraction))
+    in_order = sorted(pool, key=lambda example: rank(run_seed, f"{STAGE}.replay", example.example_id))
+    return [
+        RefinerExample(example.example_id, "replay", f"warm_start/{example.kind}", example.messages)
+        for example in in_order[:wanted]
+    ]
