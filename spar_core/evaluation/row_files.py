@@ -27,6 +27,7 @@ class FileRow:
 
     where: str
     values: Mapping[str, Any]
+    line: int = 0
 
     def fail(self, message: str) -> DataError:
         """The error to raise for this row."""
@@ -113,7 +114,7 @@ def read_rows(path: Path) -> Iterator[FileRow]:
                 if number == 1:
                     raw = raw.removeprefix(_UTF8_MARK)
                 if raw.strip():
-                    yield FileRow(where, _parse(raw, where))
+                    yield FileRow(where, _parse(raw, where), number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{path}: the gzip data is damaged after line {number} ({error}); make the file again"
@@ -145,7 +146,7 @@ class SeenIds:
     """Refuses the second row of one id; keeps 64 bits per id, not the id, so large files stay small in memory."""
 
     def __init__(self) -> None:
-        self._lines: dict[int, str] = {}
+        self._lines: dict[int, int] = {}
 
     def add(self, row: FileRow, identity: str) -> None:
         """Register a row.
@@ -154,10 +155,9 @@ class SeenIds:
             DataError: an earlier row has the same identity.
         """
         key = int.from_bytes(blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-        place = row.where.rpartition(", ")[2]
-        first = self._lines.setdefault(key, place)
-        if first is not place:
-            raise row.fail(f"duplicate of {first} ({identity}); give each row its own 'id', or remove one")
+        first = self._lines.setdefault(key, row.line)
+        if first != row.line:
+            raise row.fail(f"duplicate of line {first} ({identity}); give each row its own 'id', or remove one")
 
 
 @contextmanager

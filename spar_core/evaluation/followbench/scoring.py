@@ -141,7 +141,8 @@ class Tally:
         missing = sum(item.key not in self._cells for item in bench.asked())
         unscored = dict(self._unscored) | ({"not_in_file": missing} if missing else {})
         published = self._published() if not missing and self._single() else None
-        weighted = level_weighted(published) if published and bench.language == "en" else None
+        complete = published is not None and bench.language == "en" and published.keys() >= set(JUDGED_CATEGORIES)
+        weighted = level_weighted(published) if published and complete else None
         scores = (*self._overall(), *(score for category in CATEGORIES for score in self._category(category)))
         return FollowBenchReport(self.run, bench.language, scores, published, weighted, unscored, bench.is_published)
 
@@ -201,7 +202,7 @@ class Tally:
         return len(LEVELS)
 
     def _published(self) -> dict[Category, PublishedScores]:
-        return {category: self._published_category(category) for category in CATEGORIES}
+        return {category: self._published_category(category) for category in CATEGORIES if self.bench.groups(category)}
 
     def _published_category(self, category: Category) -> PublishedScores:
         groups = self.bench.groups(category)
