@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spar_core.config.run import OrchestrationConfig
+from spar_core.config.training import LaunchConfig
 from spar_core.engines.configuration import EngineConfig
 from spar_core.hashing import digest
 from storage.artifacts import ArtifactRef
@@ -13,10 +14,16 @@ from tasks.engines import ModelRef
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where and how stages run; changes no result. `engines` by role."""
+    """Where and how stages run; changes no result. `engines` by role.
+
+    `prompt_set` says where the prompt texts lie; what they say is in the configuration, by digest.
+    """
 
     engines: Mapping[str, EngineConfig] = field(default_factory=dict)
     orchestration: OrchestrationConfig = OrchestrationConfig()
+    launch: LaunchConfig = LaunchConfig()
+    prompt_set: str = "default"
+    training_intervals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from spar_core.engines.factory import open_engine
 
 
 class ModelRef(NamedTuple):
-    """A model by content: `digest` identifies it, `location` (folder, hub id or served name) only finds it."""
+    """A model or file by content: `digest` identifies it, `location` (folder, file, served name) only finds it."""
 
     digest: str
     location: str
@@ -38,7 +38,7 @@ class EnginePool:
             if engine is None:
                 while len(self._open) >= self._capacity:
                     self._close(next(iter(self._open)))
-                engine = open_engine(served(config, model))
+                engine = asyncio.run(open_engine(config, model.location if _loads_weights(config) else None))
             self._open[model.digest] = engine
             return engine
 
@@ -52,11 +52,8 @@ class EnginePool:
         asyncio.run(self._open.pop(digest).close())
 
 
-def served(config: EngineConfig, model: ModelRef) -> EngineConfig:
-    """`config` with the model to serve filled in, where the engine loads models itself."""
-    if "model" not in type(config).model_fields or config.kind == "openai":
-        return config
-    return config.model_copy(update={"model": model.location})
+def _loads_weights(config: EngineConfig) -> bool:
+    return config.kind in ("transformers", "vllm")
 
 
 class _LazyEngine:

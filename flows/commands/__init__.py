@@ -1,0 +1,1 @@
+"""The commands of `spar`, one module per family."""

@@ -1,0 +1,79 @@
+"""`spar status` and `spar sql`: look into a home without starting anything."""
+
+import json
+from pathlib import Path
+
+import click
+
+from flows.commands.options import home_option, json_option, opened, table
+from spar_core.errors import StorageError
+
+
+@click.command()
+@click.argument("run", required=False)
+@home_option
+@json_option
+def status(run: str | None, home: Path | None, as_json: bool) -> int:
+    """Stages of a run (the latest by default): state, rows, seconds, artifact.
+
+    \b
+    Example:
+      spar status
+      spar status starter-1a2b3c4d --json
+    """
+    from storage.catalog import open_catalog
+
+    where = opened(home)
+    with open_catalog(where) as catalog:
+        runs = catalog.rows("SELECT run_id, max(ended) AS last FROM stages GROUP BY run_id ORDER BY last DESC NULLS FIRST")
+        if not runs:
+            raise StorageError(f"{where.root} holds no run yet; start one with `spar run --home {where.root}`")
+        name = run or str(runs[0]["run_id"])
+        if name not in {row["run_id"] for row in runs}:
+            raise StorageError(f"no run {name!r} in {where.root}; runs there: {', '.join(str(r['run_id']) for r in runs)}")
+        stages = catalog.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started", [name])
+    if as_json:
+        click.echo(json.dumps({"run_id": name, "stages": stages}, default=str))
+        return 0
+    columns = ["iteration", "stage", "state", "cached", "rows in", "rows out", "dropped", "seconds", "artifact"]
+    keys = ["iteration", "stage", "state", "cached", "rows_in", "rows_out", "rows_dropped", "seconds", "artifact_uri"]
+    rows = [[_shown(stage[key]) for key in keys] for stage in stages]
+    table(f"run {name}", columns, rows, numeric={"iteration", "rows in", "rows out", "dropped", "seconds"})
+    return 0
+
+
+@click.command()
+@click.argument("query")
+@home_option
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@json_option
+def sql(query: str, home: Path | None, form: str, as_json: bool) -> int:
+    """Read-only DuckDB SQL over every table of the home.
+
+    \b
+    Example:
+      spar sql "SELECT iteration, metric, value, ci_low, ci_high FROM eval_scores WHERE metric = 'accuracy'"
+      spar sql "SHOW TABLES"
+    """
+    from storage.catalog import open_catalog
+
+    with open_catalog(opened(home)) as catalog:
+        result = catalog.query(query)
+    if as_json or form == "json":
+        click.echo(json.dumps(result.to_pylist(), default=str, ensure_ascii=False))
+    elif form == "csv":
+        import pyarrow.csv
+
+        pyarrow.csv.write_csv(result, click.get_binary_stream("stdout"))
+    else:
+        rows = [[_shown(value) for value in row.values()] for row in result.to_pylist()]
+        table("", list(result.column_names), rows)
+    return 0
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    return str(value)

@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import click
+
+from storage.home import Home
+
+Command = Callable[..., Any]
+
+
+def home_option(command: Command) -> Command:
+    """`--home DIR`."""
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=None,
+        envvar="SPAR_HOME",
+        help="Folder that holds everything.  [default: $SPAR_HOME, else .spar]",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def configuration_options(command: Command) -> Command:
+    """`--preset`, `--config`, `--set`."""
+    for option in (
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override one value; may be repeated."
+        ),
+        click.option(
+            "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (YAML)."
+        ),
+        click.option("--preset", help="Shipped configuration.  [default: starter]"),
+    ):
+        command = option(command)
+    return command
+
+
+def opened(home: Path | None) -> Home:
+    """The home a command works on."""
+    return Home(home) if home else Home.default()
+
+
+def table(title: str, columns: list[str], rows: list[list[str]], numeric: Collection[str] = ()) -> None:
+    """Print a table that fits a terminal and reads well in a log."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    shown = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        shown.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)

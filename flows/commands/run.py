@@ -1,0 +1,108 @@
+"""`spar run`: self-play from wherever it stands."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from flows.commands.options import configuration_options, home_option, json_option, table
+from flows.request import Run, RunRequest
+
+
+@click.command()
+@configuration_options
+@click.option("--iterations", type=click.IntRange(min=0), help="Self-play iterations after the warm start.")
+@click.option("--run-id", help="Name of the run.  [default: preset and a digest of the configuration]")
+@click.option("--by-kind", is_flag=True, help="Also print accuracy per constraint kind.")
+@home_option
+@json_option
+def run(
+    preset: str | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    iterations: int | None,
+    run_id: str | None,
+    by_kind: bool,
+    home: Path | None,
+    as_json: bool,
+) -> int:
+    """Self-play: warm start, iterations, evaluation, registration. The same command again resumes.
+
+    \b
+    Example:
+      spar run
+      spar run --preset starter --iterations 1 --set training.actor.learning_rate=5e-5
+      spar run --preset llama3-8b --set models.actor=/models/llama3-8b-instruct
+    """
+    request = RunRequest(
+        preset=preset,
+        config_file=str(config_file.absolute()) if config_file else None,
+        overrides=list(overrides),
+        iterations=iterations,
+        home=str(home.absolute()) if home else None,
+        run_id=run_id,
+    )
+    resolved = request.resolve()
+    started = time.monotonic()
+    if not _finished(resolved):
+        _play(request, resolved, quiet=as_json)
+    _show(resolved, time.monotonic() - started, as_json, by_kind)
+    return 0
+
+
+def _finished(run: Run) -> bool:
+    """Whether this very run is complete and all its artifacts are whole: then there is nothing to start."""
+    from storage.artifacts import ArtifactStore
+    from storage.ledger import Ledger
+
+    ledger = Ledger(run.home)
+    known = ledger.run(run.run_id)
+    if known is None or known.state != "completed" or known.config != run.config.model_dump(mode="json"):
+        return False
+    store = ArtifactStore(run.home)
+    return all(store.get(stage.stage, stage.stage_key) is not None for stage in ledger.stages(run.run_id))
+
+
+def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
+    from flows.prefect_server import running_server
+
+    with running_server(run.home) as server:
+        # Prefect reads its settings when it is imported: after the server is known.
+        from flows.crashes import mark_crashed, settle
+        from flows.self_play import self_play
+        from flows.terminal import terminal_reporter
+        from tasks.runtime import Runtime
+
+        runtime = Runtime.of(str(run.home.root))
+        with runtime.held(), terminal_reporter(runtime, server.ui_url, run.run_id, quiet=quiet):
+            mark_crashed(run.home)
+            try:
+                self_play(request)
+            finally:
+                settle(run.home)
+
+
+def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
+    from flows.summary import COLUMNS, kind_table, run_summary
+
+    rows = run_summary(run.home, run.run_id)
+    if as_json:
+        plain = {"run_id": run.run_id, "home": str(run.home.root), "iterations": [row.plain() for row in rows]}
+        if by_kind:
+            plain["kinds"] = kind_table(run.home, run.run_id)
+        click.echo(json.dumps(plain))
+        return
+    table(f"run {run.run_id}", COLUMNS, [row.cells() for row in rows], numeric=set(COLUMNS))
+    if by_kind:
+        kinds = kind_table(run.home, run.run_id)
+        cells = [[str(k["iteration"]), k["kind"], f"{100 * k['value']:.1f}", str(k["n"])] for k in kinds]
+        table("constraints met", ["iteration", "kind", "%", "n"], cells, numeric={"iteration", "%", "n"})
+    where = f"--home {run.home.root}"
+    click.echo(
+        f"{seconds:.0f} s. Look next:\n"
+        f"  spar status {where}                 stages, rows, artifacts\n"
+        f'  spar sql {where} "SELECT * FROM eval_scores"\n'
+        f"  spar refine {where} PROMPT           one prompt through the tree search\n"
+        f"  spar ui {where}                     flows in Prefect, models in MLflow"
+    )

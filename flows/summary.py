@@ -1,0 +1,103 @@
+"""The table a run ends with: one row per iteration, in the terminal, in the Prefect UI and as JSON."""
+
+from typing import Any, NamedTuple
+
+from storage.catalog import open_catalog
+from storage.home import Home
+
+_METRICS = {
+    "actor_accuracy": "accuracy",
+    "actor_accuracy_iid": "accuracy/iid",
+    "actor_accuracy_heldout": "accuracy/heldout",
+    "judge_balanced_accuracy": "judge_balanced_accuracy",
+    "fix_rate": "fix_rate",
+    "pair_truth": "pair_truth",
+}
+
+
+class Score(NamedTuple):
+    """A score with its 95 % interval."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+    def shown(self) -> str:
+        """Percent with interval: `72.1 [70.3, 73.9]`."""
+        return f"{100 * self.value:.1f} [{100 * self.ci_low:.1f}, {100 * self.ci_high:.1f}]"
+
+
+class IterationRow(NamedTuple):
+    """What one iteration came to. Scores are fractions; absent ones were not measured."""
+
+    iteration: int
+    scores: dict[str, Score]
+    pairs: int
+    drops: int
+    seconds: float
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-like values."""
+        return {
+            "iteration": self.iteration,
+            **{name: score._asdict() for name, score in self.scores.items()},
+            "pairs": self.pairs,
+            "drops": self.drops,
+            "seconds": round(self.seconds, 1),
+        }
+
+    def cells(self) -> list[str]:
+        """Texts for a table, in the order of `COLUMNS`."""
+        shown = [self.scores[name].shown() if name in self.scores else "-" for name in _SHOWN]
+        return [str(self.iteration), *shown, str(self.pairs), str(self.drops), f"{self.seconds:.0f}"]
+
+
+_SHOWN = ("actor_accuracy", "judge_balanced_accuracy", "fix_rate", "pair_truth")
+COLUMNS = [
+    "iteration",
+    "actor accuracy %",
+    "refiner judge bal. acc. %",
+    "search truly fixes %",
+    "pairs true %",
+    "pairs",
+    "drops",
+    "seconds",
+]
+
+
+def run_summary(home: Home, run_id: str) -> list[IterationRow]:
+    """One row per iteration of a run, from the catalogue."""
+    with open_catalog(home) as catalog:
+        stages = catalog.rows(
+            "SELECT iteration, sum(seconds) AS seconds, sum(rows_dropped) AS drops, "
+            "sum(CASE WHEN stage = 'pairs' THEN rows_out ELSE 0 END) AS pairs "
+            "FROM stages WHERE run_id = ? AND state = 'completed' GROUP BY iteration ORDER BY iteration",
+            [run_id],
+        )
+        names = {metric: name for name, metric in _METRICS.items()}
+        scores: dict[int, dict[str, Score]] = {}
+        for row in catalog.rows("SELECT * FROM eval_scores WHERE run_id = ? AND benchmark = 'self_play'", [run_id]):
+            if row["metric"] in names:
+                score = Score(row["value"], row["ci_low"], row["ci_high"], row["n"])
+                scores.setdefault(row["iteration"], {})[names[row["metric"]]] = score
+    return [
+        IterationRow(
+            stage["iteration"],
+            scores.get(stage["iteration"], {}),
+            int(stage["pairs"] or 0),
+            int(stage["drops"] or 0),
+            float(stage["seconds"] or 0.0),
+        )
+        for stage in stages
+    ]
+
+
+def kind_table(home: Home, run_id: str) -> list[dict[str, Any]]:
+    """Share of answers that meet each constraint kind, per iteration."""
+    with open_catalog(home) as catalog:
+        return catalog.rows(
+            "SELECT iteration, replace(metric, 'kind/', '') AS kind, value, ci_low, ci_high, n FROM eval_scores "
+            "WHERE run_id = ? AND metric LIKE 'kind/%' ORDER BY kind, iteration",
+            [run_id],
+        )

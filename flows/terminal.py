@@ -1,0 +1,82 @@
+"""Progress in the terminal: one line per stage, a bar while it runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from storage.artifacts import ArtifactRef
+from tasks.calls import StageCall
+from tasks.runtime import Runtime, SilentReporter
+
+
+class TerminalReporter(SilentReporter):
+    """Shows stages on a console; where it is no terminal, finished stages only."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: dict[tuple[int, str], TaskID] = {}
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def stage_started(self, call: StageCall, parts: int) -> None:
+        """Open a bar."""
+        description = f"iteration {call.iteration}  {call.stage}"
+        self._bars[call.iteration, call.stage] = self.progress.add_task(description, total=parts, note="")
+
+    def stage_advanced(self, call: StageCall, done: int, parts: int) -> None:
+        """Move the bar."""
+        self.progress.update(self._bars[call.iteration, call.stage], completed=done)
+
+    def training_progress(self, call: StageCall, step: int, metrics: dict[str, float]) -> None:
+        """Show the step and the loss."""
+        note = f"step {step}" + (f", loss {metrics['loss']:.4f}" if "loss" in metrics else "")
+        bar = self._bars.get((call.iteration, call.stage))
+        if bar is not None:
+            self.progress.update(bar, note=note)
+
+    def stage_finished(self, call: StageCall, artifact: ArtifactRef, cached: bool, seconds: float) -> None:
+        """Close the bar, leave a line."""
+        self._remove(call)
+        manifest = artifact.manifest()
+        dropped = sum(manifest.drops.values())
+        how = "cached" if cached else f"{seconds:.1f} s"
+        rows = f"{manifest.rows_out} of {manifest.rows_in} rows" + (f", {dropped} dropped" if dropped else "")
+        self._console.print(f"iteration {call.iteration}  {call.stage:<28} {how:>9}  {rows}", highlight=False)
+
+    def stage_failed(self, call: StageCall, error: BaseException) -> None:
+        """Close the bar, say so."""
+        self._remove(call)
+        self._console.print(f"iteration {call.iteration}  {call.stage:<28}    failed", style="red", highlight=False)
+
+    def _remove(self, call: StageCall) -> None:
+        bar = self._bars.pop((call.iteration, call.stage), None)
+        if bar is not None:
+            self.progress.remove_task(bar)
+
+
+@contextmanager
+def terminal_reporter(runtime: Runtime, ui_url: str, run_id: str, *, quiet: bool) -> Iterator[None]:
+    """Report the stages of a home on the terminal while the block runs."""
+    if quiet:
+        yield
+        return
+    console = Console(stderr=True)
+    console.print(f"run {run_id} in {runtime.home.root}; watch it at {ui_url}", highlight=False)
+    reporter = TerminalReporter(console)
+    runtime.reporter = reporter
+    try:
+        with reporter.progress:
+            yield
+    finally:
+        runtime.reporter = SilentReporter()

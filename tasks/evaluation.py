@@ -1,0 +1,128 @@
+"""Stages that measure models on held-out prompts whose truth a checker knows. Nothing here feeds training."""
+
+import asyncio
+from collections.abc import Iterator
+
+from spar_core.config.method import ResponsesConfig, SearchConfig
+from spar_core.evaluation.measures import (
+    Measured,
+    answer_item,
+    fix_item,
+    judgement_item,
+    pair_item,
+    self_play_scores,
+)
+from spar_core.evaluation.truth import is_right
+from spar_core.records import EvalItem, Prompt, Response, Verdict
+from spar_core.roles import Actor, Subject, judge_all, respond_all
+from spar_core.search.root import Root
+from spar_core.search.scheduler import run_trees
+from spar_core.starter.world import generate_prompts
+from tasks.judgements import refiner_of
+from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+
+
+def _prompts(context: ShardContext) -> ShardRows:
+    config = context.call.config
+    if config["source"] == "starter":
+        prompts = generate_prompts(config["count"], context.call.seed, config["split"])
+    else:
+        from spar_core.synthesis.verifiable import verifiable_prompts
+
+        prompts = verifiable_prompts(config["count"], context.call.seed, split=config["split"])
+    write_in_parts(context, "eval_prompts", prompts, context.call.surroundings.orchestration.shard_size)
+    return ShardRows(len(prompts), len(prompts))
+
+
+def _actor(context: ShardContext) -> ShardRows:
+    return asyncio.run(_answer(context))
+
+
+async def _answer(context: ShardContext) -> ShardRows:
+    config = context.call.config
+    sampling = ResponsesConfig(**config["sampling"], per_prompt=config["samples"])
+    who = Measured("actor", context.call.models["actor"].digest)
+    context.part.write("eval_responses", ())
+    prompts = answered = 0
+    limit = context.call.surroundings.orchestration.requests_in_flight
+    actor = Actor(context.engine("actor"), sampling)
+    held_out = context.read("prompts", "eval_prompts")
+    async for result in respond_all(held_out, actor, context.call.seed, max_requests_in_flight=limit):
+        prompts += 1
+        if result.drop is not None:
+            context.part.write("drops", [result.drop])
+            continue
+        answered += 1
+        context.part.write("eval_responses", result.responses)
+        context.part.write("eval_items", [answer_item(who, result.prompt, answer) for answer in result.responses])
+    return ShardRows(prompts, answered)
+
+
+def _refiner(context: ShardContext) -> ShardRows:
+    return asyncio.run(_judge_and_repair(context))
+
+
+async def _judge_and_repair(context: ShardContext) -> ShardRows:
+    """Judge this shard's share of the held-out answers; search from those that truly fail and were called so."""
+    prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
+    answers = list(_first_answers(context))
+    who = Measured("refiner", context.call.models["refiner"].digest)
+    refiner = refiner_of(context)
+    subjects = (Subject(prompts[answer.prompt_id].text, answer) for answer in answers)
+    failing: list[tuple[Prompt, Response]] = []
+    roots: list[Root] = []
+    context.part.write("eval_items", ())
+    async for judged in judge_all(subjects, refiner, context.call.seed):
+        prompt = prompts[judged.response.prompt_id]
+        context.part.write("eval_items", [judgement_item(who, prompt, judged.response, judged.judgement)])
+        if is_right(prompt, judged.response.text):
+            continue
+        failing.append((prompt, judged.response))
+        if judged.judgement is not None and judged.judgement.verdict is Verdict.NO:
+            roots.append(Root.create(prompt, judged.response, judged.judgement))
+    search = SearchConfig.model_validate(context.call.config["search"])
+    accepted = {}
+    async for result in run_trees(roots, refiner, search, context.call.seed, ordered=True):
+        accepted[result.tree.root_response_id] = result.accepted
+    items = [fix_item(who, prompt, response, accepted.get(response.response_id)) for prompt, response in failing]
+    context.part.write("eval_items", items)
+    return ShardRows(len(answers), len(answers))
+
+
+def _first_answers(context: ShardContext) -> Iterator[Response]:
+    """The first sample of the first prompts of this shard: an equal share of the items per shard."""
+    parts = len(context.call.inputs["answers"].manifest().parts)
+    share = context.call.config["items"] // parts + (context.shard < context.call.config["items"] % parts)
+    first = (answer for answer in context.read("answers", "eval_responses") if answer.sample_index == 0)
+    for _, answer in zip(range(share), first, strict=False):
+        yield answer
+
+
+def _scores(context: ShardContext) -> ShardRows:
+    inputs, models = context.call.inputs, context.call.models
+    actor, refiner = Measured("actor", models["actor"].digest), Measured("refiner", models["refiner"].digest)
+    pairs = list(_pair_items(context, actor))
+    context.part.write("eval_items", pairs)
+    actor_items: list[EvalItem] = [*inputs["actor"].read("eval_items"), *pairs]
+    scores = self_play_scores(actor, actor_items)
+    if "refiner" in inputs:
+        scores += self_play_scores(refiner, inputs["refiner"].read("eval_items"))
+    context.part.write("eval_scores", scores)
+    return ShardRows(len(scores), len(scores))
+
+
+def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
+    """Truth of the iteration's pairs, where their prompts are checkable."""
+    inputs = context.call.inputs
+    if "pairs" not in inputs:
+        return
+    prompts = {prompt.prompt_id: prompt for prompt in inputs["prompts"].read("prompts") if prompt.constraints}
+    for pair in inputs["pairs"].read("preference_pairs"):
+        if pair.prompt_id in prompts:
+            yield pair_item(actor, prompts[pair.prompt_id], pair)
+
+
+EVAL_PROMPTS = Stage("eval_prompts", version=1, work=_prompts, splits=True)
+EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts")
+EVAL_REFINER = Stage("eval_refiner", version=1, work=_refiner, sharded_by="answers")
+SCORES = Stage("eval_scores", version=1, work=_scores)

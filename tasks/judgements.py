@@ -1,0 +1,46 @@
+"""Stage `judgements`: the refiner's votes on every response. Rows are responses."""
+
+import asyncio
+
+from spar_core.config.method import JudgingConfig, RefinementConfig
+from spar_core.prompts import PromptLibrary
+from spar_core.roles import Refiner, Subject, judge_all
+from tasks.stages import ShardContext, ShardRows, Stage
+
+
+def _work(context: ShardContext) -> ShardRows:
+    return asyncio.run(_judge(context))
+
+
+async def _judge(context: ShardContext) -> ShardRows:
+    texts = {prompt.prompt_id: prompt.text for prompt in context.read("prompts", "prompts")}
+    subjects = (
+        Subject(texts[response.prompt_id], response) for response in context.read("responses", "responses")
+    )
+    limit = context.call.surroundings.orchestration.requests_in_flight
+    context.part.write("votes", ())
+    context.part.write("judgements", ())
+    responses = decided = 0
+    async for result in judge_all(subjects, refiner_of(context), context.call.seed, max_requests_in_flight=limit):
+        responses += 1
+        context.part.write("votes", result.votes)
+        if result.judgement is not None:
+            decided += 1
+            context.part.write("judgements", [result.judgement])
+        elif result.drop is not None:
+            context.part.write("drops", [result.drop])
+    return ShardRows(responses, decided)
+
+
+def refiner_of(context: ShardContext) -> Refiner:
+    """The stage's refiner, as its configuration says."""
+    config = context.call.config
+    return Refiner(
+        context.engine("refiner"),
+        PromptLibrary.load(context.call.surroundings.prompt_set),
+        JudgingConfig.model_validate(config["judging"]),
+        RefinementConfig.model_validate(config.get("refinement", {})),
+    )
+
+
+JUDGEMENTS = Stage("judgements", version=1, work=_work, sharded_by="responses")

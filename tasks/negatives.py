@@ -1,0 +1,21 @@
+"""Stage `negatives`: per prompt one failing answer, the root of a tree. Rows are prompts."""
+
+from spar_core.data import choose_negatives
+from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+
+
+def _work(context: ShardContext) -> ShardRows:
+    inputs, call = context.call.inputs, context.call
+    negatives = choose_negatives(
+        inputs["prompts"].read("prompts"),
+        inputs["responses"].read("responses"),
+        inputs["judgements"].read("judgements"),
+        run_seed=call.seed,
+        max_negatives=call.config["max_negatives"],
+    )
+    write_in_parts(context, "roots", negatives.roots, call.surroundings.orchestration.shard_size)
+    context.part.write("drops", negatives.drops)
+    return ShardRows(len(negatives.roots) + len(negatives.drops), len(negatives.roots))
+
+
+NEGATIVES = Stage("negatives", version=1, work=_work, splits=True)

@@ -1,0 +1,70 @@
+"""Stages that train a model in a subprocess and keep it as their artifact."""
+
+from pathlib import Path
+
+from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.training import TrainingOutcome, TrainingSpec, train
+from storage.artifacts import ArtifactRef
+from tasks.stages import ShardContext, ShardRows, Stage
+
+_DATA_TABLE = {"dpo": "preference_pairs", "sft": "refiner_examples"}
+
+
+def _work(context: ShardContext) -> ShardRows:
+    call, runtime = context.call, context.runtime
+    runtime.engines.close_all()  # serving and training never share an accelerator
+    spec = training_spec(context)
+    curves = runtime.tracking.curves(call)
+
+    def on_metrics(step: int, metrics: dict[str, float]) -> None:
+        curves.add(step, metrics)
+        runtime.reporter.training_progress(call, step, metrics)
+
+    outcome = train(spec, on_metrics)
+    context.store.adopt_model(call.stage, call.key, outcome.model_folder)
+    context.part.write("drops", outcome.dropped)
+    curves.finish(call.inputs["data"], _summary(outcome))
+    return ShardRows(outcome.rows_in, outcome.rows_trained)
+
+
+def training_spec(context: ShardContext) -> TrainingSpec:
+    """What the subprocess is asked to do: the data of the stage's input, checkpoints in the stage's workspace."""
+    call = context.call
+    kind = call.config["kind"]
+    data = call.inputs["data"]
+    workspace = context.store.workspace(call.stage, call.key)
+    configuration: type[DpoTrainingConfig] | type[SftTrainingConfig]
+    configuration = DpoTrainingConfig if kind == "dpo" else SftTrainingConfig
+    return TrainingSpec(
+        kind=kind,
+        model_folder=Path(call.models["start"].location),
+        data_files=data_files(data, _DATA_TABLE[kind]),
+        output_folder=workspace / "model",
+        config=configuration.model_validate({**call.config["training"], **call.surroundings.training_intervals}),
+        launch=call.surroundings.launch,
+        seed=call.seed,
+        log_file=context.runtime.home.logs / call.run_id / f"{call.iteration:03d}-{call.stage}.log",
+        label=call.stage,
+    )
+
+
+def data_files(artifact: ArtifactRef, table: str) -> tuple[Path, ...]:
+    """The Parquet files of one table of an artifact, in order of its parts."""
+    parts = artifact.manifest().parts
+    return tuple(artifact.folder / file.path for part in parts for file in part.tables if file.table == table)
+
+
+def _summary(outcome: TrainingOutcome) -> dict[str, float]:
+    return {
+        "steps": outcome.steps,
+        "rows_trained": outcome.rows_trained,
+        "seconds": outcome.seconds,
+        "resumed_from_step": outcome.resumed_from_step,
+        **outcome.metrics,
+    }
+
+
+TRAIN_ACTOR = Stage("train_actor", version=1, work=_work)
+TRAIN_REFINER = Stage("train_refiner", version=1, work=_work)
+WARM_START_ACTOR = Stage("warm_start_actor", version=1, work=_work)
+WARM_START_REFINER = Stage("warm_start_refiner", version=1, work=_work)

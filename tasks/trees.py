@@ -1,0 +1,36 @@
+"""Stage `trees`: a tree search from every root. Rows are roots."""
+
+import asyncio
+
+from spar_core.config.method import SearchConfig
+from spar_core.search.scheduler import run_trees
+from tasks.judgements import refiner_of
+from tasks.stages import ShardContext, ShardRows, Stage
+
+
+def _work(context: ShardContext) -> ShardRows:
+    return asyncio.run(_search(context))
+
+
+async def _search(context: ShardContext) -> ShardRows:
+    orchestration = context.call.surroundings.orchestration
+    for table in ("trees", "tree_nodes", "tree_votes"):
+        context.part.write(table, ())
+    trees = 0
+    async for result in run_trees(
+        context.read("roots", "roots"),
+        refiner_of(context),
+        SearchConfig.model_validate(context.call.config["search"]),
+        context.call.seed,
+        max_trees_in_flight=orchestration.trees_in_flight,
+        max_requests_in_flight=orchestration.requests_in_flight,
+        ordered=True,
+    ):
+        trees += 1
+        context.part.write("trees", [result.tree])
+        context.part.write("tree_nodes", result.nodes)
+        context.part.write("tree_votes", result.votes)
+    return ShardRows(trees, trees)
+
+
+TREES = Stage("trees", version=1, work=_work, sharded_by="roots")
