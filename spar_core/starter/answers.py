@@ -1,0 +1,188 @@
+"""Answers as plans: what an answer does about every kind of constraint, and how it reads.
+
+A plan holds one field per kind, so that the teacher can break or mend one constraint and leave the rest alone.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from spar_core.records import Prompt
+from spar_core.starter.words import END_PHRASES, FIRST_WORDS, KEYWORDS, TOPICS
+from spar_core.starter.world import (
+    BULLETS,
+    END,
+    FIRST,
+    FORBIDDEN,
+    ITEMS,
+    KEYWORD,
+    LOWER,
+    NO_COMMA,
+    POSTSCRIPT,
+    QUOTES,
+    TITLE,
+    UPPER,
+)
+
+_WRONG_KEYWORDS: Final = KEYWORDS["train"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an answer says and how. The defaults are those of an answer to a bare "Name three birds."."""
+
+    items: tuple[str, ...]
+    case: Literal["sentence", "upper", "lower"] = "sentence"
+    flipped_word: int | None = None  # index of the one word that breaks the case
+    keyword: str | None = None
+    end: str | None = None
+    first: str | None = None
+    commas: bool = True
+    title: str | None = None
+    quotes: tuple[bool, bool] = (False, False)
+    postscript: bool = False
+    bullets: bool = False
+
+
+def right_plan(prompt: Prompt) -> Plan:
+    """The plan of the canonical right answer: items in canonical order, every constraint met."""
+    arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
+    topic, count = arguments[ITEMS]["topic"], arguments[ITEMS]["count"]
+    avoided = set(arguments.get(FORBIDDEN, {}).get("forbidden_words", ()))
+    plan = Plan(items=tuple(item for item in TOPICS[topic] if item not in avoided)[:count])
+    for kind in arguments:
+        plan = mend(plan, prompt, kind)
+    return plan
+
+
+def mend(plan: Plan, prompt: Prompt, kind: str) -> Plan:
+    """The plan with this kind of constraint met and every other field as it was."""
+    arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
+    if kind in (ITEMS, FORBIDDEN):
+        topic, count = arguments[ITEMS]["topic"], arguments[ITEMS]["count"]
+        avoided = set(arguments.get(FORBIDDEN, {}).get("forbidden_words", ()))
+        return replace(plan, items=tuple(item for item in TOPICS[topic] if item not in avoided)[:count])
+    own = arguments[kind]
+    changes: dict[str, Callable[[], Plan]] = {
+        UPPER: lambda: replace(plan, case="upper", flipped_word=None),
+        LOWER: lambda: replace(plan, case="lower", flipped_word=None),
+        KEYWORD: lambda: replace(plan, keyword=own["keywords"][0]),
+        END: lambda: replace(plan, end=own["end_phrase"]),
+        FIRST: lambda: replace(plan, first=own["first_word"], title=None),
+        NO_COMMA: lambda: replace(plan, commas=False),
+        TITLE: lambda: replace(plan, title=arguments[ITEMS]["topic"], first=None),
+        QUOTES: lambda: replace(plan, quotes=(True, True)),
+        POSTSCRIPT: lambda: replace(plan, postscript=True),
+        BULLETS: lambda: replace(plan, bullets=True),
+    }
+    return changes[kind]()
+
+
+def omit(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
+    """The plan as written by someone who did not see this constraint (items: who miscounted)."""
+    topic = json.loads(prompt.constraints[0].kwargs)["topic"]
+    if kind == ITEMS:
+        wanted = len(plan.items) + rng.choice((-1, 1))
+        return replace(plan, items=_extended(plan.items, topic, wanted))
+    if kind == FORBIDDEN:
+        return replace(plan, items=TOPICS[topic][: len(plan.items)])
+    return {
+        UPPER: replace(plan, case="sentence", flipped_word=None),
+        LOWER: replace(plan, case="sentence", flipped_word=None),
+        KEYWORD: replace(plan, keyword=None),
+        END: replace(plan, end=None),
+        FIRST: replace(plan, first=None),
+        NO_COMMA: replace(plan, commas=True),
+        TITLE: replace(plan, title=None),
+        QUOTES: replace(plan, quotes=(False, False)),
+        POSTSCRIPT: replace(plan, postscript=False),
+        BULLETS: replace(plan, bullets=False),
+    }[kind]
+
+
+def corrupt(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
+    """The plan with this constraint attempted but broken: a wrong word, one item twice, a missing closing quote."""
+    if kind == ITEMS:
+        return replace(plan, items=_corrupted_items(plan.items, rng))
+    if kind in (UPPER, LOWER):
+        wrong_case: Literal["upper", "lower"] = "lower" if kind == UPPER else "upper"
+        if rng.random() < 0.3:
+            return replace(plan, case=wrong_case, flipped_word=None)
+        return replace(plan, flipped_word=rng.randrange(6))
+    if kind == KEYWORD:
+        return replace(plan, keyword=_other(_WRONG_KEYWORDS, plan.keyword, rng))
+    if kind == END:
+        return replace(plan, end=_corrupted_phrase(plan.end or "all done", rng))
+    if kind == FIRST:
+        return replace(plan, first=_other(FIRST_WORDS["train"], plan.first, rng))
+    if kind == QUOTES:
+        return replace(plan, quotes=rng.choice(((True, False), (False, True))))
+    return omit(plan, prompt, kind, rng)
+
+
+def render(plan: Plan) -> str:
+    """The answer's text."""
+    body = _body(plan)
+    if plan.keyword:
+        body += f" Also {plan.keyword}."
+    if plan.postscript:
+        body += "\nP.S. Thanks."
+    if plan.end:
+        body += " " + plan.end.capitalize()
+    if plan.title:
+        body = f"<<{plan.title.capitalize()}>>\n{body}"
+    cased = {"sentence": body, "upper": body.upper(), "lower": body.lower()}[plan.case]
+    if plan.flipped_word is not None:
+        cased = _flip(cased, plan.flipped_word)
+    opening, closing = ('"' if quote else "" for quote in plan.quotes)
+    return f"{opening}{cased}{closing}"
+
+
+def _body(plan: Plan) -> str:
+    lead = f"{plan.first.capitalize()} we like" if plan.first else "We like"
+    if plan.bullets:
+        return lead + ":" + "".join(f"\n* {item}" for item in plan.items) + "."
+    return f"{lead} {(', ' if plan.commas else ' and ').join(plan.items)}."
+
+
+def _flip(text: str, index: int) -> str:
+    """Turn the case of one word (counted over all words, modulo their number); "P.S." is left alone."""
+    words = text.split(" ")
+    position = index % len(words)
+    word = words[position]
+    words[position] = word.lower() if word.isupper() else word.upper()
+    return " ".join(words)
+
+
+def _extended(items: tuple[str, ...], topic: str, wanted: int) -> tuple[str, ...]:
+    more = [item for item in TOPICS[topic] if item not in items]
+    return (items + tuple(more))[:wanted]
+
+
+def _corrupted_items(items: tuple[str, ...], rng: random.Random) -> tuple[str, ...]:
+    position = rng.randrange(len(items))
+    choice = rng.random()
+    if choice < 0.4:
+        return items[:position] + items[position + 1 :]
+    if choice < 0.7:
+        repeated = items[max(position - 1, 0)] if position else items[-1]
+        return (*items[:position], repeated, *items[position + 1 :])
+    return (*items, items[position])
+
+
+def _corrupted_phrase(phrase: str, rng: random.Random) -> str:
+    words = phrase.split()
+    if rng.random() < 0.3:
+        return _other(END_PHRASES["train"], phrase, rng)
+    if rng.random() < 0.4:
+        return " ".join(words[:-1])
+    pool = [word for entry in END_PHRASES["train"] for word in entry.split()]
+    position = rng.randrange(len(words))
+    words[position] = _other(tuple(pool), words[position], rng)
+    return " ".join(words)
+
+
+def _other(bank: tuple[str, ...], used: str | None, rng: random.Random) -> str:
+    return rng.choice([entry for entry in bank if entry != used])
