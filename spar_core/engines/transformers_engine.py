@@ -13,16 +13,18 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
 from spar_core.engines.chat_format import ChatFormat
-from spar_core.engines.model_folder import DtypeName, LoadedModel, load_model, pick_device, resolve_folder
+from spar_core.engines.model_files import resolve_folder
+from spar_core.engines.model_folder import DtypeName, LoadedModel, load_model, pick_device
 from spar_core.engines.slot_batch import Finished, Limits, SlotBatch
 from spar_core.engines.slot_table import Row
+from spar_core.engines.usage import EngineStats, UsageMeter
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.hashing import model_digest
 from spar_core.records import FinishReason
@@ -32,16 +34,6 @@ _CPU_PREFILL_TOKENS = 4096
 _GPU_PREFILL_TOKENS = 16384
 _CPU_CACHE_GIB = 1.0
 _GPU_CACHE_SHARE = 0.8  # of the memory free once the weights are loaded
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStats:
-    """Sums since the engine was opened. `busy_seconds`: time with at least one request being computed."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    busy_seconds: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +82,7 @@ class TransformersEngine:
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
-        self._stats = EngineStats()
+        self._meter = UsageMeter()
         self._worker = threading.Thread(target=self._work, name=f"engine {folder.name}", daemon=True)
         self._worker.start()
 
@@ -102,7 +94,7 @@ class TransformersEngine:
     @property
     def stats(self) -> EngineStats:
         """Requests, tokens and seconds so far."""
-        return self._stats
+        return self._meter.stats
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Complete one request. `completion_tokens` counts the end token as well.
@@ -145,8 +137,7 @@ class TransformersEngine:
             while self._receive(batch):
                 started = time.perf_counter()
                 self._advance(batch)
-                spent = time.perf_counter() - started
-                self._stats = replace(self._stats, busy_seconds=self._stats.busy_seconds + spent)
+                self._meter.add(seconds=time.perf_counter() - started)
         _fail(batch.take_all(), EngineError("the engine was closed before it answered"))
         self._batch = None
         del batch
@@ -199,13 +190,9 @@ class TransformersEngine:
         if len(job.completions) < job.request.n:
             return
         completions = tuple(job.completions[index] for index in range(job.request.n))
-        self._stats = replace(
-            self._stats,
-            requests=self._stats.requests + 1,
-            prompt_tokens=self._stats.prompt_tokens + job.prompt_tokens,
-            completion_tokens=self._stats.completion_tokens + sum(done.completion_tokens for done in completions),
-        )
-        job.answer.set_result(Generation(completions, job.prompt_tokens))
+        generation = Generation(completions, job.prompt_tokens)
+        self._meter.add(generation)
+        job.answer.set_result(generation)
 
 
 def free_cores() -> int:

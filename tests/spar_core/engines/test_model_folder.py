@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import END, write_model
 
-from spar_core.engines.model_folder import load_model, pick_device, resolve_folder
+from spar_core.engines.model_files import resolve_folder
+from spar_core.engines.model_folder import load_model, pick_device
 from spar_core.errors import EngineError
 
 CPU = torch.device("cpu")

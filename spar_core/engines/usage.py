@@ -1,0 +1,65 @@
+"""What an engine has done so far: requests, tokens, seconds."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from spar_core.engines.base import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Sums since the engine was opened.
+
+    `requests` and tokens count answered requests; `busy_seconds` is the time during which at least one
+    request was being computed.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    busy_seconds: float = 0.0
+
+
+class UsageMeter:
+    """Adds up an engine's work; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests = self._prompt_tokens = self._completion_tokens = 0
+        self._seconds = 0.0
+        self._in_flight = 0
+        self._busy_since = 0.0
+
+    @property
+    def stats(self) -> EngineStats:
+        """The sums so far, the time of requests still in flight included."""
+        with self._lock:
+            running = time.perf_counter() - self._busy_since if self._in_flight else 0.0
+            return EngineStats(self._requests, self._prompt_tokens, self._completion_tokens, self._seconds + running)
+
+    def add(self, generation: Generation | None = None, seconds: float = 0.0) -> None:
+        """Count an answered request, or seconds of work."""
+        with self._lock:
+            self._seconds += seconds
+            if generation is not None:
+                self._requests += 1
+                self._prompt_tokens += generation.prompt_tokens
+                self._completion_tokens += sum(done.completion_tokens for done in generation.completions)
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count the enclosed time as busy; overlapping requests count once."""
+        with self._lock:
+            if self._in_flight == 0:
+                self._busy_since = time.perf_counter()
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                if self._in_flight == 0:
+                    self._seconds += time.perf_counter() - self._busy_since
