@@ -1,0 +1,77 @@
+"""The MLflow database of a home, without MLflow's process-wide state. MLflow takes seconds to import: lazily."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from spar_core.errors import StorageError
+from storage.disk import disk_errors
+from storage.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "spar"
+_LOCK_WAIT_SECONDS = 60  # a server on the same database may hold SQLite's write lock for a while
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+
+
+def tracking_uri(home: Home) -> str:
+    """Where MLflow finds the tracking data and the registry of a home: what clients and servers are given."""
+    return f"sqlite:///{home.mlflow / 'mlflow.db'}?timeout={_LOCK_WAIT_SECONDS}"
+
+
+def artifact_root(home: Home) -> str:
+    """Where MLflow keeps the few files that belong to runs."""
+    return (home.mlflow / "artifacts").as_uri()
+
+
+def connect(home: Home) -> "MlflowClient":
+    """A client of the home's database, which is created (seconds) on first use.
+
+    Raises:
+        StorageError: the database cannot be opened.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    with disk_errors(home.mlflow):
+        home.mlflow.mkdir(parents=True, exist_ok=True)
+    from mlflow import MlflowClient
+
+    for noisy in ("mlflow.store.db.utils", "mlflow.tracking._model_registry.client", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    uri = tracking_uri(home)
+    with mlflow_errors(home):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.get_experiment_by_name(EXPERIMENT)
+    return client
+
+
+def experiment_id(client: "MlflowClient", home: Home) -> str:
+    """The id of the experiment that holds every run of a home; created on first use."""
+    with mlflow_errors(home):
+        known = client.get_experiment_by_name(EXPERIMENT)
+        if known is not None:
+            return str(known.experiment_id)
+        return str(client.create_experiment(EXPERIMENT, artifact_location=artifact_root(home)))
+
+
+@contextmanager
+def mlflow_errors(home: Home) -> Iterator[None]:
+    """Turn what MLflow and its database raise into a StorageError.
+
+    Raises:
+        StorageError: the block raised an MlflowException or a database error.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise StorageError(
+            f"MLflow's database in {home.mlflow} failed: {error}; if another MLflow version wrote it, "
+            f"run `mlflow db upgrade {tracking_uri(home)}`, else run again"
+        ) from error

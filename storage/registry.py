@@ -1,0 +1,228 @@
+"""The model registry: versions of the actor and the refiner, by reference to immutable folders.
+
+A version holds no weights, it points at the folder that does, with what made it; aliases say which one counts. Each
+version is also written to the ledger, so that the catalogue shows models without MLflow.
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from spar_core.errors import StorageError
+from spar_core.records import ModelRole
+from storage.home import Home
+from storage.ledger import Ledger, ModelEntry
+from storage.mlflow_store import connect, experiment_id, mlflow_errors, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+_REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9_-]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>\d+))")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A model to register. `path` is its folder, `dataset_digests` the data it was trained on by name,
+    `metrics` values measured on it, `mlflow_run` the MLflow run that made it."""
+
+    run_id: str
+    role: ModelRole
+    iteration: int
+    path: Path
+    digest: str
+    parent_version: int | None = None
+    parent_digest: str | None = None
+    train_stage_key: str | None = None
+    dataset_digests: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    mlflow_run: str | None = None
+
+
+class ModelVersion(NamedTuple):
+    """A registered version. `path` is its folder today."""
+
+    name: str
+    version: int
+    path: Path
+    digest: str
+    run_id: str
+    iteration: int
+    aliases: tuple[str, ...]
+
+
+class Registry:
+    """The registered models of one home; the registered name of a model is its role."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._client = connect(home)
+        self._ledger = Ledger(home)
+
+    def register(self, model: Registration) -> ModelVersion:
+        """Register a model as `candidate`; one of the same run, iteration and weights is not registered twice.
+
+        Raises:
+            StorageError: its folder is absent, or the database fails.
+        """
+        if not model.path.is_dir():
+            raise StorageError(f"cannot register {model.path}: no such folder")
+        with mlflow_errors(self._home):
+            if not self._client.search_registered_models(f"name = '{model.role}'"):
+                self._client.create_registered_model(model.role, description=f"Every {model.role} of this home")
+            version = self._known(model) or self._create(model)
+            if self._aliases(model.role).get(CANDIDATE, 0) < int(version.version):
+                self._client.set_registered_model_alias(model.role, CANDIDATE, version.version)
+        self._ledger.record_model(
+            ModelEntry(
+                run_id=model.run_id,
+                role=model.role,
+                iteration=model.iteration,
+                name=model.role,
+                version=int(version.version),
+                uri=str(model.path),
+                digest=model.digest,
+                parent_digest=model.parent_digest,
+                train_stage_key=model.train_stage_key,
+            )
+        )
+        return self.resolve(f"{model.role}/{version.version}")
+
+    def resolve(self, reference: str) -> ModelVersion:
+        """The version behind `name@alias` or `name/version`.
+
+        Raises:
+            StorageError: no such version (the message lists what there is), or its folder is gone.
+        """
+        match = _REFERENCE.fullmatch(reference)
+        if match is None:
+            raise StorageError(f"{reference!r} is no model reference; write name@alias or name/version")
+        known = {entry.version: entry for entry in self.versions(match["name"])}
+        alias, number = match["alias"], match["version"]
+        found = [entry for entry in known.values() if alias in entry.aliases or str(entry.version) == number]
+        if not found:
+            raise StorageError(
+                f"there is no {reference!r} in the registry of {self._home.root}; "
+                f"{match['name']} has versions: {', '.join(map(str, known)) or 'none'}"
+            )
+        version = found[0]
+        if not version.path.is_dir():
+            raise StorageError(f"{reference} points at {version.path}, which is gone; register the model again")
+        return version
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions of a model, oldest first."""
+        with mlflow_errors(self._home):
+            entries, aliases = self._entries(name), self._aliases(name)
+        return sorted((self._described(entry, aliases) for entry in entries), key=lambda version: version.version)
+
+    def promote(self, name: str, version: int, reason: str) -> ModelVersion:
+        """Make a version the `champion`, and write down why.
+
+        Raises:
+            StorageError: there is no such version.
+        """
+        promoted = self.resolve(f"{name}/{version}")
+        with mlflow_errors(self._home):
+            self._client.set_model_version_tag(name, str(version), "spar.promoted_because", reason)
+            self._client.set_registered_model_alias(name, CHAMPION, str(version))
+        return self.resolve(f"{promoted.name}@{CHAMPION}")
+
+    def _entries(self, name: str) -> list["MlflowVersion"]:
+        found = self._client.search_model_versions(f"name = '{name}'", max_results=1000)
+        entries = list(found)
+        while found.token:
+            found = self._client.search_model_versions(f"name = '{name}'", max_results=1000, page_token=found.token)
+            entries += found
+        return entries
+
+    def _known(self, model: Registration) -> "MlflowVersion | None":
+        wanted = _identity_tags(model)
+        for entry in self._entries(model.role):
+            if wanted.items() <= entry.tags.items():
+                return entry
+        return None
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        # Searched versions come without their aliases.
+        found = self._client.search_registered_models(f"name = '{name}'")
+        return {alias: int(version) for alias, version in found[0].aliases.items()} if found else {}
+
+    def _create(self, model: Registration) -> "MlflowVersion":
+        import mlflow
+
+        tags = _tags(model, self._home)
+        logged = self._client.create_logged_model(
+            experiment_id(self._client, self._home),
+            name=f"{model.role}-{model.iteration}",
+            source_run_id=model.mlflow_run,
+            tags=tags | {"mlflow.model.isExternal": "true"},
+            model_type=model.role,
+        )
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        if model.mlflow_run is not None:
+            self._link(model, logged.model_id, model.mlflow_run)
+        # The store looks the logged model up through MLflow's process-wide address, not through its own.
+        mlflow.set_tracking_uri(tracking_uri(self._home))
+        version = self._client.create_model_version(
+            model.role,
+            source=f"models:/{logged.model_id}",
+            run_id=model.mlflow_run,
+            tags=tags,
+            model_id=logged.model_id,
+        )
+        linked = json.dumps([{"name": model.role, "version": version.version}])
+        self._client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": linked})
+        return version
+
+    def _link(self, model: Registration, model_id: str, mlflow_run: str) -> None:
+        from mlflow.entities import LoggedModelOutput, Metric
+
+        now = int(time.time() * 1000)
+        self._client.log_outputs(mlflow_run, [LoggedModelOutput(model_id, step=model.iteration)])
+        metrics = [
+            Metric(name, float(value), now, model.iteration, model_id=model_id, run_id=mlflow_run)
+            for name, value in model.metrics.items()
+        ]
+        self._client.log_batch(mlflow_run, metrics=metrics)
+
+    def _described(self, entry: "MlflowVersion", aliases: Mapping[str, int]) -> ModelVersion:
+        tags = entry.tags
+        path = Path(tags["spar.path"])
+        if not path.is_dir() and "spar.home_path" in tags:
+            path = self._home.root / tags["spar.home_path"]  # the home was moved
+        return ModelVersion(
+            name=entry.name,
+            version=int(entry.version),
+            path=path,
+            digest=tags["spar.digest"],
+            run_id=tags["spar.run_id"],
+            iteration=int(tags["spar.iteration"]),
+            aliases=tuple(sorted(alias for alias, version in aliases.items() if version == int(entry.version))),
+        )
+
+
+def _identity_tags(model: Registration) -> dict[str, str]:
+    return {
+        "spar.run_id": model.run_id,
+        "spar.iteration": str(model.iteration),
+        "spar.digest": model.digest,
+    }
+
+
+def _tags(model: Registration, home: Home) -> dict[str, str]:
+    tags = _identity_tags(model) | {"spar.role": model.role, "spar.path": str(model.path)}
+    if model.path.is_relative_to(home.root):
+        tags["spar.home_path"] = str(model.path.relative_to(home.root))
+    optional = {
+        "spar.parent_version": model.parent_version,
+        "spar.parent_digest": model.parent_digest,
+        "spar.train_stage_key": model.train_stage_key,
+    }
+    tags |= {name: str(value) for name, value in optional.items() if value is not None}
+    return tags | {f"spar.dataset.{name}": value for name, value in model.dataset_digests.items()}

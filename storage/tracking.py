@@ -1,0 +1,156 @@
+"""What MLflow shows of a run: one MLflow run per `spar` run, below it one per iteration, below that one per training.
+
+Runs are found again by tag, and a point that is known is not logged twice, so a resumed run goes on where it was.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from spar_core.hashing import canonical_json
+from storage.home import Home
+from storage.mlflow_store import connect, experiment_id, mlflow_errors
+from storage.refs import ArtifactRef
+
+_BATCH = 1000  # MLflow's limit of metrics per call
+_MAX_PARAMETERS = 100  # likewise of parameters
+_MAX_VALUE = 6000  # likewise of characters in a parameter
+_MAX_DIGEST = 36  # likewise of characters in a dataset's digest
+_NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
+_STATES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "running": "RUNNING"}
+
+
+class Point(NamedTuple):
+    """Metrics of one step."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+class Tracker:
+    """Writes the runs of one home to MLflow. MLflow run ids are plain strings, as its own tools take them."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._client = connect(home)
+        self._experiment = experiment_id(self._client, home)
+        self._opened: dict[str, str] = {}
+        self._known: dict[str, dict[tuple[str, int], float]] = {}
+
+    def open_run(self, run_id: str, config: Mapping[str, Any] | None = None) -> str:
+        """The MLflow run of a `spar` run, made or found again; returns its id.
+
+        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`.
+        """
+        tags = {"spar.run_id": run_id, "spar.level": "run"}
+        found = self._open(run_id, tags, None)
+        if config is not None:
+            with mlflow_errors(self._home):
+                self._log_parameters(found, _flat(config))
+                self._client.log_text(found, canonical_json(config), "config.json")
+        return found
+
+    def open_iteration(self, run_id: str, iteration: int) -> str:
+        """The MLflow run of one iteration, a child of the run's; returns its id."""
+        tags = {"spar.run_id": run_id, "spar.level": "iteration", "spar.iteration": str(iteration)}
+        return self._open(f"iteration {iteration}", tags, self.open_run(run_id))
+
+    def open_stage(self, run_id: str, iteration: int, stage: str, stage_key: str) -> str:
+        """The MLflow run of one stage that logs curves (training), a child of the iteration's; returns its id."""
+        tags = {"spar.run_id": run_id, "spar.level": "stage", "spar.stage": stage, "spar.stage_key": stage_key}
+        tags["spar.iteration"] = str(iteration)
+        return self._open(stage, tags, self.open_iteration(run_id, iteration))
+
+    def log_metrics(self, mlflow_run: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log values at one step; those that are there already with the same value are left out."""
+        self.log_points(mlflow_run, [Point(step, metrics)])
+
+    def log_points(self, mlflow_run: str, points: Iterable[Point]) -> None:
+        """Log a curve in as few calls as possible; known points are left out."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with mlflow_errors(self._home):
+            known = self._points(mlflow_run)
+            fresh = []
+            for point in points:
+                for key, value in point.metrics.items():
+                    name, place = _NOT_IN_NAMES.sub("_", key), float(value)
+                    if known.get((name, point.step)) != place:
+                        known[name, point.step] = place
+                        fresh.append(Metric(name, place, now, point.step))
+            for start in range(0, len(fresh), _BATCH):
+                self._client.log_batch(mlflow_run, metrics=fresh[start : start + _BATCH])
+
+    def log_dataset(self, mlflow_run: str, artifact: ArtifactRef, context: str) -> None:
+        """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": str(artifact.folder)})
+        dataset = Dataset(artifact.stage, artifact.content_digest[:_MAX_DIGEST], "local", source)
+        with mlflow_errors(self._home):
+            entry = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+            self._client.log_inputs(mlflow_run, datasets=[entry])
+
+    def tag(self, mlflow_run: str, name: str, value: str) -> None:
+        """Attach a word or a link, such as the address of the run in Prefect's UI."""
+        with mlflow_errors(self._home):
+            self._client.set_tag(mlflow_run, f"spar.{_NOT_IN_NAMES.sub('_', name)}", value)
+
+    def close(self, mlflow_run: str, state: str) -> None:
+        """Say how a run ended: "completed", "failed" or "interrupted"."""
+        with mlflow_errors(self._home):
+            self._client.set_terminated(mlflow_run, _STATES[state])
+
+    def _open(self, name: str, tags: dict[str, str], parent: str | None) -> str:
+        identity = canonical_json(tags)
+        if identity not in self._opened:
+            with mlflow_errors(self._home):
+                self._opened[identity] = self._found(tags) or self._made(name, tags, parent)
+        return self._opened[identity]
+
+    def _found(self, tags: dict[str, str]) -> str | None:
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found = self._client.search_runs([self._experiment], wanted, max_results=1)
+        if not found:
+            return None
+        mlflow_run = str(found[0].info.run_id)
+        if found[0].info.status != "RUNNING":
+            self._client.update_run(mlflow_run, status="RUNNING")
+        return mlflow_run
+
+    def _made(self, name: str, tags: dict[str, str], parent: str | None) -> str:
+        if parent is not None:
+            tags = tags | {"mlflow.parentRunId": parent}
+        return str(self._client.create_run(self._experiment, tags=tags, run_name=name).info.run_id)
+
+    def _log_parameters(self, mlflow_run: str, parameters: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        known = self._client.get_run(mlflow_run).data.params
+        fresh = [Param(key, value) for key, value in parameters.items() if key not in known]
+        for start in range(0, len(fresh), _MAX_PARAMETERS):
+            self._client.log_batch(mlflow_run, params=fresh[start : start + _MAX_PARAMETERS])
+
+    def _points(self, mlflow_run: str) -> dict[tuple[str, int], float]:
+        if mlflow_run not in self._known:
+            names = self._client.get_run(mlflow_run).data.metrics
+            self._known[mlflow_run] = {
+                (name, metric.step): metric.value
+                for name in names
+                for metric in self._client.get_metric_history(mlflow_run, name)
+            }
+        return self._known[mlflow_run]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{_NOT_IN_NAMES.sub('_', str(key))}"
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{name}."))
+        else:
+            flat[name] = (value if isinstance(value, str) else canonical_json(value))[:_MAX_VALUE]
+    return flat

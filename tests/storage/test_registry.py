@@ -1,0 +1,116 @@
+"""Registered models: by reference, once each, found by alias."""
+
+import shutil
+
+import pytest
+
+from spar_core.errors import StorageError
+from storage import catalog
+from storage.home import Home
+from storage.mlflow_store import connect
+from storage.registry import Registration, Registry
+from storage.tracking import Tracker
+
+pytestmark = pytest.mark.slow  # MLflow creates its database in dozens of migrations
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A home with an empty database, to copy: making one takes seconds."""
+    home = Home(tmp_path_factory.mktemp("template"))
+    connect(home)
+    return home.mlflow / "mlflow.db"
+
+
+@pytest.fixture
+def home(tmp_path, database):
+    home = Home(tmp_path / "home")
+    home.mlflow.mkdir(parents=True)
+    shutil.copy(database, home.mlflow / "mlflow.db")
+    return home
+
+
+def _model(home, iteration, **changes):
+    path = home.artifacts / f"model-{iteration}"
+    path.mkdir(parents=True, exist_ok=True)
+    fields = {"run_id": "r1", "role": "actor", "iteration": iteration, "path": path, "digest": f"weights-{iteration}"}
+    return Registration(**fields | changes)
+
+
+def test_a_resumed_stage_adds_no_version_and_aliases_follow_the_newest(home):
+    first = Registry(home).register(_model(home, 0))
+    second = Registry(home).register(_model(home, 1, parent_version=1, parent_digest="weights-0"))
+    again = Registry(home).register(_model(home, 0))
+    assert (first.version, second.version, again.version) == (1, 2, 1)
+    registry = Registry(home)
+    assert [version.version for version in registry.versions("actor")] == [1, 2]
+    assert registry.resolve("actor@candidate") == second._replace(aliases=("candidate",))
+    assert registry.resolve("actor/1").aliases == ()
+    assert registry.resolve("actor/1").path == home.artifacts / "model-0"
+    other_run = registry.register(_model(home, 0, run_id="r2"))
+    assert other_run.version == 3
+
+
+def test_promotion_moves_the_champion(home):
+    registry = Registry(home)
+    for iteration in (0, 1):
+        registry.register(_model(home, iteration))
+    with pytest.raises(StorageError, match=r"no 'actor@champion' .* versions: 1, 2"):
+        registry.resolve("actor@champion")
+    assert registry.promote("actor", 1, "only one").aliases == ("champion",)
+    champion = registry.promote("actor", 2, "better on dev")
+    assert (champion.version, champion.aliases) == (2, ("candidate", "champion"))
+    assert registry.resolve("actor@champion").digest == "weights-1"
+    assert connect(home).get_model_version("actor", "2").tags["spar.promoted_because"] == "better on dev"
+    with pytest.raises(StorageError, match="actor/9"):
+        registry.promote("actor", 9, "")
+
+
+def test_everything_about_a_version_is_in_mlflow_and_in_the_catalogue(home):
+    run = Tracker(home).open_run("r1")
+    model = _model(
+        home,
+        2,
+        role="refiner",
+        parent_digest="weights-1",
+        train_stage_key="key",
+        dataset_digests={"examples": "abc"},
+        metrics={"balanced_accuracy": 0.75},
+        mlflow_run=run,
+    )
+    Registry(home).register(model)
+    client = connect(home)
+    version = client.get_model_version_by_alias("refiner", "candidate")
+    assert version.tags["spar.dataset.examples"] == "abc"
+    assert version.tags["spar.parent_digest"] == "weights-1"
+    assert version.run_id == run
+    model_id = version.source.removeprefix("models:/")
+    logged = client.get_logged_model(model_id)
+    assert (logged.status, logged.model_type) == ("READY", "refiner")
+    assert {metric.key: metric.value for metric in logged.metrics} == {"balanced_accuracy": 0.75}
+    assert [output.model_id for output in client.get_run(run).outputs.model_outputs] == [model_id]
+    with catalog.open_catalog(home) as opened:
+        (row,) = opened.rows("SELECT role, iteration, name, version, uri, digest, parent_digest, stage_key FROM models")
+    assert tuple(row.values()) == ("refiner", 2, "refiner", 1, str(model.path), "weights-2", "weights-1", "key")
+
+
+def test_a_moved_home_still_resolves(home, tmp_path):
+    Registry(home).register(_model(home, 0))
+    moved = Home(tmp_path / "moved")
+    home.root.rename(moved.root)
+    assert Registry(moved).resolve("actor/1").path == moved.artifacts / "model-0"
+
+
+def test_what_is_not_there_is_a_clear_error(home):
+    registry = Registry(home)
+    with pytest.raises(StorageError, match="versions: none"):
+        registry.resolve("actor@candidate")
+    with pytest.raises(StorageError, match="name@alias or name/version"):
+        registry.resolve("actor")
+    with pytest.raises(StorageError, match="no such folder"):
+        registry.register(_model(home, 0, path=home.root / "absent"))
+    model = _model(home, 0)
+    registry.register(model)
+    model.path.rmdir()
+    with pytest.raises(StorageError, match="is gone"):
+        registry.resolve("actor@candidate")
