@@ -10,7 +10,11 @@ from spar_core.constraints.patterns import CheckTimeoutError
 from spar_core.constraints.registry import bound_kind, check, conflict, get, kinds, register, render, samplable
 from spar_core.constraints.text_view import TextView, view
 
+# The kinds of the IFEval benchmark: all that is registered up to here, whatever others add later.
+IFEVAL_KINDS: tuple[str, ...] = tuple(kind.id for kind in kinds())
+
 __all__ = [
+    "IFEVAL_KINDS",
     "Arguments",
     "CheckTimeoutError",
     "Kind",
