@@ -1,0 +1,115 @@
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from spar_core.errors import DataError
+from spar_core.records import Constraint, Drop, Prompt
+from spar_core.synthesis import read_prompt_rows, sources
+from spar_core.synthesis.sources import PromptRow
+
+NO_COMMA = Constraint.create("punctuation:no_comma")
+GOOD = b'{"prompt": "Name a bird.", "response": "Owl", "constraints": [{"id": "punctuation:no_comma"}]}'
+
+
+def test_rows_of_a_file(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD + b"\n\n \r\n" + '{"prompt": "Größe?\\n"}'.encode() + b"\r\n")
+    assert list(read_prompt_rows(path)) == [
+        PromptRow(Prompt.create("Name a bird.", (NO_COMMA,)), "Owl"),
+        PromptRow(Prompt.create("Größe?\n"), None),
+    ]
+
+
+def test_gzip_and_parquet_give_the_same_rows(tmp_path):
+    packed, table = tmp_path / "p.jsonl.gz", tmp_path / "p.parquet"
+    row = {
+        "prompt": "Name two.",
+        "response": None,
+        "constraints": [{"kind": "keywords:existence", "kwargs": '{"keywords":["x"]}'}],
+    }
+    packed.write_bytes(gzip.compress(json.dumps(row).encode()))
+    pq.write_table(pa.Table.from_pylist([row]), table)
+    expected = [PromptRow(Prompt.create("Name two.", (Constraint.create("keywords:existence", keywords=["x"]),)), None)]
+    assert list(read_prompt_rows(packed)) == list(read_prompt_rows(table)) == expected
+    assert next(iter(read_prompt_rows(tmp_path, split="test"))).prompt.split == "test"  # the folder's Parquet file
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"prompt": "a"', "line 2: not a JSON object"),
+        (b'["a"]', "line 2: a row must be a JSON object, not list"),
+        (b'{"prompt": "\xff"}', "line 2: not UTF-8 at byte 13"),
+        (b'{"text": "a"}', r"line 2: column 'prompt'.* is missing; the row has \['text'\]"),
+        (b'{"prompt": " "}', "line 2: column 'prompt' must be text that is not blank"),
+        (b'{"prompt": "a", "response": 3}', "line 2: column 'response' must be text"),
+        (b'{"prompt": "a", "constraints": {}}', "line 2: column 'constraints': a list"),
+        (b'{"prompt": "a", "constraints": ["x"]}', "line 2: column 'constraints': each entry"),
+        (b'{"prompt": "a", "constraints": [{"id": "x:y"}]}', "line 2: .*unknown constraint kind"),
+        (b"[" * 100_000, "line 2: not a JSON object"),
+    ],
+)
+def test_broken_row_names_its_line_or_is_a_drop(tmp_path, line, message):
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(b"\n".join([GOOD, line, GOOD]))
+    with pytest.raises(DataError, match=message):
+        list(read_prompt_rows(path))
+    first, drop, last = read_prompt_rows(path, skip_bad=True)
+    assert first == last
+    assert isinstance(drop, Drop)
+    assert (drop.stage, drop.reason) == ("read_prompts", "bad_row")
+    assert "line 2" in drop.detail
+
+
+def test_over_long_line_is_one_bad_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 100)
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(b'{"prompt": "' + b"a" * 950 + b'"}\n{"prompt": "b"}\n')
+    drop, row = read_prompt_rows(path, skip_bad=True)
+    assert "line 1: longer than" in drop.detail
+    assert row.prompt.text == "b"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.jsonl", None, "no such file"),
+        ("prompts.csv", b"prompt\n", "read from .jsonl"),
+        ("empty.jsonl", b"\n", "no usable prompt"),
+        ("torn.jsonl.gz", gzip.compress(GOOD)[:-9], "cannot be read"),
+        ("torn.parquet", b"PAR1", "not a readable Parquet file"),
+    ],
+)
+def test_unusable_sources_are_explained(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(read_prompt_rows(path))
+
+
+def test_parquet_without_the_column_names_what_it_has(tmp_path):
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"no column 'prompt'; the file has \['text'\]"):
+        list(read_prompt_rows(tmp_path / "t.parquet"))
+
+
+def test_unknown_name_is_explained(monkeypatch):
+    def refuse(name, **_options):
+        raise FileNotFoundError(f"no data set {name}")
+
+    monkeypatch.setattr("datasets.load_dataset", refuse)
+    with pytest.raises(DataError, match=r"'nobody/nothing' is neither .* no data set"):
+        list(read_prompt_rows("nobody/nothing"))
+
+
+def test_named_data_set_is_streamed(monkeypatch):
+    def load(name, *, split, streaming):
+        assert (name, split, streaming) == ("somebody/prompts", "test", True)
+        return iter([{"prompt": "a", "other": 1}])
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    assert list(read_prompt_rows("somebody/prompts", data_split="test")) == [PromptRow(Prompt.create("a"), None)]
