@@ -68,6 +68,15 @@ class FileRow:
             raise self.fail(f"column {name!r} must be a whole number, not {value!r:.60}")
         return value
 
+    def identity(self, default: str) -> str:
+        """The row's `id` (text or a whole number) as text, `default` where it has none.
+
+        Raises:
+            DataError: another type.
+        """
+        value = self.values.get("id")
+        return str(self.integer("id")) if isinstance(value, int) else self.optional_text("id") or default
+
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
         """A text column that takes one of `allowed`.
 

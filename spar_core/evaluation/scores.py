@@ -1,17 +1,19 @@
 """A benchmark score: value, 95 % interval, how many items were scored and how many could not be."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spar_core.evaluation.statistics import wilson
+from spar_core.evaluation.statistics import RESAMPLES, clustered_sums, wilson
 from spar_core.records import EvalScore, ModelRole
 
-RESAMPLES = 2000
 _SEED = 0
+_BLOCK_CELLS = 2_000_000  # multiplicities held in memory at once
+_KEPT_CLUSTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ def share_score(metric: str, successes: int, n: int, unscored: int) -> Score:
 
 def clustered_score(metric: str, sums: Sequence[float], counts: Sequence[int], unscored: int) -> Score:
     """Mean over all values, bootstrapped by cluster. `sums[i]` adds up the `counts[i]` values of cluster i."""
-    stratum = Stratum([[value] for value in sums], [[count] for count in counts])
-    return stratified_score(metric, [stratum], (1.0,), unscored)
+    value, low, high, n = clustered_sums(sums, counts)
+    return Score(metric, value, low, high, n, unscored) if n else Score(metric, None, None, None, 0, unscored)
 
 
 def stratified_score(metric: str, strata: Sequence[Stratum], weights: Sequence[float], unscored: int) -> Score:
@@ -67,18 +69,34 @@ def stratified_score(metric: str, strata: Sequence[Stratum], weights: Sequence[f
     if not tables or any(not len(counts) or not counts.sum(axis=0).all() for _, counts in tables):
         return Score(metric, None, None, None, n, unscored)
     value = float(np.mean([(sums.sum(0) / counts.sum(0)) @ scale for sums, counts in tables]))
-    rng = np.random.default_rng(_SEED)
-    drawn = np.mean([_resample(sums, counts, rng) @ scale for sums, counts in tables], axis=0)
+    drawn = np.mean([_resample(*table, stratum) @ scale for stratum, table in enumerate(tables)], axis=0)
     low, high = np.nanpercentile(drawn, (2.5, 97.5))
     return Score(metric, value, min(float(low), value), max(float(high), value), n, unscored)
 
 
-def _resample(sums: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _resample(sums: NDArray[np.float64], counts: NDArray[np.float64], stratum: int) -> NDArray[np.float64]:
     """Means by part of each resample, shape (RESAMPLES, parts); NaN where a resample holds no value of a part."""
     size = len(counts)
-    times = rng.multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(np.float64)
-    totals = times @ counts
-    return np.divide(times @ sums, totals, out=np.full_like(totals, np.nan), where=totals > 0)
+    means: list[NDArray[np.float64]] = []
+    for times in _kept_multiplicities(size, stratum) if size <= _KEPT_CLUSTERS else _multiplicities(size, stratum):
+        totals = times @ counts
+        means.append(np.divide(times @ sums, totals, out=np.full_like(totals, np.nan), where=totals > 0))
+    return np.concatenate(means)
+
+
+def _multiplicities(size: int, stratum: int) -> Iterator[NDArray[np.float32]]:
+    """How often each of `size` clusters is drawn, in blocks of shape (resamples, size)."""
+    rng = np.random.default_rng((_SEED, stratum))
+    block = max(1, _BLOCK_CELLS // size)
+    for start in range(0, RESAMPLES, block):
+        draws = min(block, RESAMPLES - start)
+        yield rng.multinomial(size, np.full(size, 1 / size), draws).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _kept_multiplicities(size: int, stratum: int) -> tuple[NDArray[np.float32], ...]:
+    """The draws of a small stratum: a report asks for the same ones metric after metric, and drawing is costly."""
+    return tuple(_multiplicities(size, stratum))
 
 
 def histogram_score(metric: str, histogram: Mapping[float, int], unscored: int) -> Score:

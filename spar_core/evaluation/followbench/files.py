@@ -127,7 +127,7 @@ class _FileScorer:
 
     def _add_item(self, row: FileRow, kind: str, bench: FollowBench, sink: RowSink) -> None:
         item, run = _item(row, bench), row.optional_text("run") or ""
-        identity = row.optional_text("id") or f"{run}/{item.item_id}"
+        identity = row.identity(f"{run}/{item.item_id}")
         self._seen.add(row, identity)
         outcome = _outcome(row, kind, item)
         self._tallies.setdefault((run, bench.language), Tally(bench, run)).add(outcome)
@@ -140,7 +140,7 @@ class _FileScorer:
 
     def _add_loose(self, row: FileRow, language: Language, sink: RowSink) -> None:
         level, text = _level(row), _required_or_null(row, "judge_output")
-        identity = row.optional_text("id") or row.where
+        identity = row.identity(row.where)
         self._seen.add(row, identity)
         verdict = None if text is None else parse_judge(text, level, language)
         reason = "" if verdict else NO_JUDGE_TEXT if text is None else NOT_IN_FORM
@@ -156,7 +156,7 @@ class _FileScorer:
 
     def _add_run(self, row: FileRow, bench: FollowBench, sink: RowSink) -> None:
         run = row.text("run")
-        identity = row.optional_text("id") or f"{bench.language}/{run}"
+        identity = row.identity(f"{bench.language}/{run}")
         self._seen.add(row, identity)
         answers = dict(_nested(row, "generations", bench))
         judge_texts = dict(_nested(row, "judge_outputs", bench))

@@ -52,7 +52,7 @@ def score_file(path: Path, data_dir: Path, *, items_out: Path | None = None) -> 
             rows += 1
             instance = _instance(row, bench)
             run = (row.optional_text("evaluator") or "", row.optional_text("strategy") or "")
-            identity = row.optional_text("id") or "/".join((*run, instance.item_id))
+            identity = row.identity("/".join((*run, instance.item_id)))
             seen.add(row, identity)
             pair, stages, reason = _read(row, run[1])
             tallies.setdefault(run, Tally(bench, *run)).add(Judged(instance, pair))

@@ -72,7 +72,7 @@ def test_rows_without_verdict_are_counted(data: Path, tmp_path: Path) -> None:
 
 
 def test_several_answers_to_an_item_need_ids(data: Path, tmp_path: Path) -> None:
-    rows = [{**RULE, "id": "x1"}, {**RULE, "id": "x2", "generation": "no"}, {**RULE, "id": "x3"}]
+    rows = [{**RULE, "id": "x1"}, {**RULE, "id": 2, "generation": "no"}, {**RULE, "id": "x3"}]
     (run,) = score_file(write(tmp_path / "in.jsonl", *rows), data).runs
     score = next(score for score in run.scores if score.metric == "hsr/content/1")
     assert (score.value, score.n, score.unscored) == (pytest.approx(2 / 3), 3, 1)
