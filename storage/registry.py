@@ -116,9 +116,10 @@ class Registry:
         return version
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """All versions of a model, oldest first."""
+        """All versions of a model, oldest first; those that someone else put into the database are left out."""
         with mlflow_errors(self._home):
             entries, aliases = self._entries(name), self._aliases(name)
+        entries = [entry for entry in entries if "spar.path" in entry.tags]
         return sorted((self._described(entry, aliases) for entry in entries), key=lambda version: version.version)
 
     def promote(self, name: str, version: int, reason: str) -> ModelVersion:

@@ -94,6 +94,14 @@ def test_everything_about_a_version_is_in_mlflow_and_in_the_catalogue(home):
     assert tuple(row.values()) == ("refiner", 2, "refiner", 1, str(model.path), "weights-2", "weights-1", "key")
 
 
+def test_versions_made_by_other_tools_are_left_alone(home):
+    registry = Registry(home)
+    registry.register(_model(home, 0))
+    connect(home).create_model_version("actor", source=str(home.root / "elsewhere"))
+    assert [version.version for version in registry.versions("actor")] == [1]
+    assert registry.register(_model(home, 1)).version == 3
+
+
 def test_a_moved_home_still_resolves(home, tmp_path):
     Registry(home).register(_model(home, 0))
     moved = Home(tmp_path / "moved")
