@@ -1,0 +1,1 @@
+"""Engines: what completes chats, behind one small Protocol (`base.Engine`)."""
