@@ -1,6 +1,6 @@
 """Answering and judging many items over one engine, memory flat in their number."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from spar_core.records import Drop, Judgement, Prompt, Response, Vote
@@ -36,9 +36,9 @@ class Judged(NamedTuple):
     drop: Drop | None
 
 
-async def respond_all(
+def respond_all(
     prompts: Items[Prompt], actor: Actor, run_seed: int, *, max_requests_in_flight: int = 4096, ordered: bool = True
-) -> AsyncIterator[Answered]:
+) -> AsyncGenerator[Answered, None]:
     """Answer every prompt; results in the prompts' order, or as they finish.
 
     Raises:
@@ -52,18 +52,17 @@ async def respond_all(
             drop = Drop(RESPONSES_STAGE, prompt.prompt_id, outcome.failure, outcome.detail)
         return Answered(prompt, outcome.responses, drop)
 
-    async for answered in bounded_map(answer, prompts, limit=max_requests_in_flight, ordered=ordered):
-        yield answered
+    return bounded_map(answer, prompts, limit=max_requests_in_flight, ordered=ordered)
 
 
-async def judge_all(
+def judge_all(
     subjects: Items[Subject],
     refiner: Refiner,
     run_seed: int,
     *,
     max_requests_in_flight: int = 4096,
     ordered: bool = True,
-) -> AsyncIterator[Judged]:
+) -> AsyncGenerator[Judged, None]:
     """Judge every response; results in the subjects' order, or as they finish.
 
     Raises:
@@ -78,5 +77,4 @@ async def judge_all(
             drop = Drop(JUDGEMENTS_STAGE, response.response_id, outcome.failure, outcome.detail)
         return Judged(response, outcome.votes, outcome.judgement, drop)
 
-    async for judged in bounded_map(judge, subjects, limit=max_requests_in_flight, ordered=ordered):
-        yield judged
+    return bounded_map(judge, subjects, limit=max_requests_in_flight, ordered=ordered)

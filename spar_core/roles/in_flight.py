@@ -1,7 +1,8 @@
 """Many asynchronous pieces of work at once, a bounded number in flight, memory independent of how many there are."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Iterable
+from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -11,10 +12,11 @@ Items: TypeAlias = Iterable[T] | AsyncIterable[T]
 
 async def bounded_map(
     work: Callable[[T], Awaitable[R]], items: Items[T], *, limit: int, ordered: bool = False
-) -> AsyncIterator[R]:
+) -> AsyncGenerator[R, None]:
     """Yield `work(item)` of every item, at most `limit` started and not yet taken by the caller.
 
-    Items are pulled only when there is room, so an endless or lazy iterable is fine.
+    Items are pulled only when there is room, so an endless or lazy iterable is fine. A caller that may stop early
+    closes the generator (`contextlib.aclosing`), which cancels what is running.
 
     Args:
         work: what to do with an item.
@@ -32,16 +34,16 @@ async def bounded_map(
     running: set[asyncio.Task[Any]] = set()
 
     async def feed() -> None:
-        source = _pull(items)
-        await room.acquire()
-        async for item in source:
-            task = asyncio.ensure_future(_call(work, item))
-            running.add(task)
-            if ordered:
-                ready.put_nowait(task)
-            else:
-                task.add_done_callback(ready.put_nowait)
+        async with aclosing(_pull(items)) as source:
             await room.acquire()
+            async for item in source:
+                task = asyncio.ensure_future(_call(work, item))
+                running.add(task)
+                if ordered:
+                    ready.put_nowait(task)
+                else:
+                    task.add_done_callback(ready.put_nowait)
+                await room.acquire()
 
     feeder = asyncio.ensure_future(feed())
     feeder.add_done_callback(ready.put_nowait)
@@ -63,8 +65,12 @@ async def _call(work: Callable[[T], Awaitable[R]], item: T) -> R:
     return await work(item)
 
 
-async def _pull(items: Items[T]) -> AsyncIterator[T]:
-    if isinstance(items, AsyncIterable):
+async def _pull(items: Items[T]) -> AsyncGenerator[T, None]:
+    if isinstance(items, AsyncGenerator):
+        async with aclosing(items) as generator:
+            async for item in generator:
+                yield item
+    elif isinstance(items, AsyncIterable):
         async for item in items:
             yield item
     else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from spar_core.search.root import Root
 from spar_core.search.tree_search import SearchResult, search_tree
 
 
-async def run_trees(
+def run_trees(
     roots: Items[Root],
     refiner: Refiner,
     config: SearchConfig,
@@ -24,7 +24,7 @@ async def run_trees(
     max_requests_in_flight: int = 4096,
     ordered: bool = False,
     clock: Callable[[], float] = time.perf_counter,
-) -> AsyncIterator[SearchResult]:
+) -> AsyncGenerator[SearchResult, None]:
     """Search every root; results as they finish, or in the order of the roots.
 
     Trees are the same whatever the limits, the order of completion and the other roots. `engine_seconds` of a
@@ -65,8 +65,7 @@ async def run_trees(
             result: SearchResult = finished.value
         return replace(result, tree=replace(result.tree, engine_seconds=outstanding))
 
-    async for result in bounded_map(run, roots, limit=max_trees_in_flight, ordered=ordered):
-        yield result
+    return bounded_map(run, roots, limit=max_trees_in_flight, ordered=ordered)
 
 
 async def _all(answer: Callable[[Ask], Coroutine[Any, Any, Answer]], asks: Sequence[Ask]) -> list[Answer]:

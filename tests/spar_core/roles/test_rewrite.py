@@ -1,0 +1,51 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spar_core.roles.rewrite import ParsedRewrite, format_rewrite, parse_rewrite
+
+
+@pytest.mark.parametrize(
+    ("text", "response", "reflection", "failure"),
+    [
+        ("Fix it.\n<revised_answer>\nA\nB\n</revised_answer>\nDone.", "A\nB", "Fix it.", None),
+        ("<revised_answer>A</revised_answer>", "A", "", None),
+        # the last well-formed pair
+        ("<revised_answer>old</revised_answer> no:\n<revised_answer>new</revised_answer>", "new", None, None),
+        ("I write <revised_answer> first.\n<revised_answer>\nA\n</revised_answer>", "A", None, None),
+        ("<revised_answer>A</revised_answer>\n<revised_answer>B", "A", "", None),
+        # markup around the markers
+        ("Why\n**<revised_answer>**\nA **b**\n**</revised_answer>**", "A **b**", "Why", None),
+        ("### `<Revised_Answer>`\nA\n`</Revised_Answer>`", "A", "", None),
+        ("Why\n\n## <revised_answer>\nA\n</revised answer>", "A", "Why", None),
+        ("<revised_answer>**A**</revised_answer>", "**A**", "", None),
+        ("It is **bold**\n<revised_answer>A</revised_answer>", "A", "It is **bold**", None),
+        # truncated, empty, none
+        ("Why <revised_answer>\nA and", "A and", "Why", "truncated"),
+        ("<revised_answer>\n\n</revised_answer>", "", "", "empty_answer"),
+        ("Here is the answer: A", "", "Here is the answer: A", "no_answer"),
+        ("A</revised_answer>", "", "A</revised_answer>", "no_answer"),
+    ],
+)
+def test_finished_texts(text: str, response: str, reflection: str | None, failure: str | None) -> None:
+    parsed = parse_rewrite(text, "stop")
+    assert (parsed.response, parsed.failure) == (response, failure)
+    if reflection is not None:
+        assert parsed.reflection == reflection
+
+
+def test_a_text_cut_by_length_is_truncated_even_with_its_end_marker() -> None:
+    assert parse_rewrite("<revised_answer>A</revised_answer> and", "length") == ParsedRewrite("A", "", "truncated")
+    assert parse_rewrite("I will rew", "length") == ParsedRewrite("", "I will rew", "truncated")
+
+
+_text = st.text(alphabet=st.sampled_from("ab *#`_<>/\n"), max_size=40).map(str.strip)
+
+
+@given(_text.filter(bool), _text)
+def test_what_is_written_is_read_back(response: str, reflection: str) -> None:
+    parsed = parse_rewrite(format_rewrite(response, reflection), "stop")
+    assert parsed.response == response
+    assert parsed.failure is None
+    again = parse_rewrite(format_rewrite(parsed.response, parsed.reflection), "stop")
+    assert again == parsed
