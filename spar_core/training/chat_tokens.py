@@ -1,0 +1,106 @@
+"""From chats to the token ids of training: the prompt as an engine sends it, the answer as the model would write it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from spar_core.engines.chat_format import Chat, ChatFormat, merge_system
+from spar_core.errors import EngineError, TrainingError
+from spar_core.records import Message
+
+_CLOSING_TOKENS = 4  # how far from the end a template's end-of-turn token may stand (ChatML: end token, newline)
+
+
+class EncodedChat(NamedTuple):
+    """`prompt + answers[i]` is a whole sequence; only the answer's tokens are trained on."""
+
+    prompt: list[int]
+    answers: list[list[int]]
+
+
+class ChatTokenizer:
+    """A tokenizer with its chat template, and the end-of-turn tokens of its model.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        stop_ids: ids at which engines stop (generation_config.eos_token_id); the tokenizer's end token joins them.
+
+    Raises:
+        TrainingError: no chat template, or no end token.
+    """
+
+    def __init__(self, tokenizer: Any, stop_ids: Iterable[int] = ()) -> None:
+        self._origin = str(tokenizer.name_or_path or "the model")
+        try:
+            self._format = ChatFormat(tokenizer, self._origin)
+        except EngineError as error:
+            raise TrainingError(str(error)) from error
+        self._tokenizer = tokenizer
+        self._stop_ids = frozenset(stop_ids) | {x for x in [tokenizer.eos_token_id] if x is not None}
+        if not self._stop_ids:
+            raise TrainingError(
+                f"{self._origin} names no end token; set eos_token in tokenizer_config.json or eos_token_id in "
+                "generation_config.json, else the trained model would never stop."
+            )
+        self._turn_end: list[int] | None = None
+
+    def prompt_text(self, prompt: Chat) -> str:
+        """The exact text an engine is sent: rendered turns and the generation prompt.
+
+        Raises:
+            TrainingError: the template refuses the turns.
+        """
+        try:
+            return self._format.text(prompt)
+        except EngineError as error:
+            raise TrainingError(str(error)) from error
+
+    def encode(self, prompt: Chat, answers: Sequence[str]) -> EncodedChat:
+        """Token ids of the prompt and of each answer, up to and with the token that ends its turn.
+
+        A template that renders a finished answer differently from a started one (so that the prompt's text is no
+        prefix of the whole) gets the bare answer and an end token.
+        """
+        start = self.prompt_text(prompt)
+        start_ids = self._ids(start)
+        return EncodedChat(start_ids, [self._answer_ids(prompt, start, start_ids, answer) for answer in answers])
+
+    def _answer_ids(self, prompt: Chat, start: str, start_ids: list[int], answer: str) -> list[int]:
+        whole = self._finished((*prompt, Message("assistant", answer)))
+        if not whole.startswith(start):
+            return [*self._ids(answer), *self._end_of_turn()]
+        whole_ids = self._ids(whole)
+        if whole_ids[: len(start_ids)] == start_ids:
+            return self._closed(whole_ids[len(start_ids) :])
+        # A token straddles the border; an engine can only continue after the prompt's own tokens.
+        return self._closed(self._ids(whole[len(start) :]))
+
+    def _closed(self, ids: list[int]) -> list[int]:
+        """Cut what the template writes after the end of the turn; add the end where it writes none (GLM-4)."""
+        for position in range(len(ids) - 1, max(len(ids) - 1 - _CLOSING_TOKENS, -1), -1):
+            if ids[position] in self._stop_ids:
+                return ids[: position + 1]
+        return [*ids, *self._end_of_turn()]
+
+    def _end_of_turn(self) -> list[int]:
+        """The stop token with which the template opens the turn after an answer, else the tokenizer's end token."""
+        if self._turn_end is None:
+            chat = (Message("user", "a"), Message("assistant", "b"))
+            closed, longer = self._finished(chat), self._finished((*chat, Message("user", "c")))
+            following = self._ids(longer[len(closed) :]) if longer.startswith(closed) else []
+            opening = following[0] if following and following[0] in self._stop_ids else None
+            candidates = (opening, self._tokenizer.eos_token_id, min(self._stop_ids))
+            self._turn_end = [next(x for x in candidates if x is not None)]
+        return self._turn_end
+
+    def _finished(self, chat: Chat) -> str:
+        """Rendered turns without a generation prompt."""
+        turns = chat if self._format.has_system_role else merge_system(chat)
+        plain = [{"role": turn.role, "content": turn.content} for turn in turns]
+        try:
+            return str(self._tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=False))
+        except Exception as error:  # templates raise whatever they like
+            roles = [turn.role for turn in chat]
+            raise TrainingError(f"the chat template of {self._origin} refuses the turns {roles}: {error}") from error
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))

@@ -1,0 +1,48 @@
+"""Turn the log of a failed training into one sentence and a remedy."""
+
+import re
+import signal
+from pathlib import Path
+
+_TAIL_BYTES = 64_000
+_SHOWN_LINES = 8
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|OutOfMemoryError|can't allocate memory|not enough memory|MemoryError|std::bad_alloc", re.IGNORECASE
+)
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_ERROR_LINE = re.compile(r"^(?:\[rank\d+\]:\s*)?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*")
+_LESS_MEMORY = (
+    "lower micro_batch_size, set gradient_checkpointing: true, train LoRA adapters (lora:), "
+    "or shard over several devices (launch.accelerate_config)."
+)
+
+
+def explain_failure(log: Path, start: int, returncode: int) -> str:
+    """One paragraph: what happened, what to do, and the last meaningful lines written after byte `start`."""
+    text = _tail(log, start)
+    if _OUT_OF_MEMORY.search(text):
+        return f"the training ran out of memory; {_LESS_MEMORY}"
+    if _DISK_FULL.search(text):
+        return "the disk is full; free space and run again, training continues from its last checkpoint."
+    if returncode == -signal.SIGKILL:
+        return f"the training was killed (SIGKILL), most often by the system because memory ran out; {_LESS_MEMORY}"
+    if returncode < 0:
+        return f"the training was ended by signal {-returncode}; run again, it continues from its last checkpoint."
+    lines = meaningful_lines(text)
+    return f"the training failed (exit code {returncode}): " + " | ".join(lines)
+
+
+def meaningful_lines(text: str) -> list[str]:
+    """The last error line with what follows it, without stack frames; else the last lines."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    errors = [index for index, line in enumerate(lines) if _ERROR_LINE.match(line)]
+    # torchrun ends with an error of its own; the first error is the worker's.
+    chosen = lines[errors[0] : errors[0] + _SHOWN_LINES] if errors else lines[-_SHOWN_LINES:]
+    return [line.strip() for line in chosen if not line.startswith(("  File ", "    "))]
+
+
+def _tail(log: Path, start: int) -> str:
+    with log.open("rb") as handle:
+        size = handle.seek(0, 2)
+        handle.seek(max(start, size - _TAIL_BYTES))
+        return handle.read().decode("utf-8", "replace")
