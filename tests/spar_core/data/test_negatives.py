@@ -1,0 +1,56 @@
+from finished_records import judgement, prompt, response
+
+from spar_core.data import choose_negatives
+from spar_core.search import Root
+
+PROMPTS = [prompt("p1"), prompt("p2"), prompt("p3"), prompt("p4")]
+RESPONSES = [
+    response("a", "p1"),
+    response("b", "p1"),
+    response("c", "p1"),
+    response("d", "p2"),
+    response("e", "p3"),
+    response("f", "p4"),
+    response("g", "p4"),
+]
+# p1 fails with b and c, p2 passes, e has no judgement, p4 fails with f
+JUDGEMENTS = [
+    judgement("a", 4, 1),
+    judgement("b", 2, 3),
+    judgement("c", 0, 5),
+    judgement("d", 5, 0),
+    judgement("f", 1, 4),
+]
+
+
+def test_one_failing_response_per_prompt_with_its_critique() -> None:
+    roots, drops = choose_negatives(PROMPTS, RESPONSES, JUDGEMENTS, run_seed=0)
+    assert [root.prompt_id for root in roots] == ["p1", "p4"]
+    assert roots[1] == Root("p4", "task p4", "f", "text f", "critique f NO", 0.2, 1, 4)
+    assert [(drop.record_id, drop.reason) for drop in drops] == [("p2", "no_failing_response"), ("p3", "not_judged")]
+    assert len(roots) + len(drops) == len(PROMPTS)
+
+
+def test_the_choice_is_seeded_and_independent_of_order() -> None:
+    def chosen(seed: int, backwards: bool = False) -> str:
+        step = -1 if backwards else 1
+        roots = choose_negatives(PROMPTS, RESPONSES[::step], JUDGEMENTS[::step], run_seed=seed).roots
+        return roots[0].response_id
+
+    picks = [chosen(seed) for seed in range(40)]
+    assert picks == [chosen(seed, backwards=True) for seed in range(40)]
+    assert 8 <= picks.count("b") <= 32  # two candidates, expected 20
+    assert set(picks) == {"b", "c"}
+
+
+def test_the_cap_keeps_a_seeded_choice_and_records_the_rest() -> None:
+    prompts = [prompt(f"p{i}") for i in range(10)]
+    responses = [response(f"r{i}", f"p{i}") for i in range(10)]
+    judgements = [judgement(f"r{i}", 0, 5) for i in range(10)]
+    kept = choose_negatives(prompts, responses, judgements, run_seed=1, max_negatives=4)
+    assert len(kept.roots) == 4
+    assert [root.prompt_id for root in kept.roots] == sorted(root.prompt_id for root in kept.roots)
+    assert {drop.reason for drop in kept.drops} == {"over_cap"}
+    assert {r.prompt_id for r in kept.roots} | {d.record_id for d in kept.drops} == {p.prompt_id for p in prompts}
+    fewer = choose_negatives(prompts, responses, judgements, run_seed=1, max_negatives=3)
+    assert {r.prompt_id for r in fewer.roots} < {r.prompt_id for r in kept.roots}

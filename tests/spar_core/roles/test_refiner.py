@@ -1,0 +1,140 @@
+import asyncio
+
+import pytest
+
+from spar_core.config.method import JudgingConfig, RefinementConfig, ResponsesConfig
+from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
+from spar_core.engines.scripted import Answer, ScriptedEngine
+from spar_core.errors import EngineUnavailableError, RequestRejectedError
+from spar_core.prompts import PromptLibrary
+from spar_core.records import Message, Prompt, Verdict
+from spar_core.roles import Actor, JudgementOutcome, Refiner, Rewrite, judge_all, respond_all
+from spar_core.roles.batches import Subject
+
+LIBRARY = PromptLibrary.load("starter")
+
+
+def refiner(engine: ScriptedEngine, **judging: object) -> Refiner:
+    return Refiner(engine, LIBRARY, JudgingConfig(**judging), RefinementConfig())  # type: ignore[arg-type]
+
+
+def judge(rounds: list[str], **judging: object) -> tuple[JudgementOutcome, list[GenerationRequest]]:
+    words = {"Y": "Final verdict: YES", "N": "Final verdict: NO", "U": "hm"}
+
+    def answer(request: GenerationRequest, index: int) -> Answer:
+        return words[rounds[len(engine.requests) - 1][index]]
+
+    engine = ScriptedEngine(answer)
+    return asyncio.run(refiner(engine, **judging).judge("s", "P", "R", 11)), engine.requests
+
+
+def test_one_request_asks_all_votes_of_a_round() -> None:
+    outcome, requests = judge(["YYNYU"])
+    assert outcome.judgement is not None
+    assert outcome.judgement.value == 3 / 4
+    assert [vote.verdict for vote in outcome.votes] == [Verdict(v) for v in ("YES", "YES", "NO", "YES", "UNPARSEABLE")]
+    (request,) = requests
+    assert request.messages == (Message("user", "Check every rule.\nTask: P\nAnswer:\nR"),)
+    assert (request.n, request.sampling) == (5, Sampling(0.7, 1.0, 2048))
+    assert {vote.seed for vote in outcome.votes} == {request.seed}
+
+
+def test_rounds_are_asked_until_they_decide() -> None:
+    outcome, requests = judge(["YYNNU", "NNYYU", "YNNUU"])
+    assert outcome.judgement is not None
+    assert (outcome.judgement.yes_votes, outcome.judgement.no_votes) == (5, 6)
+    assert len({request.seed for request in requests}) == 3
+
+
+def test_rounds_are_bounded() -> None:
+    outcome, requests = judge(["UUUUU"] * 3)
+    assert (outcome.judgement, outcome.failure, len(requests)) == (None, "quorum", 3)
+    assert outcome.detail == "0 yes, 0 no, 15 unparseable"
+    assert judge(["YNUUU"], quorum=1, max_reasks=2, tie="drop")[0].failure == "tie"
+
+
+def test_a_refused_second_round_keeps_the_votes_of_the_first() -> None:
+    def answer(request: GenerationRequest, index: int) -> Answer:
+        if len(engine.requests) == 2:
+            return RequestRejectedError("HTTP 400", reason="http_400")
+        return "hm"
+
+    engine = ScriptedEngine(answer)
+    outcome = asyncio.run(refiner(engine).judge("s", "P", "R", 0))
+    assert (len(outcome.votes), outcome.judgement, outcome.failure, outcome.detail) == (5, None, "http_400", "HTTP 400")
+
+
+def test_refine_is_one_request_and_gives_one_outcome_per_rewrite() -> None:
+    texts = ["why\n<revised_answer>A</revised_answer>", Completion("<revised_answer>B", "length", 3), "sorry"]
+    engine = ScriptedEngine(lambda request, index: texts[index])
+    rewrites = asyncio.run(refiner(engine).refine("P", "R", "C", 5, 3))
+    assert rewrites == [
+        Rewrite("A", "why", "stop", 5, 0),
+        Rewrite("B", "", "length", 5, 1, "truncated"),
+        Rewrite("", "sorry", "stop", 5, 2, "no_answer"),
+    ]
+    (request,) = engine.requests
+    assert request.messages[0].content == "Mend the answer.\nTask: P\nAnswer:\nR\nReview:\nC"
+    assert (request.seed, request.n, request.sampling.max_tokens) == (5, 3, 3072)
+
+
+def test_a_refused_rewrite_is_an_outcome_and_a_lost_engine_is_not() -> None:
+    engine = ScriptedEngine(lambda request, index: RequestRejectedError("too long", reason="prompt_too_long"))
+    rewrites = asyncio.run(refiner(engine).refine("P", "R", "C", 5, 2))
+    assert [(rewrite.failure, rewrite.refused) for rewrite in rewrites] == [("prompt_too_long", True)] * 2
+    gone = ScriptedEngine(lambda request, index: EngineUnavailableError("gone"))
+    with pytest.raises(EngineUnavailableError):
+        asyncio.run(refiner(gone).refine("P", "R", "C", 5, 2))
+
+
+def test_an_engine_that_gives_too_few_completions_is_refused() -> None:
+    class Short(ScriptedEngine):
+        async def generate(self, request: GenerationRequest) -> Generation:
+            return Generation((await super().generate(request)).completions[:-1], 1)
+
+    outcome = asyncio.run(refiner(Short(lambda request, index: "Final verdict: YES")).judge("s", "P", "R", 0))
+    assert (outcome.failure, outcome.detail) == (
+        "wrong_completion_count",
+        "the engine gave 4 completions of 5",
+    )
+
+
+def test_the_actor_samples_in_one_request() -> None:
+    engine = ScriptedEngine(lambda request, index: f"answer {index}", model_digest="m")
+    prompt = Prompt.create("Say it.")
+    responses = asyncio.run(Actor(engine, ResponsesConfig()).respond(prompt, 3))
+    assert [(r.text, r.sample_index, r.prompt_id, r.model_digest) for r in responses] == [
+        (f"answer {i}", i, prompt.prompt_id, "m") for i in range(5)
+    ]
+    (request,) = engine.requests
+    assert (request.messages, request.n) == ((Message("user", "Say it."),), 5)
+    assert request.sampling == Sampling(0.9, 0.9, 2048)
+    assert len({r.response_id for r in responses}) == 5
+    again = asyncio.run(Actor(engine, ResponsesConfig()).respond(prompt, 4))
+    assert again[0].seed != responses[0].seed
+
+
+def test_answering_and_judging_many_accounts_for_every_row() -> None:
+    def answer(request: GenerationRequest, index: int) -> Answer:
+        content = request.messages[-1].content
+        if "bad" in content:
+            return RequestRejectedError("no", reason="refused")
+        return "Final verdict: NO" if content.startswith("Check") else f"to {content}"
+
+    engine = ScriptedEngine(answer)
+    prompts = [Prompt.create(text) for text in ("one", "bad", "two")]
+
+    async def go() -> None:
+        answered = [a async for a in respond_all(prompts, Actor(engine, ResponsesConfig()), 0)]
+        assert [a.prompt.text for a in answered] == ["one", "bad", "two"]
+        assert [len(a.responses) for a in answered] == [5, 0, 5]
+        assert answered[1].drop is not None
+        assert (answered[1].drop.stage, answered[1].drop.reason) == ("responses", "refused")
+        subjects = [Subject(text, a.responses[0]) for a in answered if a.responses for text in ("fine", "bad task")]
+        judged = [j async for j in judge_all(subjects, refiner(engine), 0)]
+        assert [(j.judgement is not None, j.drop.reason if j.drop else None) for j in judged] == [
+            (True, None),
+            (False, "refused"),
+        ] * 2
+
+    asyncio.run(go())
