@@ -3,23 +3,39 @@
 check(Constraint.create("keywords:existence", keywords=["harbor"]), "By the harbor.")  # True
 """
 
-# The family modules register their kinds when they are imported.
-from spar_core.constraints import casing, composition, formats, keywords, lengths
+# The family modules register their kinds when they are imported: bench_* those of IFBench, the others IFEval's.
+from spar_core.constraints import (
+    bench_counts,
+    bench_custom,
+    bench_formats,
+    bench_words,
+    casing,
+    composition,
+    formats,
+    keywords,
+    lengths,
+)
 from spar_core.constraints.kind import Arguments, Kind, SamplingContext
 from spar_core.constraints.patterns import CheckTimeoutError
 from spar_core.constraints.registry import bound_kind, check, conflict, get, kinds, register, render, samplable
 from spar_core.constraints.text_view import TextView, view
 
-# The kinds of the IFEval benchmark: all that is registered up to here, whatever others add later.
-IFEVAL_KINDS: tuple[str, ...] = tuple(kind.id for kind in kinds())
+# IFBench's kinds cannot be drawn: prompts made of them would teach the test.
+IFEVAL_KINDS: tuple[str, ...] = tuple(kind.id for kind in samplable())
+IFBENCH_KINDS: tuple[str, ...] = tuple(kind.id for kind in kinds() if kind.sampler is None)
 
 __all__ = [
+    "IFBENCH_KINDS",
     "IFEVAL_KINDS",
     "Arguments",
     "CheckTimeoutError",
     "Kind",
     "SamplingContext",
     "TextView",
+    "bench_counts",
+    "bench_custom",
+    "bench_formats",
+    "bench_words",
     "bound_kind",
     "casing",
     "check",

@@ -1,0 +1,36 @@
+"""IFBench: the same rows, verdicts and reports as IFEval, with 58 kinds of its own.
+
+Its reported number is `prompt_loose`. A prompt without a response fails everything, as in the reference;
+the report still counts such prompts.
+"""
+
+from pathlib import Path
+
+from spar_core.evaluation.ifeval import InstructionReport, score_file
+from spar_core.evaluation.ifeval_rows import PromptSet
+from spar_core.evaluation.ifeval_rows import read_prompts as read_instruction_prompts
+
+NAME = "ifbench"
+HEADLINE = "prompt_loose"
+LICENCE = "IFBench data: ODC-BY 1.0, Allen Institute for AI (allenai/IFBench)"
+DATA_FILE = Path("ifbench", "IFBench_test.jsonl")
+HUB_NAME = "allenai/IFBench_test"
+DATA_SHA256 = "a2bf7b8e7ed11d39c65b4ec781da8b99663ed0121f97033d70fcecb61f8a9d85"
+
+
+def read_prompts(path: Path) -> PromptSet:
+    """Read the benchmark's prompt file.
+
+    Raises:
+        DataError: naming file and line, see `ifeval_rows.read_prompts`.
+    """
+    return read_instruction_prompts(path, NAME)
+
+
+def score_responses(prompts: PromptSet, responses: Path, workers: int | None = None) -> InstructionReport:
+    """Score a file of answers; rows match by key, or by the prompt without white space at its ends.
+
+    Raises:
+        DataError: naming file and line, see `ifeval.score_file`; a package or NLTK resource is missing.
+    """
+    return score_file(prompts, responses, missing="failed", workers=workers)
