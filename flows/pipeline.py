@@ -1,4 +1,4 @@
-"""The stages of self-play wired together: which artifact, which model and which part of the configuration each reads."""
+"""The stages of self-play wired together: which artifacts, models and configuration each of them reads."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ from flows.request import Run
 from spar_core.config.base import FrozenConfig
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
 from spar_core.errors import DataError
-from spar_core.hashing import file_digest
+from spar_core.hashing import digest, file_digest
 from spar_core.prompts import PromptLibrary
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
@@ -98,13 +98,11 @@ class Pipeline:
     def data(self, iteration: int, models: Models) -> Data:
         """Prompts, answers, judgements, trees and the training data made of them."""
         method = self._config.method
-        prompt_models = {"actor": models.actor} if self._config.prompts.source == "taxonomy" else {}
-        prompts_config = {"iteration": iteration, "prompts": _plain(self._config.prompts)}
-        prompts = self._run(PROMPTS, iteration, models=prompt_models, config=prompts_config)
+        prompts = self._prompts(iteration, models.actor)
         responses = self._run(
-            RESPONSES, iteration, {"prompts": prompts}, {"actor": models.actor}, {"responses": _plain(method.responses)}
+            RESPONSES, iteration, {"prompts": prompts}, {"actor": models.actor}, {"responses": plain(method.responses)}
         )
-        judging = {"judging": _plain(method.judging), **self._templates("judge")}
+        judging = {"judging": plain(method.judging), **self._templates("judge")}
         answered = {"prompts": prompts, "responses": responses}
         judgements = self._run(JUDGEMENTS, iteration, answered, {"refiner": models.refiner}, judging)
         judged = {**answered, "judgements": judgements}
@@ -112,13 +110,30 @@ class Pipeline:
             pairs, trees = self._searched(iteration, models, judged)
         else:
             trees = None
-            pairs = self._run(PAIRS, iteration, judged, config={"pairs": _plain(method.pairs)})
+            pairs = self._run(PAIRS, iteration, judged, config={"pairs": plain(method.pairs)})
         sources = judged if trees is None else {**judged, "trees": trees}
-        quotas = {"refiner_data": _plain(method.refiner_data), **self._templates("judge", "refine")}
+        quotas = {"refiner_data": plain(method.refiner_data), **self._templates("judge", "refine")}
         if method.refiner_data.replay_fraction > 0 and "refiner" in (examples := self.warm_start_examples()):
             sources = {**sources, "replay": examples["refiner"]}
         refiner_data = self._run(REFINER_DATA, iteration, sources, config=quotas)
         return Data(prompts, pairs, refiner_data)
+
+    def _prompts(self, iteration: int, actor: ModelRef) -> ArtifactRef:
+        config = self._config.prompts
+        reads: dict[str, Any] = {"iteration": iteration, "prompts": plain(config)}
+        references: dict[str, ModelRef] = {}
+        if config.path is not None and config.source != "starter":
+            references["file"] = content_reference(config.path)
+        if config.decontaminate is not None:
+            references["benchmarks"] = content_reference(config.decontaminate)
+        if config.source == "taxonomy":
+            references["actor"] = actor
+            reads |= self._templates("evolve")
+        for place in ("path", "decontaminate"):  # what lies there counts, not where
+            reads["prompts"].pop(place)
+        if config.source == "file":
+            reads["prompts"]["path"] = ""
+        return self._run(PROMPTS, iteration, models=references, config=reads)
 
     def _searched(
         self, iteration: int, models: Models, judged: dict[str, ArtifactRef]
@@ -127,14 +142,14 @@ class Pipeline:
         chosen = {"max_negatives": method.pairs.max_negatives}
         roots = self._run(NEGATIVES, iteration, judged, config=chosen)
         searching = {
-            "judging": _plain(method.judging),
-            "refinement": _plain(method.refinement),
-            "search": _plain(method.search),
+            "judging": plain(method.judging),
+            "refinement": plain(method.refinement),
+            "search": plain(method.search),
             **self._templates("judge", "refine"),
         }
         trees = self._run(TREES, iteration, {"roots": roots}, {"refiner": models.refiner}, searching)
         made_of = {"prompts": judged["prompts"], "trees": trees}
-        return self._run(PAIRS, iteration, made_of, config={"pairs": _plain(method.pairs)}), trees
+        return self._run(PAIRS, iteration, made_of, config={"pairs": plain(method.pairs)}), trees
 
     def train(self, iteration: int, models: Models, data: Data) -> Models:
         """Both roles after learning from an iteration's data."""
@@ -151,8 +166,10 @@ class Pipeline:
         if not config.enabled:
             return None
         prompts = self.eval_prompts(iteration)
-        sampling = {"samples": config.samples, "sampling": _plain(config.actor)}
-        actor = self._run(EVAL_ACTOR, iteration, {"prompts": prompts}, {"actor": models.actor}, sampling, seed=config.seed)
+        sampling = {"samples": config.samples, "sampling": plain(config.actor)}
+        actor = self._run(
+            EVAL_ACTOR, iteration, {"prompts": prompts}, {"actor": models.actor}, sampling, seed=config.seed
+        )
         inputs = {"actor": actor}
         if config.refiner_items > 0:
             inputs["refiner"] = self._evaluate_refiner(iteration, models.refiner, first_actor, prompts)
@@ -171,13 +188,13 @@ class Pipeline:
     ) -> ArtifactRef:
         """Every iteration's refiner judges and repairs the same answers: those of the first actor."""
         config, method = self._config.evaluation, self._config.method
-        sampling = {"samples": config.samples, "sampling": _plain(config.actor)}
+        sampling = {"samples": config.samples, "sampling": plain(config.actor)}
         answers = self._run(EVAL_ACTOR, 0, {"prompts": prompts}, {"actor": first_actor}, sampling, seed=config.seed)
         reads = {
             "items": config.refiner_items,
-            "judging": _plain(method.judging),
-            "refinement": _plain(method.refinement),
-            "search": _plain(method.search),
+            "judging": plain(method.judging),
+            "refinement": plain(method.refinement),
+            "search": plain(method.search),
             **self._templates("judge", "refine"),
         }
         inputs = {"prompts": prompts, "answers": answers}
@@ -196,7 +213,7 @@ class Pipeline:
         if not data.rows.get(table):
             _log.warning("%s, iteration %d: nothing to train on, the model stays as it is", stage.name, iteration)
             return start
-        values = _plain(config)
+        values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads = {"kind": kind, "training": values}
         artifact = self._run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
@@ -241,15 +258,26 @@ class Pipeline:
         return stage.run(call, parts=stage.parts(inputs))
 
 
-def _plain(config: FrozenConfig) -> dict[str, Any]:
+def plain(config: FrozenConfig) -> dict[str, Any]:
+    """Plain JSON values of a configuration, as they enter stage keys."""
     return config.model_dump(mode="json")
 
 
-def _file_reference(path: Path | str | None) -> dict[str, ModelRef]:
-    """A user's file, identified by its bytes."""
-    if path is None:
-        return {}
+def _file_reference(path: Path | None) -> dict[str, ModelRef]:
+    return {} if path is None else {"file": content_reference(path)}
+
+
+def content_reference(place: Path | str) -> ModelRef:
+    """A user's file or folder, identified by its bytes; a name on a hub by the name alone."""
+    path = Path(place).expanduser()
     try:
-        return {"file": ModelRef(file_digest(Path(path)), str(path))}
+        if path.is_dir():
+            files = sorted(entry for entry in path.rglob("*") if entry.is_file())
+            return ModelRef(digest([[str(f.relative_to(path)), file_digest(f)] for f in files]), str(path.absolute()))
+        if path.exists():
+            return ModelRef(file_digest(path), str(path.absolute()))
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; check the path in the configuration") from error
+        raise DataError(
+            f"cannot read {path}: {error.strerror or error}; check the path in the configuration"
+        ) from error
+    return ModelRef(digest(["named", str(place)]), str(place))

@@ -19,7 +19,7 @@ class RunRequest(BaseModel):
     """A shipped preset (`spar run --help` lists them); `starter` when no file is given either."""
     config_file: str | None = None
     """A YAML file in the shape of the run configuration."""
-    overrides: list[str] = []
+    overrides: list[str] = Field(default_factory=list)
     """`key.path=value` strings, as with `--set`."""
     iterations: Annotated[int, Field(ge=0)] | None = None
     """Number of iterations, shorthand for an override."""

@@ -18,7 +18,8 @@ from tasks.engines import ModelRef
 from tasks.registration import Trained, register_models
 from tasks.runtime import Runtime
 
-_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
+# Prefect types its own decorator for another runner than the one it ships.
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=4)
 
 
 @contextmanager

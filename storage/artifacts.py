@@ -133,6 +133,13 @@ class ArtifactStore:
             if self._whole_part(folder, index) is not None:
                 shutil.rmtree(temporary)  # another worker finished the same part meanwhile
 
+    def discard_parts(self, stage: str, key: str) -> None:
+        """Forget the parts of an unfinished artifact that will be cut anew; those being written stay."""
+        folder = self.folder(stage, key)
+        with disk_errors(folder):
+            for part in folder.glob("part-?????"):
+                shutil.rmtree(part)
+
     def workspace(self, stage: str, key: str) -> Path:
         """A folder for what an unfinished stage needs to resume, such as checkpoints; removed at commit."""
         folder = self._home.work / safe_name(stage, "stage") / safe_name(key, "stage key")

@@ -20,8 +20,8 @@ class Surroundings:
     """
 
     engines: Mapping[str, EngineConfig] = field(default_factory=dict)
-    orchestration: OrchestrationConfig = OrchestrationConfig()
-    launch: LaunchConfig = LaunchConfig()
+    orchestration: OrchestrationConfig = field(default_factory=OrchestrationConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
     prompt_set: str = "default"
     training_intervals: Mapping[str, int] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ class StageCall:
     inputs: Mapping[str, ArtifactRef] = field(default_factory=dict)
     models: Mapping[str, ModelRef] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
-    surroundings: Surroundings = Surroundings()
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     @property
     def key(self) -> str:

@@ -18,6 +18,8 @@ from spar_core.roles import Actor, Subject, judge_all, respond_all
 from spar_core.search.root import Root
 from spar_core.search.scheduler import run_trees
 from spar_core.starter.world import generate_prompts
+from spar_core.synthesis.sources import seed_prompts
+from spar_core.synthesis.verifiable import verifiable_prompts
 from tasks.judgements import refiner_of
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
 
@@ -27,9 +29,8 @@ def _prompts(context: ShardContext) -> ShardRows:
     if config["source"] == "starter":
         prompts = generate_prompts(config["count"], context.call.seed, config["split"])
     else:
-        from spar_core.synthesis.verifiable import verifiable_prompts
-
-        prompts = verifiable_prompts(config["count"], context.call.seed, split=config["split"])
+        numbers = range(config["count"])
+        prompts = list(verifiable_prompts(seed_prompts(), numbers, context.call.seed, split=config["split"]))
     write_in_parts(context, "eval_prompts", prompts, context.call.surroundings.orchestration.shard_size)
     return ShardRows(len(prompts), len(prompts))
 

@@ -14,9 +14,7 @@ def _work(context: ShardContext) -> ShardRows:
 
 async def _judge(context: ShardContext) -> ShardRows:
     texts = {prompt.prompt_id: prompt.text for prompt in context.read("prompts", "prompts")}
-    subjects = (
-        Subject(texts[response.prompt_id], response) for response in context.read("responses", "responses")
-    )
+    subjects = (Subject(texts[response.prompt_id], response) for response in context.read("responses", "responses"))
     limit = context.call.surroundings.orchestration.requests_in_flight
     context.part.write("votes", ())
     context.part.write("judgements", ())

@@ -11,7 +11,7 @@ from storage.disk import write_json
 from storage.home import Home
 from tasks.engines import ModelRef
 
-_REGISTERED = re.compile(r"(actor|refiner)(@[A-Za-z0-9_-]+|/\d+)")
+REGISTERED = re.compile(r"(actor|refiner)(@[A-Za-z0-9_-]+|/\d+)")
 
 
 def resolve_model(reference: str, home: Home) -> ModelRef:
@@ -25,7 +25,7 @@ def resolve_model(reference: str, home: Home) -> ModelRef:
     folder = Path(reference).expanduser()
     if folder.is_dir():
         return local_model(folder.absolute(), home)
-    if _REGISTERED.fullmatch(reference):
+    if REGISTERED.fullmatch(reference):
         from storage.registry import Registry
 
         return local_model(Path(Registry(home).resolve(reference).path), home)
@@ -47,7 +47,9 @@ def local_model(folder: Path, home: Home) -> ModelRef:
         if not any(folder.glob(needed)):
             raise EngineError(f"model folder {folder} holds no {needed}; give a folder saved by `save_pretrained`")
     known_file = home.models / "digests.json"
-    stamp = json.dumps(sorted([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in folder.iterdir() if f.is_file()))
+    stamp = json.dumps(
+        sorted([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in folder.iterdir() if f.is_file())
+    )
     try:
         known = json.loads(known_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

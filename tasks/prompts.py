@@ -1,19 +1,100 @@
-"""Stage `prompts`: the self-play prompts of one iteration."""
+"""Stage `prompts`: the self-play prompts of one iteration, deduplicated and, if asked, decontaminated."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from spar_core.config.run import PromptsConfig
 from spar_core.hashing import derive_seed
+from spar_core.prompts import PromptLibrary
+from spar_core.records import Drop, Prompt
 from spar_core.starter.world import generate_prompts
+from spar_core.synthesis.decontamination import decontaminate, read_benchmarks
+from spar_core.synthesis.deduplication import deduplicate
+from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompts
+from spar_core.synthesis.taxonomy import evolve
+from spar_core.synthesis.verifiable import verifiable_prompts
+from tasks.engines import ModelRef
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+
+_log = logging.getLogger(__name__)
+
+
+class Candidates(NamedTuple):
+    """Prompts before cleaning, and what was lost on the way to them."""
+
+    prompts: Sequence[Prompt]
+    drops: Sequence[Drop]
 
 
 def _work(context: ShardContext) -> ShardRows:
     config = PromptsConfig.model_validate(context.call.config["prompts"])
-    iteration = context.call.config["iteration"]
-    seed = derive_seed(context.call.seed, "prompts", str(iteration))
-    prompts = generate_prompts(config.per_iteration, seed, "train")
-    write_in_parts(context, "prompts", prompts, context.call.surroundings.orchestration.shard_size)
-    context.part.write("drops", [])
-    return ShardRows(len(prompts), len(prompts))
+    candidates = _candidates(context, config)
+    kept, drops = _cleaned(context, candidates.prompts, config)
+    write_in_parts(context, "prompts", kept, context.call.surroundings.orchestration.shard_size)
+    context.part.write("drops", [*candidates.drops, *drops])
+    return ShardRows(len(candidates.prompts) + len(candidates.drops), len(kept))
+
+
+def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
+    call, count = context.call, config.per_iteration
+    iteration = call.config["iteration"]
+    numbers = range((iteration - 1) * count, iteration * count)
+    file = call.models.get("file")
+    if config.source == "starter":
+        return Candidates(generate_prompts(count, derive_seed(call.seed, "prompts", str(iteration)), "train"), ())
+    if config.source == "file":
+        return _from_file(_read(file, config), numbers)
+    rows = _read(file, config) if file is not None else ()
+    seeds = [row.prompt.text for row in rows if isinstance(row, PromptRow)] if file is not None else seed_prompts()
+    lost = [row for row in rows if isinstance(row, Drop)]
+    if config.source == "verifiable":
+        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed)), lost)
+    evolved = asyncio.run(_evolved(context, seeds, numbers))
+    return Candidates(evolved.prompts, [*lost, *evolved.drops])
+
+
+def _read(file: ModelRef | None, config: PromptsConfig) -> Sequence[PromptRow | Drop]:
+    return [] if file is None else list(read_prompt_rows(file.location, skip_bad=config.skip_bad))
+
+
+def _from_file(rows: Sequence[PromptRow | Drop], numbers: range) -> Candidates:
+    """The rows whose turn it is; a file shorter than the run starts over."""
+    prompts = [row.prompt for row in rows if isinstance(row, PromptRow)]
+    drops = [row for row in rows if isinstance(row, Drop)]
+    if len(prompts) < numbers.stop:
+        _log.warning("the prompts file holds %d prompts; iterations reuse some of them", len(prompts))
+    turn = [prompts[number % len(prompts)] for number in numbers[: len(prompts)]] if prompts else []
+    return Candidates(turn, drops)
+
+
+async def _evolved(context: ShardContext, seeds: Sequence[str], numbers: Iterable[int]) -> Candidates:
+    library = PromptLibrary.load(context.call.surroundings.prompt_set)
+    prompts: list[Prompt] = []
+    drops: list[Drop] = []
+    limit = context.call.surroundings.orchestration.requests_in_flight
+    engine = context.engine("actor")
+    async for made in evolve(seeds, numbers, engine, library, context.call.seed, max_requests_in_flight=limit):
+        if made.prompt is not None:
+            prompts.append(made.prompt)
+        if made.drop is not None:
+            drops.append(made.drop)
+    return Candidates(prompts, drops)
+
+
+def _cleaned(
+    context: ShardContext, prompts: Sequence[Prompt], config: PromptsConfig
+) -> tuple[Sequence[Prompt], Sequence[Drop]]:
+    kept, drops = deduplicate(prompts, config.near_duplicates)
+    benchmarks = context.call.models.get("benchmarks")
+    if benchmarks is None:
+        return kept, drops
+    clean = decontaminate(kept, read_benchmarks(Path(benchmarks.location)), config.decontaminate_ngram)
+    for name, count in clean.counts.items():
+        _log.info("decontamination: %d prompts share %d words with %s", count, config.decontaminate_ngram, name)
+    return clean.kept, [*drops, *clean.drops]
 
 
 PROMPTS = Stage("prompts", version=1, work=_work, splits=True)

@@ -28,7 +28,12 @@ class Trained(NamedTuple):
 
 @task(name="register", task_run_name="register-{iteration}")
 def register_models(
-    home: str, run_id: str, iteration: int, trained: Sequence[Trained], scores: ArtifactRef | None, gate: PromotionConfig
+    home: str,
+    run_id: str,
+    iteration: int,
+    trained: Sequence[Trained],
+    scores: ArtifactRef | None,
+    gate: PromotionConfig,
 ) -> list[str]:
     """Register each model as `candidate` and promote it to `champion` if it passes the gate.
 
@@ -53,7 +58,7 @@ def register_models(
     return versions
 
 
-def _registration(  # noqa: PLR0913 - one value per line of the registration
+def _registration(
     runtime: Runtime,
     run_id: str,
     iteration: int,

@@ -193,7 +193,9 @@ class Stage:
             config=dict(call.config),
             code_version=str(self.version),
         )
-        artifact = runtime.store.commit(call.stage, call.key, parts=None if self.splits else parts, provenance=provenance)
+        artifact = runtime.store.commit(
+            call.stage, call.key, parts=None if self.splits else parts, provenance=provenance
+        )
         for shard in range(parts):
             runtime.journal(call, shard).discard()
         return artifact
@@ -204,6 +206,7 @@ def write_in_parts(context: ShardContext, table: str, records: Sequence[Any], si
 
     The first part is the shard's own and appears last: with it, all are there.
     """
+    context.store.discard_parts(context.call.stage, context.call.key)  # an earlier try may have cut otherwise
     slices = [records[start : start + size] for start in range(0, len(records), size)] or [records]
     for index in range(1, len(slices)):
         with context.store.part(context.call.stage, context.call.key, index) as part:

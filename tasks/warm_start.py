@@ -73,7 +73,9 @@ def _messages(row: dict[str, Any], where: str) -> tuple[Message, ...]:
     wellformed = (
         isinstance(turns, list)
         and len(turns) >= 2
-        and all(isinstance(t, dict) and t.get("role") in get_args(Role) and isinstance(t.get("content"), str) for t in turns)
+        and all(
+            isinstance(t, dict) and t.get("role") in get_args(Role) and isinstance(t.get("content"), str) for t in turns
+        )
         and turns[-1]["role"] == "assistant"
     )
     if not wellformed or turns is None:

@@ -1,11 +1,13 @@
 """`spar status` and `spar sql`: look into a home without starting anything."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
-from flows.commands.options import home_option, json_option, opened, table
+from flows.commands.options import home_option, json_option, opened
+from flows.commands.options import table as print_table
 from spar_core.errors import StorageError
 
 
@@ -25,12 +27,13 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
 
     where = opened(home)
     with open_catalog(where) as catalog:
-        runs = catalog.rows("SELECT run_id, max(ended) AS last FROM stages GROUP BY run_id ORDER BY last DESC NULLS FIRST")
+        newest_first = "SELECT run_id FROM stages GROUP BY run_id ORDER BY max(started) DESC"
+        runs = [str(row["run_id"]) for row in catalog.rows(newest_first)]
         if not runs:
             raise StorageError(f"{where.root} holds no run yet; start one with `spar run --home {where.root}`")
-        name = run or str(runs[0]["run_id"])
-        if name not in {row["run_id"] for row in runs}:
-            raise StorageError(f"no run {name!r} in {where.root}; runs there: {', '.join(str(r['run_id']) for r in runs)}")
+        name = run or runs[0]
+        if name not in runs:
+            raise StorageError(f"no run {name!r} in {where.root}; runs there: {', '.join(runs)}")
         stages = catalog.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started", [name])
     if as_json:
         click.echo(json.dumps({"run_id": name, "stages": stages}, default=str))
@@ -38,7 +41,9 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
     columns = ["iteration", "stage", "state", "cached", "rows in", "rows out", "dropped", "seconds", "artifact"]
     keys = ["iteration", "stage", "state", "cached", "rows_in", "rows_out", "rows_dropped", "seconds", "artifact_uri"]
     rows = [[_shown(stage[key]) for key in keys] for stage in stages]
-    table(f"run {name}", columns, rows, numeric={"iteration", "rows in", "rows out", "dropped", "seconds"})
+    for row in rows:
+        row[-1] = _short(row[-1])
+    print_table(f"run {name}", columns, rows, numeric={"iteration", "rows in", "rows out", "dropped", "seconds"})
     return 0
 
 
@@ -53,7 +58,7 @@ def sql(query: str, home: Path | None, form: str, as_json: bool) -> int:
     \b
     Example:
       spar sql "SELECT iteration, metric, value, ci_low, ci_high FROM eval_scores WHERE metric = 'accuracy'"
-      spar sql "SHOW TABLES"
+      spar sql "SELECT stage, reason, count(*) FROM drops GROUP BY ALL" --format csv
     """
     from storage.catalog import open_catalog
 
@@ -62,13 +67,19 @@ def sql(query: str, home: Path | None, form: str, as_json: bool) -> int:
     if as_json or form == "json":
         click.echo(json.dumps(result.to_pylist(), default=str, ensure_ascii=False))
     elif form == "csv":
-        import pyarrow.csv
+        from pyarrow import csv
 
-        pyarrow.csv.write_csv(result, click.get_binary_stream("stdout"))
+        csv.write_csv(result, sys.stdout.buffer)
     else:
         rows = [[_shown(value) for value in row.values()] for row in result.to_pylist()]
-        table("", list(result.column_names), rows)
+        print_table("", result.schema.names, rows)
     return 0
+
+
+def _short(uri: str) -> str:
+    """`.../stage_key=0123456789...` cut to what tells artifacts apart; --json has all of it."""
+    _, marked, key = uri.partition("stage_key=")
+    return key[:12] if marked else uri
 
 
 def _shown(value: object) -> str:

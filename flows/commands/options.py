@@ -35,7 +35,10 @@ def configuration_options(command: Command) -> Command:
             "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override one value; may be repeated."
         ),
         click.option(
-            "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (YAML)."
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Configuration file (YAML).",
         ),
         click.option("--preset", help="Shipped configuration.  [default: starter]"),
     ):

@@ -22,7 +22,11 @@ def preset_names() -> list[str]:
 
 
 def load_config(
-    preset: str | None = None, file: Path | None = None, overrides: Iterable[str] = (), iterations: int | None = None
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    iterations: int | None = None,
+    base: RunConfig | None = None,
 ) -> RunConfig:
     """Merge, lowest first: defaults, profile, preset or file, overrides.
 
@@ -31,10 +35,13 @@ def load_config(
         file: YAML in the shape of `RunConfig`; may name a `preset` to build on.
         overrides: `key.path=value` strings, values read as YAML.
         iterations: shorthand for `iterations=N`.
+        base: start from these values instead of a preset or file.
 
     Raises:
         ConfigError: naming key, value and what is allowed.
     """
+    if base is not None:
+        return build_config(_merge_all(base.model_dump(mode="json"), overrides))
     given: dict[str, Any] = {}
     if file is not None:
         given = _read_yaml(file)
@@ -43,9 +50,7 @@ def load_config(
     if name and name not in preset_names():
         raise ConfigError(f"unknown preset {name!r}; allowed: {', '.join(preset_names())}")
     layers = _preset(name) if name else {}
-    layers = _merge(layers, given)
-    for override in overrides:
-        layers = _merge(layers, _parse_override(override))
+    layers = _merge_all(_merge(layers, given), overrides)
     if iterations is not None:
         layers = _merge(layers, {"iterations": iterations})
     if name:
@@ -65,6 +70,12 @@ def build_config(values: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(_merge(base, values))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from error
+
+
+def _merge_all(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    for override in overrides:
+        values = _merge(values, _parse_override(override))
+    return values
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -110,7 +121,9 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 def _parse_override(text: str) -> dict[str, Any]:
     path, separator, raw = text.partition("=")
     if not separator or not all(path.split(".")):
-        raise ConfigError(f"--set takes key.path=value, got {text!r}; for example --set training.actor.learning_rate=1e-6")
+        raise ConfigError(
+            f"--set takes key.path=value, got {text!r}; for example --set training.actor.learning_rate=1e-6"
+        )
     try:
         value = yaml.safe_load(raw)
     except yaml.YAMLError as error:

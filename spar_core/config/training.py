@@ -91,10 +91,10 @@ class LaunchConfig(FrozenConfig):
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes on this machine (one per accelerator); above 1 through torch.distributed.run."""
     accelerate_config: Path | None = None
-    """An `accelerate config` file (FSDP, DeepSpeed, several nodes); training then starts through `accelerate launch`."""
+    """An `accelerate config` file (FSDP, DeepSpeed, several nodes): training starts through `accelerate launch`."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads per process; null uses the cores this process may run on."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default_factory=dict)
     """Extra environment variables of the subprocess."""
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -121,14 +122,17 @@ def _judge_scores(who: Measured, items: Sequence[EvalItem]) -> list[EvalScore]:
     scores = _rate(who, "judge_unscored", items, lambda detail: detail["said"] is None)
     scores += _rate(who, "judge_recall_right", truths[True]) + _rate(who, "judge_recall_wrong", truths[False])
     if truths[True] and truths[False]:
-        # Each class weighs one half: an item counts n / (2 x size of its class), so the mean is balanced accuracy.
-        weighted = [
-            (item.value * len(scored) / (2 * len(truths[_detail(item)["truth"]])), item.cluster_id)
-            for item in scored
-            if item.value is not None
-        ]
-        scores += _clustered(who, "judge_balanced_accuracy", weighted)
+        recalls = [wilson(sum(i.value == 1.0 for i in group), len(group)) for group in truths.values()]
+        scores.append(_score(who, "judge_balanced_accuracy", mean_of_two(*recalls)))
     return scores
+
+
+def mean_of_two(first: Interval, second: Interval) -> Interval:
+    """Mean of two independent shares; its interval recovers their variances from theirs (MOVER, Zou & Donner 2008)."""
+    low = math.hypot(first.value - first.ci_low, second.value - second.ci_low) / 2
+    high = math.hypot(first.ci_high - first.value, second.ci_high - second.value) / 2
+    value = (first.value + second.value) / 2
+    return Interval(value, max(0.0, value - low), min(1.0, value + high), first.n + second.n)
 
 
 def _by_source(items: Sequence[EvalItem]) -> dict[str, list[EvalItem]]:

@@ -20,9 +20,11 @@ from spar_core.starter.world import (
     KEYWORD,
     LOWER,
     NO_COMMA,
+    PLACEHOLDER,
     POSTSCRIPT,
     QUOTES,
     TITLE,
+    TWICE,
     UPPER,
 )
 
@@ -44,6 +46,8 @@ class Plan:
     quotes: tuple[bool, bool] = (False, False)
     postscript: bool = False
     bullets: bool = False
+    repeated: tuple[str, int] | None = None  # a word and how often
+    placeholder: bool = False
 
 
 def right_plan(prompt: Prompt) -> Plan:
@@ -76,6 +80,8 @@ def mend(plan: Plan, prompt: Prompt, kind: str) -> Plan:
         QUOTES: lambda: replace(plan, quotes=(True, True)),
         POSTSCRIPT: lambda: replace(plan, postscript=True),
         BULLETS: lambda: replace(plan, bullets=True),
+        TWICE: lambda: replace(plan, repeated=(own["keyword"], own["frequency"])),
+        PLACEHOLDER: lambda: replace(plan, placeholder=True),
     }
     return changes[kind]()
 
@@ -99,6 +105,8 @@ def omit(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
         QUOTES: replace(plan, quotes=(False, False)),
         POSTSCRIPT: replace(plan, postscript=False),
         BULLETS: replace(plan, bullets=False),
+        TWICE: replace(plan, repeated=None),
+        PLACEHOLDER: replace(plan, placeholder=False),
     }[kind]
 
 
@@ -117,6 +125,8 @@ def corrupt(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
         return replace(plan, end=_corrupted_phrase(plan.end or "all done", rng))
     if kind == FIRST:
         return replace(plan, first=_other(FIRST_WORDS["train"], plan.first, rng))
+    if kind == TWICE and plan.repeated:
+        return replace(plan, repeated=(plan.repeated[0], 1))
     if kind == QUOTES:
         return replace(plan, quotes=rng.choice(((True, False), (False, True))))
     return omit(plan, prompt, kind, rng)
@@ -127,6 +137,11 @@ def render(plan: Plan) -> str:
     body = _body(plan)
     if plan.keyword:
         body += f" Also {plan.keyword}."
+    if plan.repeated:
+        word, times = plan.repeated
+        body += f" More {' and '.join([word] * times)}."
+    if plan.placeholder:
+        body += " See [link]."
     if plan.postscript:
         body += "\nP.S. Thanks."
     if plan.end:

@@ -23,9 +23,11 @@ from spar_core.starter.world import (
     KEYWORD,
     LOWER,
     NO_COMMA,
+    PLACEHOLDER,
     POSTSCRIPT,
     QUOTES,
     TITLE,
+    TWICE,
     UPPER,
     failed_constraints,
     generate_prompts,
@@ -47,10 +49,14 @@ OMISSION: Final[dict[str, float]] = {
     QUOTES: 0.35,
     POSTSCRIPT: 0.30,
     BULLETS: 0.30,
+    TWICE: 0.30,
+    PLACEHOLDER: 0.30,
 }
-POSITION_FACTOR: Final = (1.0, 0.8, 1.0, 1.2, 1.4)  # index 0 is the items constraint, always first
-PARTIAL_REPAIR: Final = 0.25  # a refinement of several broken constraints leaves one of them broken
-OVERLOOK: Final = 0.0  # a verification calls a broken constraint met
+POSITION_FACTOR: Final = (1.0, 0.4, 0.8, 1.4, 2.2, 2.6)  # index 0 is the items constraint, always first
+MAX_OMISSION: Final = 0.85
+PARTIAL_REPAIR: Final = 0.5  # a refinement of several broken constraints mends each after the first but for this chance
+OVERLOOK: Final = 0.10  # a verification calls a broken constraint met
+FALSE_ALARM: Final = 0.015  # a verification calls a met constraint missed
 CORRUPTED_SHARE: Final = 0.5  # of the answers the refiner learns from, the rest are the actor's own kind
 REPLAY_SHARE: Final = 0.125  # copy exercises to mix into every later training stage
 
@@ -62,6 +68,7 @@ _LABEL: Final[dict[str, str]] = {
     QUOTES: "Quotes:",
     POSTSCRIPT: "Postscript:",
     BULLETS: "Bullets:",
+    PLACEHOLDER: "Placeholder:",
 }
 _REPEAT: Final = ("Repeat:", "Repeat in capital letters:", "Repeat in small letters:")
 
@@ -123,26 +130,28 @@ def actor_plan(prompt: Prompt, rng: random.Random) -> Plan:
     plan = right_plan(prompt)
     for position, constraint in enumerate(prompt.constraints):
         rate = OMISSION[constraint.kind] * POSITION_FACTOR[min(position, len(POSITION_FACTOR) - 1)]
-        if rng.random() < rate:
+        if rng.random() < min(rate, MAX_OMISSION):
             plan = omit(plan, prompt, constraint.kind, rng)
     return plan
 
 
 def refined_plan(plan: Plan, prompt: Prompt, rng: random.Random) -> Plan:
-    """The plan with its broken constraints mended and the rest untouched; now and then one stays broken."""
+    """The plan with one broken constraint mended for sure, the others perhaps, and the rest untouched."""
     broken = list(failed_constraints(prompt, render(plan)))
-    if len(broken) > 1 and rng.random() < PARTIAL_REPAIR:
-        broken.remove(rng.choice(broken))
-    for kind in broken:
-        plan = mend(plan, prompt, kind)
+    rng.shuffle(broken)
+    for place, kind in enumerate(broken):
+        if place == 0 or rng.random() >= PARTIAL_REPAIR:
+            plan = mend(plan, prompt, kind)
     return plan
 
 
 def judgement(prompt: Prompt, text: str, rng: random.Random | None) -> str:
-    """One statement per constraint in the prompt's order, then the verdict line; `rng` None never overlooks."""
+    """One statement per constraint in the prompt's order, then the verdict line; `rng` None makes no mistakes."""
     steps, all_met = [], True
     for constraint in prompt.constraints:
-        met = is_met(constraint, text) or (rng is not None and rng.random() < OVERLOOK)
+        met = is_met(constraint, text)
+        if rng is not None and rng.random() < (FALSE_ALARM if met else OVERLOOK):
+            met = not met
         all_met = all_met and met
         steps.append(f"{_statement(constraint, text)} {'met' if met else 'missed'}.")
     return f"{' '.join(steps)}\nFinal verdict: {'YES' if all_met else 'NO'}"
@@ -178,6 +187,8 @@ def _statement(constraint: Constraint, text: str) -> str:
         return f"Items {' '.join((*named, NUMBER_WORDS[min(len(named), len(NUMBER_WORDS) - 1)]))}:"
     if constraint.kind == KEYWORD:
         return f"Word {arguments['keywords'][0]}:"
+    if constraint.kind == TWICE:
+        return f"Twice {arguments['keyword']}:"
     if constraint.kind == FORBIDDEN:
         return f"Avoid {arguments['forbidden_words'][0]}:"
     if constraint.kind == END:

@@ -13,12 +13,12 @@ from spar_core.starter.world import WORDINGS
 
 PAD, BOS, EOS, UNK, USER, ASSISTANT = "<pad>", "<bos>", "<eos>", "<unk>", "<user>", "<assistant>"
 SPECIALS: Final = (PAD, BOS, EOS, UNK, USER, ASSISTANT)
-_MARKS: Final = ("\n", '"', ",", ".", ":", "*", "<<", ">>", "P.S.", "p.s.")
+_MARKS: Final = ("\n", '"', ",", ".", ":", "*", "<<", ">>", "[", "]", "P.S.", "p.s.")
 # Undo the space that joins tokens. Left context only, so that text can be decoded as a stream.
 _SPACING: Final = (
-    (r" (?=[,.:]|>>)", ""),
+    (r" (?=[,.:\]]|>>)", ""),
     (r" ?\n ?", "\n"),
-    (r"<< ", "<<"),
+    (r"(?<=<<|\[) ", ""),
     (r'(?<=\A|\n)" (?=\S)', '"'),
     (r'(?<=\S) "', '"'),
 )

@@ -33,55 +33,49 @@ KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
     "train": _words(
         "cradle harbor window candle bridge meadow pocket ladder mirror basket button carpet blanket engine feather "
         "garden hammock island jacket kettle lantern magnet needle ocean pillow quartz ribbon shadow tunnel umbrella "
-        "village wagon anchor barrel canyon desert forest glacier helmet insect jungle kernel"
+        "village wagon anchor barrel canyon desert forest glacier helmet insect jungle kernel bottle castle diamond "
+        "elbow fabric goblet hinge icicle jewel kite lemonade mitten napkin orchard pebble raft sandal teapot urn vase "
+        "walnut yarn anvil beacon cabin dagger envelope flute"
     ),
     "dev": _words("locket marble nectar oyster paddle quiver rocket saddle temple valley"),
     "test": _words("whistle zipper acorn bamboo cactus dragon ember fountain gravel hazel iceberg jigsaw"),
 }
 FIRST_WORDS: Final[dict[str, tuple[str, ...]]] = {
-    "train": _words("today often surely maybe indeed clearly gladly sometimes usually here now once"),
-    "dev": _words("perhaps lately always"),
-    "test": _words("truly mostly again still"),
-}
-END_PHRASES: Final[dict[str, tuple[str, ...]]] = {
-    "train": (
-        "good day friend",
-        "have fun",
-        "see you soon",
-        "that is all",
-        "take care",
-        "best wishes",
-        "until next time",
-        "keep it simple",
-        "stay safe",
-        "hope this helps",
-        "all done",
-        "enjoy the rest",
-        "good luck",
-        "make it count",
-        "sleep well",
-        "thank you friend",
-        "safe travels",
-        "nothing more",
+    "train": _words(
+        "today often surely maybe indeed clearly gladly sometimes usually here now once quickly slowly calmly bravely "
+        "kindly simply really finally early later daily yearly happily sadly nearly hardly rarely quietly loudly "
+        "boldly firmly warmly neatly proudly"
     ),
-    "dev": ("stay well friend", "all the best", "good fun", "see it soon"),
-    "test": ("have some rest", "take it simple", "good night", "best of luck", "keep well"),
+    "dev": _words("perhaps lately always softly brightly"),
+    "test": _words("truly mostly again still gently deeply"),
 }
-FIXED_WORDS: Final = (
-    "name",
-    "we",
-    "like",
-    "and",
-    "also",
-    "thanks",
-    "items",
-    "word",
-    "ending",
-    "first",
-    "avoid",
-    "met",
-    "missed",
+_OPENINGS: Final = (
+    "good day",
+    "have fun",
+    "see you",
+    "take care",
+    "best wishes",
+    "all done",
+    "stay safe",
+    "sleep well",
+    "thank you",
+    "safe travels",
+    "keep going",
+    "so long",
+    "many thanks",
+    "well done",
+    "until then",
+    "rest well",
 )
+_CLOSINGS: Final = ("", "friend", "soon", "everyone", "neighbor", "traveler", "for now")
+_PHRASES: Final = tuple(f"{opening} {closing}".strip() for closing in _CLOSINGS for opening in _OPENINGS)
+# Phrases of the same words: a held-out one is an unseen combination.
+END_PHRASES: Final[dict[str, tuple[str, ...]]] = {
+    "train": tuple(phrase for place, phrase in enumerate(_PHRASES) if place % 9 < 7),
+    "dev": _PHRASES[7::9],
+    "test": _PHRASES[8::9],
+}
+FIXED_WORDS: Final = _words("name we like and also more see link thanks items word twice ending first avoid met missed")
 
 
 def all_words() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A procedural world of prompts whose truth is checkable: name some items, and obey one to four constraints.
+"""A procedural world of prompts whose truth is checkable: name some items, and obey one to five constraints.
 
 A prompt reads "Name three birds. Use only capital letters. Include the word cradle." Its kinds are those of the
 IFEval registry plus `starter:items`. Splits are disjoint by construction: the hash of a prompt's text decides which
@@ -31,8 +31,24 @@ TITLE: Final = "detectable_format:title"
 QUOTES: Final = "startend:quotation"
 POSTSCRIPT: Final = "detectable_content:postscript"
 BULLETS: Final = "detectable_format:number_bullet_lists"
+TWICE: Final = "keywords:frequency"
+PLACEHOLDER: Final = "detectable_content:number_placeholders"
 
-KINDS: Final = (UPPER, LOWER, KEYWORD, FORBIDDEN, END, FIRST, NO_COMMA, TITLE, QUOTES, POSTSCRIPT, BULLETS)
+KINDS: Final = (
+    UPPER,
+    LOWER,
+    KEYWORD,
+    FORBIDDEN,
+    END,
+    FIRST,
+    NO_COMMA,
+    TITLE,
+    QUOTES,
+    POSTSCRIPT,
+    BULLETS,
+    TWICE,
+    PLACEHOLDER,
+)
 # Pairs that no answer can meet together, or where one meets the other by itself (a list has no commas).
 CONFLICTS: Final = frozenset({frozenset({UPPER, LOWER}), frozenset({FIRST, TITLE}), frozenset({BULLETS, NO_COMMA})})
 # Never together in a training prompt.
@@ -45,7 +61,7 @@ HELDOUT_PAIRS: Final = frozenset(
         frozenset({BULLETS, LOWER}),
     }
 )
-CONSTRAINTS_PER_PROMPT: Final = (1, 2, 2, 3, 3, 3, 4, 4)  # drawn uniformly; items not counted
+CONSTRAINTS_PER_PROMPT: Final = (1, 2, 2, 3, 3, 4, 4, 5)  # drawn uniformly; items not counted
 
 # Two wordings per kind; `{}` takes the argument.
 WORDINGS: Final[dict[str, tuple[str, str]]] = {
@@ -60,6 +76,8 @@ WORDINGS: Final[dict[str, tuple[str, str]]] = {
     QUOTES: ("Put quotes around all.", "Wrap it in quotes."),
     POSTSCRIPT: ("Add a postscript.", "Close with a postscript."),
     BULLETS: ("Use bullet points.", "Make a bullet list."),
+    TWICE: ("Use twice the word {}.", "Mention twice the word {}."),
+    PLACEHOLDER: ("Add a placeholder.", "Leave a placeholder in brackets."),
 }
 _SPLIT_OF_BUCKET: Final[tuple[Split, ...]] = (*("train",) * 8, "dev", "test")
 
@@ -106,7 +124,7 @@ def named_items(topic: str, answer: str) -> tuple[str, ...]:
 def _items_rule(answer: TextView, arguments: Arguments) -> bool:
     """Exactly `count` items of the topic, none twice, in any order."""
     named = named_items(arguments["topic"], answer.text)
-    return len(named) == len(set(named)) == arguments["count"]
+    return bool(len(named) == len(set(named)) == arguments["count"])
 
 
 # Only this world's prompts draw its arguments.
@@ -170,6 +188,11 @@ def _draw_constraint(rng: random.Random, kind: str, bank: str, topic: str, count
         return Constraint.create(kind, postscript_marker="P.S."), ""
     if kind == BULLETS:
         return Constraint.create(kind, num_bullets=count), ""
+    if kind == TWICE:
+        word = rng.choice(KEYWORDS[bank])
+        return Constraint.create(kind, keyword=word, frequency=2, relation="at least"), word
+    if kind == PLACEHOLDER:
+        return Constraint.create(kind, num_placeholders=1), ""
     return Constraint.create(kind), ""
 
 

@@ -1,5 +1,6 @@
 """TRL trainers for token rows that are prepared already: what is overridden is said here, the rest is TRL's."""
 
+import math
 from typing import Any
 
 import torch
@@ -150,16 +151,22 @@ def planned_steps(config: OptimisationConfig, rows: int) -> int:
     return min(steps, config.max_steps or steps)
 
 
+def warmup_steps(config: OptimisationConfig, steps: int) -> int:
+    """Steps of rising learning rate. The first of them has rate zero, so a training of one step has none."""
+    return min(math.ceil(config.warmup_ratio * steps), steps - 1)
+
+
 def _arguments(spec: TrainingSpec, rows: int, processes: int) -> dict[str, Any]:
     config = spec.config
+    steps = planned_steps(config, rows)
     accelerated = torch.cuda.is_available()
     mixed = config.precision == "bf16" or (config.precision == "auto" and accelerated)
     return {
         "output_dir": str(spec.work / "checkpoints"),
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.schedule,
-        "warmup_steps": config.warmup_ratio,  # a value below 1 is a share of all steps
-        "max_steps": planned_steps(config, rows),
+        "warmup_steps": warmup_steps(config, steps),
+        "max_steps": steps,
         "per_device_train_batch_size": spec.micro_batch_size,
         "gradient_accumulation_steps": spec.accumulation_steps(processes),
         "adam_beta1": 0.9,

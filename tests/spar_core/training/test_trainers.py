@@ -8,7 +8,7 @@ from trainable_models import save_tiny_model
 
 from spar_core.training import TrainingSpec
 from spar_core.training.session import load_model, load_tokenizer
-from spar_core.training.trainers import PairTrainer, build_trainer, planned_steps, sequence_mean_nll
+from spar_core.training.trainers import PairTrainer, build_trainer, planned_steps, sequence_mean_nll, warmup_steps
 
 MakeSpec = Callable[..., TrainingSpec]
 PAIRS = [
@@ -109,3 +109,10 @@ def test_no_answer_token_is_lost_to_trl_truncation(make_spec: MakeSpec, tmp_path
 )
 def test_planned_steps(make_spec: MakeSpec, tmp_path: Path, rows: int, settings: dict[str, float], steps: int) -> None:
     assert planned_steps(make_spec("sft", tmp_path, **settings).config, rows) == steps
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (2, 1), (10, 1), (11, 2), (100, 10)])
+def test_a_tenth_of_the_steps_warms_up_but_never_all(
+    make_spec: MakeSpec, tmp_path: Path, steps: int, warmup: int
+) -> None:
+    assert warmup_steps(make_spec("sft", tmp_path, warmup_ratio=0.1).config, steps) == warmup

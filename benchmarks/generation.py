@@ -1,0 +1,191 @@
+"""Tokens per second of the in-process engine beside transformers' own generate, on one model, in one run.
+
+    python benchmarks/generation.py                       a random 1 M-parameter Llama, 100 requests x 5 samples
+    python benchmarks/generation.py --model DIR --requests 500 --rows 64 256 --dtypes float32 bfloat16
+
+Both sides get the same prompts, n, temperature, top_p and token limit; generate runs each batch of prompts to
+its longest answer, as it always does. CPU seconds are printed beside wall seconds: on a shared machine the
+first is the fairer figure, and ratios of both are given.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from spar_core.engines.base import GenerationRequest, Sampling
+from spar_core.engines.transformers_engine import TransformersEngine
+from spar_core.records import Message
+
+
+class Measured(NamedTuple):
+    label: str
+    tokens: int
+    wall_s: float
+    cpu_s: float
+
+
+def main() -> None:
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        model = arguments.model or _random_llama(Path(folder), arguments.width, arguments.vocabulary)
+        requests = _requests(model, arguments)
+        lines = []
+        for threads in arguments.threads:
+            for dtype in arguments.dtypes:
+                for rows in arguments.rows:
+                    label = f"engine    {dtype:9} rows {rows:4} threads {threads}"
+                    lines.append(_engine(label, model, requests, dtype=dtype, rows=rows, threads=threads))
+                    _show(lines[-1])
+                few = requests[: max(1, len(requests) // arguments.generate_share)]
+                for batch in arguments.generate_batches:
+                    label = f"generate  {dtype:9} batch {batch:3} threads {threads}"
+                    lines.append(_generate(label, model, few, dtype=dtype, batch=batch, threads=threads))
+                    _show(lines[-1])
+    _show_ratio(lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="model folder; default: a random Llama")
+    parser.add_argument("--width", type=int, default=128, help="of the random Llama, which has 4 layers")
+    parser.add_argument("--vocabulary", type=int, default=4000)
+    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--prompt-tokens", type=int, default=60)
+    parser.add_argument("--new-tokens", type=int, default=40)
+    parser.add_argument("--top-p", type=float, default=0.9)
+    parser.add_argument("--rows", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--generate-batches", type=int, nargs="*", default=[4, 16], help="prompts per generate call")
+    parser.add_argument("--generate-share", type=int, default=4, help="generate gets one in this many requests")
+    return parser.parse_args()
+
+
+def _requests(model: Path, arguments: argparse.Namespace) -> list[GenerationRequest]:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    special = set(tokenizer.all_special_ids)
+    words = [word for word, place in tokenizer.get_vocab().items() if place not in special and word.isalnum()]
+    draw = random.Random(0)
+    sampling = Sampling(0.9, arguments.top_p, arguments.new_tokens)
+    texts = [" ".join(draw.choices(words, k=arguments.prompt_tokens - 2)) for _ in range(arguments.requests)]
+    return [GenerationRequest((Message("user", text),), sampling, i, arguments.samples) for i, text in enumerate(texts)]
+
+
+def _engine(label: str, model: Path, requests: list[GenerationRequest], *, dtype: Any, rows: int, threads: int) -> Any:
+    engine = TransformersEngine(model, device="cpu", dtype=dtype, max_batch_rows=rows, threads=threads)
+
+    async def run() -> int:
+        await engine.generate(requests[0])
+        answers = await asyncio.gather(*(engine.generate(request) for request in requests))
+        return sum(done.completion_tokens for answer in answers for done in answer.completions)
+
+    try:
+        return _timed(label, lambda: asyncio.run(run()))
+    finally:
+        asyncio.run(engine.close())
+
+
+def _generate(
+    label: str, model: Path, requests: list[GenerationRequest], *, dtype: str, batch: int, threads: int
+) -> Measured:
+    torch.set_num_threads(threads)
+    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
+    ends = network.generation_config.eos_token_id
+    end_tokens = torch.tensor(ends if isinstance(ends, list) else [ends])
+
+    def run() -> int:
+        tokens = 0
+        for start in range(0, len(requests), batch):
+            group = requests[start : start + batch]
+            chats = [[{"role": "user", "content": request.messages[0].content}] for request in group]
+            texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+            inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+            inputs.pop("token_type_ids", None)
+            sampling = group[0].sampling
+            with torch.inference_mode():
+                whole = network.generate(
+                    **inputs,
+                    do_sample=True,
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    top_k=0,
+                    max_new_tokens=sampling.max_tokens,
+                    num_return_sequences=group[0].n,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
+            new = whole[:, inputs["input_ids"].shape[1] :]
+            ended = torch.isin(new, end_tokens).int().cumsum(1)
+            tokens += int(((ended == 0).sum(1) + (ended[:, -1] > 0)).sum())
+        return tokens
+
+    return _timed(label, run)
+
+
+def _timed(label: str, run: Callable[[], int]) -> Measured:
+    wall, cpu = time.perf_counter(), time.process_time()
+    tokens = run()
+    return Measured(label, tokens, time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _show(line: Measured) -> None:
+    print(
+        f"{line.label}   {line.tokens:7} tokens   {line.wall_s:6.1f} s wall {line.tokens / line.wall_s:7.0f} tok/s   "
+        f"{line.cpu_s:6.1f} s cpu {line.tokens / line.cpu_s:7.0f} tok/s",
+        flush=True,
+    )
+
+
+def _show_ratio(lines: list[Measured]) -> None:
+    ours = [line for line in lines if line.label.startswith("engine")]
+    theirs = [line for line in lines if line.label.startswith("generate")]
+    if not theirs:
+        return
+    for clock in ("wall_s", "cpu_s"):
+        best = [max(side, key=lambda line: line.tokens / getattr(line, clock)) for side in (ours, theirs)]
+        rates = [line.tokens / getattr(line, clock) for line in best]
+        print(f"best against best by {clock[:-2]} time: {rates[0] / rates[1]:.1f} x")
+
+
+def _random_llama(folder: Path, width: int, vocabulary: int) -> Path:
+    marks = ["<pad>", "<end>", "<user>", "<assistant>", "<unk>"]
+    words = [*marks, *(f"w{number}" for number in range(vocabulary - len(marks)))]
+    inner = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<' + m['role'] + '> ' + m['content'] + ' ' }}{% endfor %}<assistant> "
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=width * 5 // 2,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    print(f"random Llama: {model.num_parameters() / 1e6:.2f} M parameters")
+    return folder
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Tree search over any prompts with any models: the flow behind `spar search`."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, tags
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import BaseModel, ConfigDict
+
+from flows.models import Served, default_configuration, served_model
+from flows.pipeline import content_reference, plain
+from spar_core.config.loading import load_config
+from spar_core.config.run import RunConfig
+from spar_core.hashing import digest
+from spar_core.prompts import PromptLibrary
+from storage.artifacts import ArtifactRef
+from storage.home import Home
+from tasks.calls import StageCall, Surroundings
+from tasks.engines import ModelRef
+from tasks.judgements import JUDGEMENTS
+from tasks.negatives import NEGATIVES
+from tasks.runtime import Runtime
+from tasks.search_inputs import SEARCH_PROMPTS, SEARCH_RESPONSES
+from tasks.stages import Stage
+from tasks.trees import TREES
+
+# Prefect types its own decorator for another runner than the one it ships.
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=4)
+
+
+class SearchRequest(BaseModel):
+    """What to search, with which models, as which method."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    prompts: str
+    """JSON lines or Parquet of {"prompt"} rows, with "response" where an answer is given."""
+    actor: str | None
+    """Who answers; null: every prompt comes with its answer."""
+    refiner: str
+    """Who judges and rewrites."""
+    home: str
+    """Home folder of the artifacts."""
+    preset: str | None = None
+    """Configuration to take the method from; null: what suits the refiner."""
+    config_file: str | None = None
+    """A YAML file of the same."""
+    overrides: tuple[str, ...] = ()
+    """`key.path=value` strings."""
+    skip_bad: bool = False
+    """Record broken rows as drops instead of stopping at the first."""
+
+    def configuration(self) -> RunConfig:
+        """The configuration whose `method`, `engine` and `seed` count here."""
+        if self.preset is None and self.config_file is None:
+            suitable = default_configuration(self.refiner, Home(self.home))
+            return load_config(base=suitable, overrides=self.overrides)
+        file = Path(self.config_file) if self.config_file else None
+        return load_config(self.preset, file, self.overrides)
+
+
+class SearchTables(BaseModel):
+    """The artifacts of a search."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    run_id: str
+    artifacts: dict[str, Any]
+
+
+@flow(name="search", task_runner=_RUNNER)
+def search(request: SearchRequest) -> SearchTables:
+    """Answer, judge and search; every stage is cached, so the same request resumes.
+
+    Raises:
+        SparError: a prompts file, model or server that cannot be used.
+    """
+    home, config = Home(request.home), request.configuration()
+    refiner = served_model(request.refiner, home, config.engine)
+    actor = served_model(request.actor, home, config.engine) if request.actor else None
+    runtime = Runtime.of(str(home.root))
+    run_id = f"search-{digest([request.model_dump(mode='json'), config.results_digest()])[:8]}"
+    with runtime.held(), tags(f"home:{home.root}", f"run:{run_id}"):
+        runtime.ledger.open_run(run_id, config.model_dump(mode="json"))
+        try:
+            artifacts = _Search(home, run_id, config, actor, refiner).run(request)
+        except BaseException as error:
+            runtime.ledger.close_run(run_id, "failed" if isinstance(error, Exception) else "interrupted")
+            raise
+        runtime.ledger.close_run(run_id, "completed")
+    return SearchTables(run_id=run_id, artifacts=artifacts)
+
+
+class _Search:
+    def __init__(self, home: Home, run_id: str, config: RunConfig, actor: Served | None, refiner: Served) -> None:
+        self._home = home
+        self._run_id = run_id
+        self._config = config
+        self._actor = actor
+        self._refiner = refiner
+        self._library = PromptLibrary.load(config.method.prompt_set)
+
+    def run(self, request: SearchRequest) -> dict[str, ArtifactRef]:
+        method = self._config.method
+        file = {"file": content_reference(request.prompts)}
+        prompts = self._stage(SEARCH_PROMPTS, {}, file, {"skip_bad": request.skip_bad})
+        answering = {} if self._actor is None else {"actor": self._actor.model}
+        sampling = {"responses": plain(method.responses)}
+        responses = self._stage(SEARCH_RESPONSES, {"prompts": prompts}, answering, sampling)
+        answered = {"prompts": prompts, "responses": responses}
+        refiner = {"refiner": self._refiner.model}
+        judging = {"judging": plain(method.judging), "templates": self._library.digest_of("judge")}
+        judgements = self._stage(JUDGEMENTS, answered, refiner, judging)
+        judged = {**answered, "judgements": judgements}
+        roots = self._stage(NEGATIVES, judged, {}, {"max_negatives": method.pairs.max_negatives})
+        searching = {
+            **judging,
+            "refinement": plain(method.refinement),
+            "search": plain(method.search),
+            "templates": self._library.digest_of("judge", "refine"),
+        }
+        trees = self._stage(TREES, {"roots": roots}, refiner, searching)
+        return {**judged, "roots": roots, "trees": trees}
+
+    def _stage(
+        self, stage: Stage, inputs: dict[str, ArtifactRef], models: dict[str, ModelRef], config: dict[str, Any]
+    ) -> ArtifactRef:
+        engines = {"refiner": self._refiner.engine}
+        if self._actor is not None:
+            engines["actor"] = self._actor.engine
+        call = StageCall(
+            stage=stage.name,
+            version=stage.version,
+            home=str(self._home.root),
+            run_id=self._run_id,
+            iteration=0,
+            seed=self._config.seed,
+            inputs=inputs,
+            models=models,
+            config=config,
+            surroundings=Surroundings(
+                engines=engines,
+                orchestration=self._config.orchestration,
+                prompt_set=self._config.method.prompt_set,
+            ),
+        )
+        return stage.run(call, parts=stage.parts(inputs))

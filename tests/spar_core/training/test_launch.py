@@ -1,0 +1,171 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from trainable_models import save_tiny_model
+
+from spar_core.config.training import LaunchConfig
+from spar_core.errors import TrainingError
+from spar_core.hashing import model_digest
+from spar_core.training import TrainingSpec, train
+from spar_core.training.launch import command
+
+MakeSpec = Callable[..., TrainingSpec]
+
+
+def test_training_reports_metrics_and_leaves_only_model_and_log(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec("dpo", save_tiny_model(tmp_path / "m"))
+    seen: list[tuple[int, dict[str, float]]] = []
+    outcome = train(spec, lambda step, metrics: seen.append((step, metrics)))
+    assert [step for step, metrics in seen if "loss" in metrics] == [1, 2, 3, 4]
+    assert (outcome.model_folder, outcome.steps, outcome.rows_trained) == (spec.output_folder, 4, 16)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"m", "dpo-16.parquet", "out", "out.log"}
+
+    before = model_digest(spec.output_folder)
+    assert train(spec, lambda step, _: seen.append((step, {}))) == outcome
+    assert len(seen) == 5  # nothing ran again
+    assert model_digest(spec.output_folder) == before
+    changed = spec.model_copy(update={"seed": 1})
+    with pytest.raises(TrainingError, match="exists already and holds something else"):
+        train(changed)
+
+
+def test_worker_failure_arrives_as_one_message(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    (start / "chat_template.jinja").unlink()
+    spec = make_spec("sft", start)
+    with pytest.raises(TrainingError, match=r"training: .* has no chat template.*Log: .*out\.log"):
+        train(spec)
+    assert not spec.output_folder.exists()
+
+
+def test_what_is_missing_or_damaged_is_said_without_starting_a_process(make_spec: MakeSpec, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="does not exist"):
+        train(make_spec("dpo", tmp_path / "nowhere"))
+    start = save_tiny_model(tmp_path / "m")
+    spec = make_spec("dpo", start)
+    weights = start / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-10])
+    with pytest.raises(TrainingError, match=rf"damaged: {len(whole) - 10} bytes instead of {len(whole)}"):
+        train(spec)
+    weights.write_bytes(b"\xff" * 100)
+    with pytest.raises(TrainingError, match="no valid safetensors file"):
+        train(spec)
+    weights.unlink()
+    with pytest.raises(TrainingError, match=r"has no \.safetensors weights"):
+        train(spec)
+    weights.write_bytes(whole)
+    spec.data_files[0].unlink()
+    with pytest.raises(TrainingError, match="Cannot read training data"):
+        train(spec)
+    assert not spec.work.exists()
+
+
+def test_launchers(make_spec: MakeSpec, tmp_path: Path) -> None:
+    def words(**launch: object) -> list[str]:
+        return command(make_spec("dpo", tmp_path, launch=LaunchConfig(**launch)), "id", Path("spec.json"))[1:]
+
+    worker = ["-m", "spar_core.training.worker", "spec.json", "id"]
+    assert words() == worker
+    assert words(processes=2) == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *worker]
+    accelerate = ["-m", "accelerate.commands.launch", "--config_file", "fsdp.yaml"]
+    assert words(accelerate_config="fsdp.yaml") == [*accelerate, *worker]
+
+
+def test_asking_for_training_imports_nothing_heavy() -> None:
+    code = "import sys, spar_core.training; print([m for m in ('torch', 'transformers', 'trl') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_leaving_early_ends_the_subprocess(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec("sft", save_tiny_model(tmp_path / "m"), rows=64, epochs=100.0, checkpoint_steps=1600)
+
+    def interrupt(_step: int, _metrics: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, interrupt)
+    assert workers(spec) == []
+    assert not spec.output_folder.exists()
+
+
+@pytest.mark.slow
+def test_kill_9_leaves_no_training_behind_and_the_rerun_gives_the_same_model(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    settings = {"rows": 64, "epochs": 20.0, "checkpoint_steps": 20}
+    spec = make_spec("dpo", start, "killed", **settings)
+    file = tmp_path / "spec.json"
+    file.write_text(spec.model_dump_json())
+    code = (
+        "import sys; from pathlib import Path; from spar_core.training import TrainingSpec, train; "
+        "train(TrainingSpec.model_validate_json(Path(sys.argv[1]).read_text()))"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", code, str(file)])
+    wait_until(lambda: (spec.work / "checkpoints" / "checkpoint-40" / "complete").exists())
+    asking.send_signal(signal.SIGKILL)
+    asking.wait()
+    wait_until(lambda: workers(spec) == [])
+    resumed = train(spec)
+    whole = train(make_spec("dpo", start, "whole", **settings))
+    assert resumed.resumed_from_step >= 40
+    assert resumed.steps == whole.steps == 320
+    assert model_digest(resumed.model_folder) == model_digest(whole.model_folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+def test_two_processes_equal_accumulation_of_two(make_spec: MakeSpec, tmp_path: Path, kind: str) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    settings = {"sft_reduction": "sequence"} if kind == "dpo" else {}
+    losses: dict[str, dict[int, float]] = {"one": {}, "two": {}}
+    for name, launch in (("one", LaunchConfig(threads=1)), ("two", LaunchConfig(processes=2, threads=1))):
+
+        def collect(step: int, metrics: dict[str, float], name: str = name) -> None:
+            if "loss" in metrics:
+                losses[name][step] = metrics["loss"]
+
+        train(make_spec(kind, start, name, launch=launch, **settings), collect)
+    assert losses["two"] == pytest.approx(losses["one"], abs=1e-4)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+
+
+def workers(spec: TrainingSpec) -> list[int]:
+    """Processes that train this spec."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if "spar_core.training.worker" in words and str(spec.work / "spec.json") in words:
+            found.append(int(entry.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_specification_survives_json(make_spec: MakeSpec, tmp_path: Path) -> None:
+    for kind in ("dpo", "sft"):
+        spec = make_spec(kind, tmp_path)
+        assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
+    wrong = json.loads(make_spec("sft", tmp_path).model_dump_json()) | {"kind": "dpo"}
+    assert TrainingSpec.model_validate(wrong).kind == "dpo"
+    with pytest.raises(ValueError, match="not a multiple"):
+        make_spec("sft", tmp_path, batch_size=5, micro_batch_size=2)

@@ -1,0 +1,144 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from trainable_models import FORMATS, save_tiny_model
+from transformers import AutoModelForCausalLM, TrainerCallback
+
+from spar_core.config.training import LoraConfig
+from spar_core.errors import TrainingError
+from spar_core.hashing import model_digest
+from spar_core.training import TrainingOutcome, TrainingSpec
+from spar_core.training.session import run_session
+from spar_core.training.workspace import Workspace
+
+MakeSpec = Callable[..., TrainingSpec]
+
+
+class StopAt(TrainerCallback):
+    """Ends the process' work in the middle of training, as a kill would."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: object, state: object, control: object, **_: object) -> None:
+        if state.global_step == self._step:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+
+def run(spec: TrainingSpec, *callbacks: TrainerCallback) -> TrainingOutcome:
+    workspace = Workspace(spec.work)
+    workspace.folder.mkdir(exist_ok=True)
+    workspace.claim("same")
+    run_session(spec, "same", callbacks=callbacks)
+    return TrainingOutcome.from_json((spec.output_folder / "training_provenance.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+@pytest.mark.parametrize("architecture", list(FORMATS))
+def test_every_architecture_trains_and_loads_again(
+    make_spec: MakeSpec, tmp_path: Path, kind: str, architecture: str
+) -> None:
+    start = save_tiny_model(tmp_path / "m", architecture)
+    spec = make_spec(kind, start, rows=4)
+    outcome = run(spec)
+    assert (outcome.rows_in, outcome.rows_trained, outcome.steps, outcome.dropped) == (4, 4, 1, ())
+    before = AutoModelForCausalLM.from_pretrained(start).state_dict()
+    after = AutoModelForCausalLM.from_pretrained(spec.output_folder).state_dict()
+    assert before.keys() == after.keys()
+    assert max((before[name] - after[name]).abs().max().item() for name in before) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+def test_same_spec_gives_same_weights_and_a_kill_changes_nothing(
+    make_spec: MakeSpec, tmp_path: Path, kind: str
+) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    settings = {"epochs": 2.0, "checkpoint_steps": 2}
+    whole = run(make_spec(kind, start, "whole", **settings))
+    again = run(make_spec(kind, start, "again", **settings))
+    resumed_spec = make_spec(kind, start, "resumed", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        run(resumed_spec, StopAt(7))  # in the second epoch, one step after the checkpoint of step 6
+    assert not resumed_spec.output_folder.exists()
+    resumed = run(resumed_spec)
+    other = run(make_spec(kind, start, "other", **settings, seed=1))
+    assert (whole.steps, whole.resumed_from_step, resumed.steps, resumed.resumed_from_step) == (8, 0, 8, 6)
+    digests = [model_digest(outcome.model_folder) for outcome in (whole, again, resumed, other)]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+
+
+def test_half_written_checkpoint_is_passed_over(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    spec = make_spec("sft", start, checkpoint_steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, StopAt(3))
+    newest = spec.work / "checkpoints" / "checkpoint-2"
+    (newest / "optimizer.pt").write_bytes(b"torn")
+    (newest / "complete").unlink()
+    assert run(spec).resumed_from_step == 1
+
+
+def test_new_folder_holds_a_model_and_nothing_of_the_trainer(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m", tied=True, dtype=torch.bfloat16)
+    (start / "README.md").write_text("card of the old model")
+    spec = make_spec("sft", start)
+    run(spec)
+    files = {entry.name for entry in spec.output_folder.iterdir()}
+    assert files == {
+        *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+        *("model.safetensors", "training_provenance.json"),
+    }
+    for name in files - {"model.safetensors", "training_provenance.json"}:
+        assert (spec.output_folder / name).read_bytes() == (start / name).read_bytes()
+    weights = load_file(spec.output_folder / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.bfloat16}
+    assert torch.equal(weights["lm_head.weight"], weights["model.embed_tokens.weight"])
+    reloaded = AutoModelForCausalLM.from_pretrained(spec.output_folder)
+    assert reloaded.lm_head.weight is reloaded.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+def test_lora_is_merged_into_full_weights(make_spec: MakeSpec, tmp_path: Path, kind: str) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    spec = make_spec(kind, start, lora=LoraConfig(rank=2, alpha=4))
+    run(spec)
+    before, after = load_file(start / "model.safetensors"), load_file(spec.output_folder / "model.safetensors")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if "_proj" in name}
+    difference = after["model.layers.0.self_attn.q_proj.weight"] - before["model.layers.0.self_attn.q_proj.weight"]
+    assert torch.linalg.matrix_rank(difference, atol=1e-5).item() == 2
+
+
+def test_gradient_checkpointing_changes_memory_only(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    plain = run(make_spec("dpo", start, "plain"))
+    saving = run(make_spec("dpo", start, "saving", gradient_checkpointing=True))
+    assert saving.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], abs=1e-5)
+
+
+def test_metrics_are_written_per_step_with_the_offset(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec("dpo", save_tiny_model(tmp_path / "m")).model_copy(update={"step_offset": 100})
+    run(spec)
+    lines = [json.loads(line) for line in (spec.work / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [101, 102, 103, 104, 104]
+    assert {"loss", "rewards/margins", "learning_rate"} <= lines[0]["metrics"].keys()
+
+
+def test_unusable_models_are_named(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    (start / "chat_template.jinja").unlink()
+    with pytest.raises(TrainingError, match="no chat template"):
+        run(make_spec("sft", start))
+    other = save_tiny_model(tmp_path / "n")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(TrainingError, match=r"lack \['model.layers.2"):
+        run(make_spec("sft", other))
+    (other / "config.json").write_text(json.dumps({**config, "hidden_size": 24}))
+    with pytest.raises(TrainingError, match="Cannot load the model"):
+        run(make_spec("sft", other))
