@@ -30,11 +30,14 @@ def _bracket_pairs(line: str) -> int:
 
 
 def _postscript(text: TextView, bound: Arguments) -> bool:
-    marker = bound["postscript_marker"]
+    marker = bound["postscript_marker"].strip()
     known = _POSTSCRIPT_MARKS.get(marker)
     if known is not None:
         return known.search(text.lowered) is not None
-    return patterns.prepare(marker.lower()).found(text.lowered)
+    bare = patterns.prepare(marker.lower())
+    if bare.literal is not None:
+        return bare.literal in text.lowered
+    return patterns.prepare(rf"\s*{marker.lower()}.*$", re.MULTILINE).found(text.lowered)
 
 
 def _two_responses(text: TextView, _bound: Arguments) -> bool:

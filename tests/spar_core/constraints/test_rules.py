@@ -34,7 +34,8 @@ CASES = [
     ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[[a]]", False),
     ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "Bye\nP.\nP. s later", True),
     ("detectable_content:postscript", {"postscript_marker": "P.S."}, "Bye. P.S thanks", False),
-    ("detectable_content:postscript", {"postscript_marker": "Note:"}, "a NOTE: b", True),
+    ("detectable_content:postscript", {"postscript_marker": " Note: "}, "aNOTE:b", True),
+    ("detectable_content:postscript", {"postscript_marker": "^N.te"}, "a\nNOTE", True),  # ^ at any line
     ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* a\n - b\n**bold**\n+ c\n1. d", True),
     ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "*\n* swallowed", True),  # lone star takes a line
     ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "* a\n*", True),  # last star has nothing after it
