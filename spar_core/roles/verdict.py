@@ -17,6 +17,8 @@ _TAG = re.compile(r"</?[a-z][a-z0-9]*\s*/?>|<\|[^|<>]{0,40}\|>", re.IGNORECASE)
 _MARKUP = re.compile(r"""[*_`#>~"'\u2018\u2019\u201c\u201d\u00ab\u00bb$\\{}\[\]()<]+""")
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
 _LABEL_HINT = re.compile(r"verdict|judge?ment", re.IGNORECASE)
+# The line as the shipped prompts ask for it, which nearly every vote ends with: no need to look further.
+_PLAIN_ENDING = re.compile(r"final verdict: (?P<word>yes|no)\.?", re.IGNORECASE)
 _ECHO = re.compile(r"\b(?:yes\s{0,3}(?:or|/|\|)\s{0,3}no|no\s{0,3}(?:or|/|\|)\s{0,3}yes)\b", re.IGNORECASE)
 _LABEL = re.compile(
     r"""^(?:[-+•\d.:\s]*)
@@ -44,6 +46,9 @@ def parse_verdict(text: str, finish_reason: FinishReason) -> Verdict:
         finish_reason: `length` = the text was cut; then only a line labelled final counts, because a bare
             "Verdict:" may belong to one requirement of the check that was not finished.
     """
+    plain = _PLAIN_ENDING.fullmatch(text.rstrip().rpartition("\n")[2])
+    if plain:
+        return Verdict(plain["word"].upper())
     if not _LABEL_HINT.search(text):
         return Verdict.UNPARSEABLE
     lines = [line for line in text.splitlines() if line.strip()]
