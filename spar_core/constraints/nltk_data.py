@@ -4,6 +4,7 @@ Searched in this order: the folder given to `use_folder`, `NLTK_DATA`, NLTK's ow
 `$SPAR_DATA_DIR/nltk_data`. Only what none of them holds is downloaded.
 """
 
+import io
 import os
 import threading
 from pathlib import Path
@@ -64,7 +65,7 @@ def _download(resource: str) -> None:
     import nltk
 
     try:
-        fetched = bool(nltk.download(resource, quiet=True))
+        fetched = bool(nltk.download(resource, quiet=True, print_error_to=io.StringIO()))
     except (OSError, ValueError):
         fetched = False
     if not fetched or not _present(resource):
