@@ -2,6 +2,7 @@
 
 import re
 import signal
+from itertools import takewhile
 from pathlib import Path
 
 _TAIL_BYTES = 64_000
@@ -10,7 +11,8 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|can't allocate memory|not enough memory|MemoryError|std::bad_alloc", re.IGNORECASE
 )
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
-_ERROR_LINE = re.compile(r"^(?:\[rank\d+\]:\s*)?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*")
+_RANK = re.compile(r"^\[rank\d+\]:\s?")
+_ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*")
 _LESS_MEMORY = (
     "lower micro_batch_size, set gradient_checkpointing: true, train LoRA adapters (lora:), "
     "or shard over several devices (launch.accelerate_config)."
@@ -33,12 +35,14 @@ def explain_failure(log: Path, start: int, returncode: int) -> str:
 
 
 def meaningful_lines(text: str) -> list[str]:
-    """The last error line with what follows it, without stack frames; else the last lines."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    """The first error line with what follows it, without stack frames; else the last lines."""
+    lines = [_RANK.sub("", line.rstrip()) for line in text.splitlines() if line.strip()]
     errors = [index for index, line in enumerate(lines) if _ERROR_LINE.match(line)]
+    if not errors:
+        return [line.strip() for line in lines[-_SHOWN_LINES:]]
     # torchrun ends with an error of its own; the first error is the worker's.
-    chosen = lines[errors[0] : errors[0] + _SHOWN_LINES] if errors else lines[-_SHOWN_LINES:]
-    return [line.strip() for line in chosen if not line.startswith(("  File ", "    "))]
+    after = lines[errors[0] : errors[0] + _SHOWN_LINES]
+    return [line.strip() for line in takewhile(lambda line: not line.startswith(("Traceback", "  File ")), after)]
 
 
 def _tail(log: Path, start: int) -> str:

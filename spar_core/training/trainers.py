@@ -109,6 +109,9 @@ def build_trainer(
     score_answers_only()
     rows = sorted(rows, key=_length)  # the pass for the reference's log-probabilities takes rows in this order
     dataset = Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
+    # TRL keeps the reference's log-probabilities in a file; the default place is private to each process.
+    spec.work.mkdir(parents=True, exist_ok=True)
+    dataset._get_cache_file_path = lambda fingerprint: str(spec.work / f"reference-{fingerprint}.arrow")
     shared = {
         "model": model,
         "processing_class": tokenizer,

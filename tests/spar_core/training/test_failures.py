@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from spar_core.training.failures import explain_failure, meaningful_lines
+
+TRACEBACK = """Loading weights: 100%
+Traceback (most recent call last):
+  File "worker.py", line 3, in main
+    run()
+ValueError: head size 7 is odd
+use an even one
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "expected"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", 1, "lower micro_batch_size"),
+        (
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+            1,
+            "gradient_checkpointing: true",
+        ),
+        ("OSError: [Errno 28] No space left on device", 1, "the disk is full"),
+        ("", -9, "killed (SIGKILL), most often by the system because memory ran out; lower micro_batch_size"),
+        ("", -15, "ended by signal 15; run again"),
+        (TRACEBACK, 1, "failed (exit code 1): ValueError: head size 7 is odd | use an even one"),
+    ],
+)
+def test_cause_and_remedy(tmp_path: Path, text: str, code: int, expected: str) -> None:
+    log = tmp_path / "log"
+    earlier = "torch.OutOfMemoryError: of an earlier run\n"
+    log.write_text(earlier + text)
+    assert expected in explain_failure(log, len(earlier), code)
+
+
+def test_first_error_is_shown_not_the_launcher_s() -> None:
+    ranked = "".join(f"[rank1]: {line}\n" for line in TRACEBACK.splitlines())
+    text = ranked + "Traceback\n  File x\ntorch.distributed.elastic.ChildFailedError: worker failed\n"
+    assert meaningful_lines(text) == ["ValueError: head size 7 is odd", "use an even one"]
+    assert meaningful_lines("a\nb\n") == ["a", "b"]
