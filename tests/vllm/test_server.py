@@ -24,7 +24,7 @@ CONTEXT = 128
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not PYTHON.is_file(), reason=f"no vLLM environment at {PYTHON}: run `make vllm`"),
 ]
 
@@ -86,7 +86,7 @@ def engine(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
         cpu_cache_gib=1,
         max_model_len=CONTEXT,
         extra_args=("--enforce-eager",),
-        start_timeout_s=400,
+        start_timeout_s=900,
         log_folder=tmp_path_factory.mktemp("logs"),
         max_retries=1,
     )
