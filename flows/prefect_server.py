@@ -19,6 +19,7 @@ from typing import NamedTuple
 import httpx
 
 from spar_core.errors import SparError
+from storage.disk import write_json
 from storage.home import Home
 
 START_TIMEOUT_S = 180.0
@@ -40,6 +41,8 @@ class ServerAddress(NamedTuple):
 
     api_url: str
     pid: int | None
+    owner: int
+    """Process that started it and stops it."""
 
     @property
     def ui_url(self) -> str:
@@ -66,10 +69,11 @@ def running_server(home: Home) -> Iterator[ServerAddress]:
     if configured:
         if not _healthy(configured):
             raise SparError(f"PREFECT_API_URL is {configured} but nothing answers there; start that server or unset it")
-        yield ServerAddress(configured, None)
+        yield ServerAddress(configured, None, os.getpid())
         return
     address = find_server(home)
-    started = address is None
+    # A server whose owner was killed is nobody's: this run takes it over and stops it at the end.
+    ours = address is None or not Path(f"/proc/{address.owner}").exists()
     if address is None:
         address = start_server(home)
     os.environ["PREFECT_API_URL"] = address.api_url
@@ -77,17 +81,16 @@ def running_server(home: Home) -> Iterator[ServerAddress]:
         yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        if started:
+        if ours:
             stop_server(home)
 
 
 def find_server(home: Home) -> ServerAddress | None:
     """The healthy server this home runs, if any."""
     try:
-        written = json.loads(_state_file(home).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        address = ServerAddress(**json.loads(_state_file(home).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
-    address = ServerAddress(written["api_url"], written["pid"])
     return address if _healthy(address.api_url) else None
 
 
@@ -113,11 +116,12 @@ def start_server(home: Home, port: int | None = None) -> ServerAddress:
             env={**environment, "PREFECT_UI_API_URL": api_url},
             start_new_session=True,
         )
-    _state_file(home).write_text(json.dumps({"api_url": api_url, "pid": process.pid}), encoding="utf-8")
+    address = ServerAddress(api_url, process.pid, os.getpid())
+    write_json(_state_file(home), address._asdict())
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if _healthy(api_url):
-            return ServerAddress(api_url, process.pid)
+            return address
         if process.poll() is not None:
             break
         time.sleep(0.2)
