@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import psutil
 
 from spar_core.errors import SparError
 from storage.disk import write_json
@@ -73,7 +74,7 @@ def running_server(home: Home) -> Iterator[ServerAddress]:
         return
     address = find_server(home)
     # A server whose owner was killed is nobody's: this run takes it over and stops it at the end.
-    ours = address is None or not Path(f"/proc/{address.owner}").exists()
+    ours = address is None or not psutil.pid_exists(address.owner)
     if address is None:
         address = start_server(home)
     os.environ["PREFECT_API_URL"] = address.api_url
@@ -167,9 +168,8 @@ def _gone(pid: int, patience_s: float) -> bool:
 def _is_prefect(pid: int) -> bool:
     """Whether the process is still the server: a pid in an old file may belong to someone else by now."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as handle:
-            return b"prefect" in handle.read()
-    except OSError:
+        return any("prefect" in part for part in psutil.Process(pid).cmdline())
+    except psutil.Error:
         return False
 
 
