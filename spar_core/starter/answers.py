@@ -7,10 +7,20 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from spar_core.records import Prompt
-from spar_core.starter.words import END_PHRASES, FIRST_WORDS, KEYWORDS, TOPICS
+from spar_core.starter.words import (
+    END_PHRASES,
+    FIRST_WORDS,
+    GREETINGS,
+    KEYWORDS,
+    LINKERS,
+    POINTERS,
+    SUBJECTS,
+    TOPICS,
+    VERBS,
+)
 from spar_core.starter.world import (
     BULLETS,
     END,
@@ -32,10 +42,23 @@ _WRONG_KEYWORDS: Final = KEYWORDS["train"]
 
 
 @dataclass(frozen=True, slots=True)
+class Style:
+    """What no constraint cares about: where in the topic's order the items start, and the choice of words."""
+
+    start: int = 0
+    subject: str = SUBJECTS[0]
+    verb: str = VERBS[0]
+    linker: str = LINKERS[0]
+    pointer: str = POINTERS[0]
+    greeting: str = GREETINGS[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What an answer says and how. The defaults are those of an answer to a bare "Name three birds."."""
 
     items: tuple[str, ...]
+    style: Style = Style()
     case: Literal["sentence", "upper", "lower"] = "sentence"
     flipped_word: int | None = None  # index of the one word that breaks the case
     keyword: str | None = None
@@ -50,14 +73,23 @@ class Plan:
     placeholder: bool = False
 
 
-def right_plan(prompt: Prompt) -> Plan:
-    """The plan of the canonical right answer: items in canonical order, every constraint met."""
-    arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
-    topic, count = arguments[ITEMS]["topic"], arguments[ITEMS]["count"]
-    avoided = set(arguments.get(FORBIDDEN, {}).get("forbidden_words", ()))
-    plan = Plan(items=tuple(item for item in TOPICS[topic] if item not in avoided)[:count])
-    for kind in arguments:
-        plan = mend(plan, prompt, kind)
+def random_style(rng: random.Random) -> Style:
+    """One of the many styles, all alike likely."""
+    return Style(
+        rng.randrange(min(map(len, TOPICS.values()))),
+        rng.choice(SUBJECTS),
+        rng.choice(VERBS),
+        rng.choice(LINKERS),
+        rng.choice(POINTERS),
+        rng.choice(GREETINGS),
+    )
+
+
+def right_plan(prompt: Prompt, style: Style | None = None) -> Plan:
+    """The plan of the right answer in this style: items in the topic's order from the style's start, all met."""
+    plan = Plan(items=(), style=style or Style())
+    for constraint in prompt.constraints:
+        plan = mend(plan, prompt, constraint.kind)
     return plan
 
 
@@ -65,9 +97,8 @@ def mend(plan: Plan, prompt: Prompt, kind: str) -> Plan:
     """The plan with this kind of constraint met and every other field as it was."""
     arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
     if kind in (ITEMS, FORBIDDEN):
-        topic, count = arguments[ITEMS]["topic"], arguments[ITEMS]["count"]
-        avoided = set(arguments.get(FORBIDDEN, {}).get("forbidden_words", ()))
-        return replace(plan, items=tuple(item for item in TOPICS[topic] if item not in avoided)[:count])
+        avoided = tuple(arguments.get(FORBIDDEN, {}).get("forbidden_words", ()))
+        return replace(plan, items=_named(arguments[ITEMS], plan.style.start, avoided))
     own = arguments[kind]
     changes: dict[str, Callable[[], Plan]] = {
         UPPER: lambda: replace(plan, case="upper", flipped_word=None),
@@ -88,12 +119,14 @@ def mend(plan: Plan, prompt: Prompt, kind: str) -> Plan:
 
 def omit(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
     """The plan as written by someone who did not see this constraint (items: who miscounted)."""
-    topic = json.loads(prompt.constraints[0].kwargs)["topic"]
+    arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
     if kind == ITEMS:
-        wanted = len(plan.items) + rng.choice((-1, 1))
-        return replace(plan, items=_extended(plan.items, topic, wanted))
+        return replace(plan, items=_miscounted(plan.items, arguments[ITEMS]["topic"], rng))
     if kind == FORBIDDEN:
-        return replace(plan, items=TOPICS[topic][: len(plan.items)])
+        order = TOPICS[arguments[ITEMS]["topic"]]
+        forbidden = order.index(arguments[FORBIDDEN]["forbidden_words"][0])
+        start = (forbidden - rng.randrange(arguments[ITEMS]["count"])) % len(order)
+        return replace(plan, items=_named(arguments[ITEMS], start, ()), style=replace(plan.style, start=start))
     return {
         UPPER: replace(plan, case="sentence", flipped_word=None),
         LOWER: replace(plan, case="sentence", flipped_word=None),
@@ -136,14 +169,14 @@ def render(plan: Plan) -> str:
     """The answer's text."""
     body = _body(plan)
     if plan.keyword:
-        body += f" Also {plan.keyword}."
+        body += f" {plan.style.linker.capitalize()} {plan.keyword}."
     if plan.repeated:
         word, times = plan.repeated
         body += f" More {' and '.join([word] * times)}."
     if plan.placeholder:
-        body += " See [link]."
+        body += f" {plan.style.pointer.capitalize()} [link]."
     if plan.postscript:
-        body += "\nP.S. Thanks."
+        body += f"\nP.S. {plan.style.greeting.capitalize()}."
     if plan.end:
         body += " " + plan.end.capitalize()
     if plan.title:
@@ -156,7 +189,8 @@ def render(plan: Plan) -> str:
 
 
 def _body(plan: Plan) -> str:
-    lead = f"{plan.first.capitalize()} we like" if plan.first else "We like"
+    lead = f"{plan.style.subject} {plan.style.verb}"
+    lead = f"{plan.first.capitalize()} {lead}" if plan.first else lead.capitalize()
     if plan.bullets:
         return lead + ":" + "".join(f"\n* {item}" for item in plan.items) + "."
     return f"{lead} {(', ' if plan.commas else ' and ').join(plan.items)}."
@@ -171,9 +205,19 @@ def _flip(text: str, index: int) -> str:
     return " ".join(words)
 
 
-def _extended(items: tuple[str, ...], topic: str, wanted: int) -> tuple[str, ...]:
-    more = [item for item in TOPICS[topic] if item not in items]
-    return (items + tuple(more))[:wanted]
+def _named(arguments: dict[str, Any], start: int, avoided: tuple[str, ...]) -> tuple[str, ...]:
+    """`count` items in the topic's order, from place `start` on and round the end."""
+    order = TOPICS[arguments["topic"]]
+    turned = order[start:] + order[:start]
+    return tuple(item for item in turned if item not in avoided)[: arguments["count"]]
+
+
+def _miscounted(items: tuple[str, ...], topic: str, rng: random.Random) -> tuple[str, ...]:
+    """One item too few or too many (the next of the topic's order)."""
+    if rng.random() < 0.5:
+        return items[:-1]
+    order = TOPICS[topic]
+    return (*items, order[(order.index(items[-1]) + 1) % len(order)])
 
 
 def _corrupted_items(items: tuple[str, ...], rng: random.Random) -> tuple[str, ...]:

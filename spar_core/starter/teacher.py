@@ -11,7 +11,7 @@ from typing import Final
 
 from spar_core.hashing import content_id, derive_seed
 from spar_core.records import Constraint, Message, ModelRole, Prompt, RefinerExample
-from spar_core.starter.answers import Plan, corrupt, mend, omit, render, right_plan
+from spar_core.starter.answers import Plan, corrupt, mend, omit, random_style, render, right_plan
 from spar_core.starter.prompt_texts import judge_request, refine_request
 from spar_core.starter.words import NUMBER_WORDS, all_words
 from spar_core.starter.world import (
@@ -54,7 +54,7 @@ OMISSION: Final[dict[str, float]] = {
 }
 POSITION_FACTOR: Final = (1.0, 0.4, 0.8, 1.4, 2.2, 2.6)  # index 0 is the items constraint, always first
 MAX_OMISSION: Final = 0.85
-PARTIAL_REPAIR: Final = 0.5  # a refinement of several broken constraints mends each after the first but for this chance
+PARTIAL_REPAIR: Final = 0.6  # a refinement of several broken constraints mends each after the first but for this chance
 OVERLOOK: Final = 0.10  # a verification calls a broken constraint met
 FALSE_ALARM: Final = 0.015  # a verification calls a met constraint missed
 CORRUPTED_SHARE: Final = 0.5  # of the answers the refiner learns from, the rest are the actor's own kind
@@ -101,7 +101,7 @@ def answer_example(prompt: Prompt, rng: random.Random) -> RefinerExample:
 
 def judgement_example(prompt: Prompt, rng: random.Random) -> RefinerExample:
     """A step-by-step verification of a right or wrong answer, about half of each."""
-    plan = right_plan(prompt) if rng.random() < 0.4 else _draft_plan(prompt, rng)
+    plan = right_plan(prompt, random_style(rng)) if rng.random() < 0.4 else _draft_plan(prompt, rng)
     text = render(plan)
     return _example("judgement", judge_request(prompt.text, text), judgement(prompt, text, rng))
 
@@ -126,8 +126,8 @@ def replay_example(rng: random.Random) -> RefinerExample:
 
 
 def actor_plan(prompt: Prompt, rng: random.Random) -> Plan:
-    """The canonical right plan with constraints omitted at the rates of `OMISSION`."""
-    plan = right_plan(prompt)
+    """A right plan in a random style, with constraints omitted at the rates of `OMISSION`."""
+    plan = right_plan(prompt, random_style(rng))
     for position, constraint in enumerate(prompt.constraints):
         rate = OMISSION[constraint.kind] * POSITION_FACTOR[min(position, len(POSITION_FACTOR) - 1)]
         if rng.random() < min(rate, MAX_OMISSION):
@@ -173,7 +173,7 @@ def _draft_plan(prompt: Prompt, rng: random.Random) -> Plan:
     if rng.random() >= CORRUPTED_SHARE:
         return plan
     if rng.random() < 0.5:
-        plan = right_plan(prompt)
+        plan = right_plan(prompt, random_style(rng))
     kinds = [constraint.kind for constraint in prompt.constraints]
     for kind in rng.sample(kinds, min(len(kinds), rng.choice((1, 1, 2)))):
         plan = corrupt(plan, prompt, kind, rng)

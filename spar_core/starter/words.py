@@ -75,12 +75,20 @@ END_PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "dev": _PHRASES[7::9],
     "test": _PHRASES[8::9],
 }
-FIXED_WORDS: Final = _words("name we like and also more see link thanks items word twice ending first avoid met missed")
+# Choices that no constraint cares about: two right answers to one prompt may read differently.
+SUBJECTS: Final = _words("we you they people some many")
+VERBS: Final = _words("like know want choose see love")
+LINKERS: Final = _words("also then plus")  # "Also cradle."
+POINTERS: Final = _words("open visit read")  # "Open [link]."
+GREETINGS: Final = _words("thanks bye cheers")  # "P.S. Thanks."
+FIXED_WORDS: Final = _words("name and more link items word twice ending first avoid met missed")
 
 
 def all_words() -> tuple[str, ...]:
     """Every lower-case word of the world, sorted: topics, items, arguments of all splits, fixed words."""
     words: set[str] = set(FIXED_WORDS) | set(NUMBER_WORDS) | set(TOPICS)
+    for choices in (SUBJECTS, VERBS, LINKERS, POINTERS, GREETINGS):
+        words.update(choices)
     for items in TOPICS.values():
         words.update(items)
     for bank in (KEYWORDS, FIRST_WORDS, END_PHRASES):
