@@ -17,6 +17,12 @@ _FINISH: dict[str, FinishReason] = {
     "max_tokens": "length",
 }
 _TOO_LONG = re.compile(r"maximum (model|input) length|max_model_len|context length|too many (input )?tokens", re.I)
+# vLLM's two wordings: beyond the whole context, and beyond what the prompt leaves of it.
+_OUTPUT_LIMIT = re.compile(
+    r"max_tokens(?:=\d+ cannot be greater than max_model_len=|.*too large.*\d+ > )"
+    r"(?P<context>\d+)(?: - (?P<prompt>\d+))?",
+    re.DOTALL,
+)
 _NO_SYSTEM_ROLE = re.compile(r"system role|roles must alternate|'system'|only user and assistant", re.I)
 _RETRIED_STATUS = frozenset({408, 409, 425, 429})
 
@@ -33,6 +39,15 @@ class RetryableError(Exception):
         self.reason = reason
         self.after_s = after_s
         self.crashed = crashed
+
+
+class OutputLimitError(Exception):
+    """`max_tokens` is beyond what the server takes: `allowed` for this request, `context` for any."""
+
+    def __init__(self, message: str, allowed: int, context: int) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+        self.context = context
 
 
 class NoSystemRoleError(Exception):
@@ -70,6 +85,7 @@ def check_status(status: int, headers: Any, body: Any, origin: str) -> None:
     Raises:
         RetryableError: overload or a fault of the server.
         NoSystemRoleError: the chat template takes no system message.
+        OutputLimitError: fewer new tokens have to be asked for.
         RequestRejectedError: the request itself is refused.
         EngineError: address, key or model name are wrong, so no request can succeed.
     """
@@ -83,6 +99,10 @@ def check_status(status: int, headers: Any, body: Any, origin: str) -> None:
         raise EngineError(f"{said}. The key is missing or wrong: set the environment variable that api_key_env names")
     if status == 404 or status < 400:
         raise EngineError(f"{said}. Check the address and the model name (GET {origin}/models lists what is served)")
+    too_many = _OUTPUT_LIMIT.search(message)
+    if too_many and parameter != "input_tokens":
+        context = int(too_many["context"])
+        raise OutputLimitError(said, context - int(too_many["prompt"] or 0), context)
     if parameter == "input_tokens" or code == "context_length_exceeded" or _TOO_LONG.search(message):
         raise RequestRejectedError(said, reason="prompt_too_long")
     if _NO_SYSTEM_ROLE.search(message):
@@ -102,7 +122,8 @@ def _read_choice(choice: dict[str, Any]) -> tuple[str, FinishReason]:
         raise RetryableError("a choice without text", reason="empty_choice")
     if not isinstance(text, str):
         raise RetryableError("a choice whose content is not text", reason="malformed_answer")
-    return text, _FINISH[reason]
+    # Servers keep the space that a tokenizer puts before the first word; in-process decoding does not.
+    return text.removeprefix(" "), _FINISH[reason]
 
 
 def _error_fields(body: Any) -> tuple[str, str, str]:

@@ -60,10 +60,10 @@ class ChatFormat:
             return self._render(messages)
 
     def decode(self, tokens: list[int]) -> str:
-        """Text of generated tokens, special tokens removed."""
+        """Text of generated tokens, without special tokens and the space some tokenizers put before the first word."""
         with self._lock:
             text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            return text
+        return text.removeprefix(" ")
 
     def _render(self, messages: Chat) -> str:
         turns = messages if self.has_system_role else merge_system(messages)

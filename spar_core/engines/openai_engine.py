@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -12,7 +13,13 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest
-from spar_core.engines.chat_answer import NoSystemRoleError, RetryableError, check_status, read_answer
+from spar_core.engines.chat_answer import (
+    NoSystemRoleError,
+    OutputLimitError,
+    RetryableError,
+    check_status,
+    read_answer,
+)
 from spar_core.engines.chat_format import merge_system
 from spar_core.engines.endpoint_router import Endpoint, EndpointRouter
 from spar_core.engines.usage import EngineStats, UsageMeter
@@ -74,6 +81,7 @@ class OpenAIEngine:
         self._closed = False
         self._answered = 0
         self._ignores_n = False
+        self._most_tokens = sys.maxsize
         self._merges_system = False
 
     @property
@@ -103,7 +111,11 @@ class OpenAIEngine:
             EngineError: wrong address, key or model name, or the engine is closed.
         """
         with self._meter.in_flight():
-            if self._ignores_n and request.n > 1:
+            if request.sampling.temperature == 0 and request.n > 1:
+                # All samples of a greedy request are one and the same; vLLM even refuses to be asked for several.
+                completions, prompt_tokens = await self._attempts(request, request.seed, 1)
+                generation = Generation(tuple(completions) * request.n, prompt_tokens)
+            elif self._ignores_n and request.n > 1:
                 generation = await self._one_by_one(request, [])
             else:
                 completions, prompt_tokens = await self._attempts(request, request.seed, request.n)
@@ -139,15 +151,23 @@ class OpenAIEngine:
         """The one place where anything is retried."""
         line = self._line()
         failure, avoid, answered = RetryableError("never asked"), None, self._answered
+        limit = min(request.sampling.max_tokens, self._most_tokens)
         for attempt in range(self._max_retries + 1):
             merged = self._merges_system
+            body = self._body(request, seed, n)
+            body["max_tokens"] = limit
             async with line.router.endpoint(avoid) as endpoint:
                 try:
-                    return await self._ask(line.client, endpoint, self._body(request, seed, n), n)
+                    return await self._ask(line.client, endpoint, body, n)
                 except NoSystemRoleError as error:
                     if merged:
                         raise RequestRejectedError(str(error), reason="chat_template") from error
                     self._merges_system = True
+                    continue
+                except OutputLimitError as error:
+                    if not 0 < error.allowed < limit:
+                        raise RequestRejectedError(str(error), reason="prompt_too_long") from error
+                    limit, self._most_tokens = error.allowed, min(self._most_tokens, error.context)
                     continue
                 except RetryableError as error:
                     failure, avoid = error, endpoint

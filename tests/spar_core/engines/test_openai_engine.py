@@ -224,6 +224,47 @@ def test_a_server_that_ignores_n_is_asked_once_per_sample_from_then_on() -> None
     assert sorted((body["n"], body["seed"]) for body in server.requests[1:]) == [(1, 11), (1, 12), (1, 20), (1, 21)]
 
 
+@pytest.mark.parametrize(
+    ("message", "allowed"),
+    [
+        ("max_tokens=33 cannot be greater than max_model_len=20. Please request fewer.", 20),
+        (
+            "'max_tokens' or 'max_completion_tokens' is too large: 33. The model's maximum context length is 20 tokens "
+            "and your request has 4 input tokens (33 > 20 - 4).",
+            16,
+        ),
+    ],
+)
+def test_a_limit_the_server_finds_too_large_is_lowered(message: str, allowed: int) -> None:
+    def strict(body: dict[str, Any], call: int) -> Reply:
+        refusal = Reply(400, {"error": {"message": message, "param": "max_tokens"}})
+        return refusal if body["max_tokens"] > allowed else proper(body)
+
+    with serving(strict) as server:
+        assert texts(ask_one(engine_for(server.url))) == ["hi/10"]
+        assert [body["max_tokens"] for body in server.requests] == [33, allowed]
+
+
+def test_no_room_for_an_answer_is_a_prompt_too_long() -> None:
+    message = "'max_tokens' is too large: 33. Maximum context length is 20 (33 > 20 - 20)."
+    reply = Reply(400, {"error": {"message": message}})
+    with serving(always(reply)) as server, pytest.raises(RequestRejectedError) as caught:
+        ask_one(engine_for(server.url))
+    assert caught.value.reason == "prompt_too_long"
+
+
+def test_a_greedy_request_is_asked_once_for_all_samples() -> None:
+    asked = GenerationRequest((Message("user", "hi"),), Sampling(temperature=0.0), 10, 3)
+    with serving() as server:
+        assert texts(ask_one(engine_for(server.url), asked)) == ["hi/10"] * 3
+        assert [body["n"] for body in server.requests] == [1]
+
+
+def test_the_space_before_the_first_word_is_removed() -> None:
+    with serving(always(answer(choice(" a b ")))) as server:
+        assert texts(ask_one(engine_for(server.url))) == ["a b "]
+
+
 def test_a_template_without_system_role_gets_the_text_merged() -> None:
     def no_system(body: dict[str, Any], call: int) -> Reply:
         if body["messages"][0]["role"] == "system":
