@@ -100,8 +100,16 @@ def environment(spec: TrainingSpec) -> dict[str, str]:
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with a fixed workspace
         PARENT_VARIABLE: process_mark(os.getpid()),
+        **_one_device(spec),
         **spec.launch.environment,
     }
+
+
+def _one_device(spec: TrainingSpec) -> dict[str, str]:
+    """One visible GPU for one process: with several, the trainer would split batches in a way TRL refuses."""
+    if spec.launch.processes > 1 or spec.launch.accelerate_config is not None:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
 
 
 def _run(

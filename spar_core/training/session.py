@@ -1,5 +1,6 @@
 """One training inside the worker: load, tokenise, train or resume, write the new model."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,19 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
     checkpoint = workspace.latest_checkpoint()
     resumed_from = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    _check_converged(trainer.state)
     write_model(trainer, spec, workspace)
     if trainer.is_world_process_zero():
         outcome = _outcome(spec, identity, data, trainer.state, resumed_from, time.monotonic() - started)
         (workspace.new_model / PROVENANCE).write_text(outcome.to_json(), encoding="utf-8")
         publish(workspace.new_model, spec.output_folder)
+
+
+def _check_converged(state: TrainerState) -> None:
+    """A model with NaN weights must not be handed on."""
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    if not all(math.isfinite(loss) for loss in losses):
+        raise TrainingError("the loss became NaN or infinite; lower learning_rate or raise warmup_ratio")
 
 
 def _outcome(

@@ -16,7 +16,7 @@ from spar_core.config.training import LaunchConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
 from spar_core.training import TrainingSpec, train
-from spar_core.training.launch import command
+from spar_core.training.launch import command, environment
 
 MakeSpec = Callable[..., TrainingSpec]
 
@@ -79,6 +79,17 @@ def test_launchers(make_spec: MakeSpec, tmp_path: Path) -> None:
     assert words(processes=2) == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *worker]
     accelerate = ["-m", "accelerate.commands.launch", "--config_file", "fsdp.yaml"]
     assert words(accelerate_config="fsdp.yaml") == [*accelerate, *worker]
+
+
+def test_environment_sizes_threads_and_shows_one_device(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    one = environment(make_spec("dpo", tmp_path, launch=LaunchConfig(threads=5, environment={"NCCL_DEBUG": "INFO"})))
+    assert (one["OMP_NUM_THREADS"], one["CUDA_VISIBLE_DEVICES"], one["NCCL_DEBUG"]) == ("5", "3", "INFO")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    two = environment(make_spec("dpo", tmp_path, launch=LaunchConfig(processes=2)))
+    assert (two["OMP_NUM_THREADS"], two["CUDA_VISIBLE_DEVICES"]) == ("2", "3,4")
 
 
 def test_asking_for_training_imports_nothing_heavy() -> None:

@@ -142,3 +142,18 @@ def test_unusable_models_are_named(make_spec: MakeSpec, tmp_path: Path) -> None:
     (other / "config.json").write_text(json.dumps({**config, "hidden_size": 24}))
     with pytest.raises(TrainingError, match="Cannot load the model"):
         run(make_spec("sft", other))
+
+
+class Overflow(TrainerCallback):
+    """Makes every logit overflow."""
+
+    def on_train_begin(self, args: object, state: object, control: object, **found: object) -> None:
+        with torch.no_grad():
+            found["model"].get_output_embeddings().weight.fill_(1e38)  # type: ignore[attr-defined]
+
+
+def test_diverged_training_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec("dpo", save_tiny_model(tmp_path / "m"))
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        run(spec, Overflow())
+    assert not spec.output_folder.exists()
