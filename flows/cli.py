@@ -1,5 +1,6 @@
 """The `spar` command line. Commands import what they need when they run, so `--help` answers at once."""
 
+import signal
 import sys
 from typing import Any
 
@@ -16,6 +17,7 @@ _COMMANDS = {
     "sql": "flows.commands.inspect:sql",
     "search": "flows.commands.search:search",
     "refine": "flows.commands.search:refine",
+    "eval": "flows.commands.evaluate:evaluate",
     "ui": "flows.commands.ui:ui",
 }
 
@@ -53,7 +55,13 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: one clear message and an exit code instead of a traceback for what a user can cause."""
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(invoke(arguments))
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """A polite kill ends like Ctrl-C: servers and trainings this process started are stopped first."""
+    raise KeyboardInterrupt
 
 
 def invoke(arguments: list[str] | None = None) -> int:
