@@ -15,6 +15,7 @@ from storage.artifacts import ArtifactRef
 from tasks.calls import StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.evaluation import EVAL_ACTOR, EVAL_PROMPTS, EVAL_REFINER, SCORES
+from tasks.general_ability import ABILITY, SAFE_TASKS
 from tasks.judgements import JUDGEMENTS
 from tasks.models import local_model, resolve_model
 from tasks.negatives import NEGATIVES
@@ -163,6 +164,8 @@ class Pipeline:
     def evaluate(self, iteration: int, models: Models, first_actor: ModelRef, data: Data | None) -> ArtifactRef | None:
         """Measure both models on held-out prompts, and the truth of the pairs; None where measuring is off."""
         config = self._config.evaluation
+        if self._config.promotion.ability_margin is not None:
+            self._measure_ability(iteration, models.actor)
         if not config.enabled:
             return None
         prompts = self.eval_prompts(iteration)
@@ -176,6 +179,11 @@ class Pipeline:
         if data is not None:
             inputs |= {"prompts": data.prompts, "pairs": data.pairs}
         return self._run(SCORES, iteration, inputs, models._asdict(), seed=config.seed)
+
+    def _measure_ability(self, iteration: int, actor: ModelRef) -> None:
+        """What the promotion gate compares; the catalogue holds it."""
+        reads = {"tasks": list(SAFE_TASKS), "limit": None, "role": "actor"}
+        self._run(ABILITY, iteration, models={"model": actor}, config=reads)
 
     def eval_prompts(self, iteration: int) -> ArtifactRef:
         """The held-out prompts."""
@@ -237,7 +245,7 @@ class Pipeline:
     ) -> ArtifactRef:
         inputs = inputs or {}
         surroundings = Surroundings(
-            engines=dict.fromkeys(("actor", "refiner"), self._config.engine),
+            engines=dict.fromkeys(("actor", "refiner", "model"), self._config.engine),
             orchestration=self._config.orchestration,
             launch=self._config.training.launch,
             prompt_set=self._config.method.prompt_set,

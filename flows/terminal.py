@@ -16,7 +16,7 @@ class TerminalReporter(SilentReporter):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars: dict[tuple[int, str], TaskID] = {}
+        self._bars: dict[tuple[int | None, str], TaskID] = {}
         self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -31,7 +31,7 @@ class TerminalReporter(SilentReporter):
 
     def stage_started(self, call: StageCall, parts: int) -> None:
         """Open a bar."""
-        description = f"iteration {call.iteration}  {call.stage}"
+        description = f"{_place(call)}{call.stage}"
         self._bars[call.iteration, call.stage] = self.progress.add_task(description, total=parts, note="")
 
     def stage_advanced(self, call: StageCall, done: int, parts: int) -> None:
@@ -52,17 +52,21 @@ class TerminalReporter(SilentReporter):
         dropped = sum(manifest.drops.values())
         how = "cached" if cached else f"{seconds:.1f} s"
         rows = f"{manifest.rows_out} of {manifest.rows_in} rows" + (f", {dropped} dropped" if dropped else "")
-        self._console.print(f"iteration {call.iteration}  {call.stage:<28} {how:>9}  {rows}", highlight=False)
+        self._console.print(f"{_place(call)}{call.stage:<28} {how:>9}  {rows}", highlight=False)
 
     def stage_failed(self, call: StageCall, error: BaseException) -> None:
         """Close the bar, say so."""
         self._remove(call)
-        self._console.print(f"iteration {call.iteration}  {call.stage:<28}    failed", style="red", highlight=False)
+        self._console.print(f"{_place(call)}{call.stage:<28}    failed", style="red", highlight=False)
 
     def _remove(self, call: StageCall) -> None:
         bar = self._bars.pop((call.iteration, call.stage), None)
         if bar is not None:
             self.progress.remove_task(bar)
+
+
+def _place(call: StageCall) -> str:
+    return "" if call.iteration is None else f"iteration {call.iteration}  "
 
 
 @contextmanager

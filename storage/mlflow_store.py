@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "spar"
 _LOCK_WAIT_SECONDS = 60  # a server on the same database may hold SQLite's write lock for a while
+METRICS_PER_CALL = 1000  # MLflow's limit
+_NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+
+
+def mlflow_name(name: str) -> str:
+    """`name` with every character that MLflow does not take in names as `_`."""
+    return _NOT_IN_NAMES.sub("_", name)
 
 
 def tracking_uri(home: Home) -> str:

@@ -16,7 +16,7 @@ from spar_core.errors import StorageError
 from spar_core.records import ModelRole
 from storage.home import Home
 from storage.ledger import Ledger, ModelEntry
-from storage.mlflow_store import connect, experiment_id, mlflow_errors, tracking_uri
+from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -133,6 +133,25 @@ class Registry:
             self._client.set_model_version_tag(name, str(version), "spar.promoted_because", reason)
             self._client.set_registered_model_alias(name, CHAMPION, str(version))
         return self.resolve(f"{promoted.name}@{CHAMPION}")
+
+    def log_scores(self, version: ModelVersion, scores: Mapping[str, float], mlflow_run: str) -> None:
+        """Put scores on a version's model, as measured in an MLflow run; asking again adds nothing wrong.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        from mlflow.entities import LoggedModelInput, Metric
+
+        now = int(time.time() * 1000)
+        with mlflow_errors(self._home):
+            model_id = self._client.get_model_version(version.name, str(version.version)).model_id
+            self._client.log_inputs(mlflow_run, models=[LoggedModelInput(model_id)])
+            metrics = [
+                Metric(mlflow_name(name), float(value), now, version.iteration, model_id=model_id, run_id=mlflow_run)
+                for name, value in scores.items()
+            ]
+            for start in range(0, len(metrics), METRICS_PER_CALL):
+                self._client.log_batch(mlflow_run, metrics=metrics[start : start + METRICS_PER_CALL])
 
     def _entries(self, name: str) -> list["MlflowVersion"]:
         found = self._client.search_model_versions(f"name = '{name}'", max_results=1000)

@@ -4,21 +4,18 @@ Runs are found again by tag, and a point that is known is not logged twice, so a
 """
 
 import json
-import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from spar_core.hashing import canonical_json
 from storage.home import Home
-from storage.mlflow_store import connect, experiment_id, mlflow_errors
+from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name
 from storage.refs import ArtifactRef
 
-_BATCH = 1000  # MLflow's limit of metrics per call
-_MAX_PARAMETERS = 100  # likewise of parameters
+_MAX_PARAMETERS = 100  # MLflow's limit of parameters per call
 _MAX_VALUE = 6000  # likewise of characters in a parameter
 _MAX_DIGEST = 36  # likewise of characters in a dataset's digest
-_NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
 _STATES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "running": "RUNNING"}
 
 
@@ -77,12 +74,12 @@ class Tracker:
             fresh = []
             for point in points:
                 for key, value in point.metrics.items():
-                    name, place = _NOT_IN_NAMES.sub("_", key), float(value)
+                    name, place = mlflow_name(key), float(value)
                     if known.get((name, point.step)) != place:
                         known[name, point.step] = place
                         fresh.append(Metric(name, place, now, point.step))
-            for start in range(0, len(fresh), _BATCH):
-                self._client.log_batch(mlflow_run, metrics=fresh[start : start + _BATCH])
+            for start in range(0, len(fresh), METRICS_PER_CALL):
+                self._client.log_batch(mlflow_run, metrics=fresh[start : start + METRICS_PER_CALL])
 
     def log_dataset(self, mlflow_run: str, artifact: ArtifactRef, context: str) -> None:
         """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
@@ -97,7 +94,7 @@ class Tracker:
     def tag(self, mlflow_run: str, name: str, value: str) -> None:
         """Attach a word or a link, such as the address of the run in Prefect's UI."""
         with mlflow_errors(self._home):
-            self._client.set_tag(mlflow_run, f"spar.{_NOT_IN_NAMES.sub('_', name)}", value)
+            self._client.set_tag(mlflow_run, f"spar.{mlflow_name(name)}", value)
 
     def close(self, mlflow_run: str, state: str) -> None:
         """Say how a run ended: "completed", "failed" or "interrupted"."""
@@ -148,7 +145,7 @@ class Tracker:
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for key, value in config.items():
-        name = f"{prefix}{_NOT_IN_NAMES.sub('_', str(key))}"
+        name = f"{prefix}{mlflow_name(str(key))}"
         if isinstance(value, Mapping):
             flat.update(_flat(value, f"{name}."))
         else:

@@ -38,7 +38,8 @@ class StageCall:
     version: int
     home: str
     run_id: str
-    iteration: int
+    iteration: int | None
+    """Null outside of iterations."""
     seed: int
     inputs: Mapping[str, ArtifactRef] = field(default_factory=dict)
     models: Mapping[str, ModelRef] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """The task that registers an iteration's models in MLflow and promotes what passes the gate."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,10 @@ from storage.artifacts import ArtifactRef
 from storage.catalog import open_catalog
 from storage.registry import CHAMPION, ModelVersion, Registration, Registry
 from tasks.engines import ModelRef
+from tasks.general_ability import ability_gate, measured_ability
 from tasks.runtime import Runtime
 
+_log = logging.getLogger(__name__)
 GATE_METRIC: Mapping[ModelRole, str] = {"actor": "accuracy", "refiner": "judge_balanced_accuracy"}
 
 
@@ -102,6 +105,15 @@ def _promote(
     if own is None or champion.version == version.version:
         return
     best = _measured_before(runtime, entry.role, champion.digest, metric)
+    if gate.ability_margin is not None and entry.role == "actor":
+        kept = ability_gate(
+            measured_ability(runtime.home, champion.digest),
+            measured_ability(runtime.home, entry.model.digest),
+            gate.ability_margin,
+        )
+        if not kept.passed:
+            _log.warning("%s/%s is not promoted: %s", entry.role, version.version, kept.reason)
+            return
     if best is None or own >= best - gate.margin:
         shown = "not measured" if best is None else f"{best:.4f}"
         registry.promote(entry.role, version.version, f"{metric} {own:.4f}, champion {shown}, margin {gate.margin}")

@@ -20,7 +20,7 @@ class Curves:
 
     def __init__(self, tracker: Tracker, call: StageCall) -> None:
         self._tracker = tracker
-        self._mlflow_run = tracker.open_stage(call.run_id, call.iteration, call.stage, call.key)
+        self._mlflow_run = tracker.open_stage(call.run_id, call.iteration or 0, call.stage, call.key)
         self._points: list[Point] = []
         self._flushed = time.monotonic()
 

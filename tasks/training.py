@@ -43,7 +43,7 @@ def training_spec(context: ShardContext) -> TrainingSpec:
         config=configuration.model_validate({**call.config["training"], **call.surroundings.training_intervals}),
         launch=call.surroundings.launch,
         seed=call.seed,
-        log_file=context.runtime.home.logs / call.run_id / f"{call.iteration:03d}-{call.stage}.log",
+        log_file=context.runtime.home.logs / call.run_id / f"{call.iteration or 0:03d}-{call.stage}.log",
         label=call.stage,
     )
 

@@ -94,6 +94,9 @@ class PromotionConfig(FrozenConfig):
 
     margin: Fraction = 0.0
     """Accuracy a candidate may lie below the champion and still be promoted (fraction)."""
+    ability_margin: Fraction | None = None
+    """How far the actor may fall on any general-ability task (GSM8K, TriviaQA, MMLU; fraction) below the champion and
+    still be promoted. Measured every iteration with lm-eval (extra `ability`); null: neither measured nor asked."""
 
 
 class OrchestrationConfig(FrozenConfig):

@@ -86,8 +86,15 @@ class _Session:
         self._strategy = strategy
         self._name = name
         self._seed = seed
+        self._refused: dict[str, str] = {}
 
     async def judge(self, instance: Instance) -> tuple[Instance, Pair, dict[str, Any]]:
+        """The pair of winners; the row says `refused` and why where the engine took a request not at all."""
+        _, pair, row = await self._compare(instance)
+        reason = self._refused.get(instance.item_id)
+        return instance, pair, row if reason is None else {**row, "refused": reason}
+
+    async def _compare(self, instance: Instance) -> tuple[Instance, Pair, dict[str, Any]]:
         strategy = self._strategy
         shown = await self._aids(instance)
         if strategy.form == "rate":
@@ -145,6 +152,8 @@ class _Session:
         sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=_MAX_TOKENS[kind])
         call_id = f"{self._name}/{instance.item_id}/{call}"
         reply = await ask(self._engine, messages, sampling, self._seed, "llmbar", call_id)
+        if reply.text is None:
+            self._refused[instance.item_id] = reply.reason
         return reply.text or ""
 
 

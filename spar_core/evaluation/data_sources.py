@@ -1,0 +1,123 @@
+"""Where a benchmark's data lies: a local folder, or a download from the hub kept for the next time.
+
+A local folder is laid out as `ifeval/input_data.jsonl`, `ifbench/IFBench_test.jsonl`, `followbench/data` and
+`followbench/data_zh`, `llmbar/Natural` and `llmbar/Adversarial`. What differs from the published data is used, with
+a warning: its scores are not comparable.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from spar_core.errors import DataError
+from spar_core.evaluation import ifbench, ifeval
+from spar_core.evaluation.followbench.dataset import LICENCE as FOLLOWBENCH_LICENCE
+from spar_core.evaluation.ifeval_rows import PromptSet
+from spar_core.evaluation.llmbar.dataset import LICENCE as LLMBAR_LICENCE
+from spar_core.evaluation.row_files import row_writer
+from spar_core.hashing import digest
+
+Benchmark = Literal["ifeval", "ifbench", "followbench", "llmbar"]
+
+DATA_VARIABLE = "SPAR_DATA_DIR"
+_HUB_SPLIT = "train"
+
+
+class Source(NamedTuple):
+    """One benchmark's data. `places` are paths below the data folder, the first that exists counts."""
+
+    licence: str
+    places: tuple[Path, ...]
+    repository: str
+    hub_name: str | None = None
+    sha256: str = ""
+    content: str = ""
+    """Digest of what the rows say: the hub's copy has other bytes than the published file."""
+
+
+SOURCES: Mapping[Benchmark, Source] = {
+    "ifeval": Source(
+        ifeval.LICENCE,
+        (ifeval.DATA_FILE,),
+        "google-research/google-research",
+        ifeval.HUB_NAME,
+        ifeval.DATA_SHA256,
+        "3c4bd6c40decdb36c8fe033ff1af240b",
+    ),
+    "ifbench": Source(
+        ifbench.LICENCE,
+        (ifbench.DATA_FILE,),
+        "allenai/IFBench",
+        ifbench.HUB_NAME,
+        ifbench.DATA_SHA256,
+        "4cb784b121412af366ef927514f1bbbf",
+    ),
+    "followbench": Source(FOLLOWBENCH_LICENCE, (Path("followbench"),), "YJiangcm/FollowBench"),
+    "llmbar": Source(LLMBAR_LICENCE, (Path("llmbar", "Dataset", "LLMBar"), Path("llmbar")), "princeton-nlp/LLMBar"),
+}
+
+
+def find_data(benchmark: Benchmark, data_dir: Path | None = None) -> Path:
+    """The benchmark's prompt file (IFEval, IFBench) or folder (FollowBench, LLMBar).
+
+    Looked for in `data_dir`, else in the folder `$SPAR_DATA_DIR` names, else among earlier downloads, else on the hub.
+
+    Raises:
+        DataError: it is not in the named folder, or the hub cannot be reached; the message says what to give.
+    """
+    source = SOURCES[benchmark]
+    named = data_dir or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    if named is not None:
+        for place in source.places:
+            if (named / place).exists():
+                return named / place
+        raise DataError(f"{named} holds no {source.places[-1]}; --data-dir is the folder above it")
+    if source.hub_name is None:
+        raise DataError(
+            f"no data for {benchmark}: `git clone https://github.com/{source.repository} DATA/{benchmark}`, "
+            "then give --data-dir DATA or set SPAR_DATA_DIR"
+        )
+    kept = _downloads() / f"{benchmark}.jsonl"
+    if not kept.exists():
+        _download(source.hub_name, kept)
+    return kept
+
+
+def prompts_warning(benchmark: Benchmark, prompts: PromptSet) -> str:
+    """What to say of prompts that are not the published ones; empty where they are."""
+    source = SOURCES[benchmark]
+    if prompts.digest == source.sha256 or prompt_content(prompts) == source.content:
+        return ""
+    return f"the prompts are not the published ones of {benchmark}; scores are not comparable with published figures"
+
+
+def prompt_content(prompts: PromptSet) -> str:
+    """Digest of keys, texts and instructions, whatever file they came from."""
+    return digest([[str(p.key), p.text, [[i.kind, i.kwargs] for i in p.instructions]] for p in prompts.prompts])
+
+
+def _downloads() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "spar" / "benchmarks"
+
+
+def _download(name: str, kept: Path) -> None:
+    rows = _hub_rows(name)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with row_writer(kept) as sink:
+        for row in rows:
+            sink.write(row)
+
+
+def _hub_rows(name: str) -> list[dict[str, Any]]:
+    try:
+        from datasets import load_dataset
+
+        return [json.loads(json.dumps(row)) for row in load_dataset(name, split=_HUB_SPLIT)]
+    except Exception as error:  # every layer below has its own way to say that it has no network
+        raise DataError(
+            f"{name} cannot be loaded from the hub ({type(error).__name__}); give a folder that holds the data: "
+            "--data-dir DIR, or the environment variable SPAR_DATA_DIR"
+        ) from error
