@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
@@ -14,7 +15,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType, TaskRun
 from prefect.states import Crashed
 
 from storage.home import Home
@@ -24,7 +25,10 @@ _SETTLE_SECONDS = 15.0
 
 
 def mark_crashed(home: Home) -> int:
-    """Mark this home's unfinished flow runs as crashed; call while holding the home, when none can be alive."""
+    """Mark this home's unfinished flow and task runs as crashed; call while holding it, when none can be alive.
+
+    Returns the number of flow runs.
+    """
     return asyncio.run(_mark(home))
 
 
@@ -35,18 +39,22 @@ def settle(home: Home) -> None:
 
 async def _mark(home: Home) -> int:
     async with get_client() as client:
-        runs = await client.read_flow_runs(flow_run_filter=_unfinished(home))
-        for run in runs:
-            await client.set_flow_run_state(
-                run.id, Crashed(message="the process ended without reporting; run again to resume"), force=True
-            )
-        return len(runs)
+        crashed: State[Any] = Crashed(message="the process ended without reporting; run again to resume")
+        tasks: list[TaskRun] = []
+        while page := await _open_task_runs(client, home, offset=len(tasks)):
+            tasks += page
+        for task in tasks:
+            await client.set_task_run_state(task.id, crashed, force=True)
+        flows = await client.read_flow_runs(flow_run_filter=_flow_runs(home, _UNFINISHED))
+        for run in flows:
+            await client.set_flow_run_state(run.id, crashed, force=True)
+        return len(flows)
 
 
-def _unfinished(home: Home) -> FlowRunFilter:
+def _flow_runs(home: Home, states: list[StateType] | None = None) -> FlowRunFilter:
     return FlowRunFilter(
         tags=FlowRunFilterTags(all_=[f"home:{home.root}"]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)) if states else None,
     )
 
 
@@ -57,10 +65,9 @@ async def _settled(home: Home) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _open_task_runs(client: PrefectClient, home: Home) -> int:
-    runs = await client.read_task_runs(
-        flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.root}"])),
+async def _open_task_runs(client: PrefectClient, home: Home, offset: int = 0) -> list[TaskRun]:
+    return await client.read_task_runs(
+        offset=offset,
+        flow_run_filter=_flow_runs(home),
         task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNFINISHED))),
-        limit=1,
     )
-    return len(runs)

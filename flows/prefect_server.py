@@ -24,6 +24,7 @@ from storage.disk import write_json
 from storage.home import Home
 
 START_TIMEOUT_S = 180.0
+_CLIENT_STOP_S = 10.0
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -70,7 +71,10 @@ def running_server(home: Home) -> Iterator[ServerAddress]:
     if configured:
         if not _healthy(configured):
             raise SparError(f"PREFECT_API_URL is {configured} but nothing answers there; start that server or unset it")
-        yield ServerAddress(configured, None, os.getpid())
+        try:
+            yield ServerAddress(configured, None, os.getpid())
+        finally:
+            stop_client()
         return
     address = find_server(home)
     # A server whose owner was killed is nobody's: this run takes it over and stops it at the end.
@@ -82,8 +86,25 @@ def running_server(home: Home) -> Iterator[ServerAddress]:
         yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
+        stop_client()
         if ours:
             stop_server(home)
+
+
+def stop_client() -> None:
+    """Deliver what Prefect's background threads still hold and end them; Prefect starts them again when asked.
+
+    They are daemons: left alive, the end of the process freezes them, and all that their frames refer to is never
+    freed (compiled modules such as DuckDB's complain of that at exit).
+    """
+    if "prefect" not in sys.modules:
+        return
+    from prefect._internal.concurrency import services, threads
+
+    services._QueueServiceBase.drain_all(timeout=_CLIENT_STOP_S)  # Prefect offers no public way
+    for loop in (threads.get_run_sync_loop(), threads.get_global_loop()):
+        loop.shutdown()
+        loop.thread.join(_CLIENT_STOP_S)
 
 
 def find_server(home: Home) -> ServerAddress | None:

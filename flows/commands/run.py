@@ -65,22 +65,12 @@ def _finished(run: Run) -> bool:
 
 
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
-    from flows.prefect_server import running_server
+    from flows.session import session
 
-    with running_server(run.home) as server:
-        # Prefect reads its settings when it is imported: after the server is known.
-        from flows.crashes import mark_crashed, settle
+    with session(run.home, run.run_id, quiet=quiet):
         from flows.self_play import self_play
-        from flows.terminal import terminal_reporter
-        from tasks.runtime import Runtime
 
-        runtime = Runtime.of(str(run.home.root))
-        with runtime.held(), terminal_reporter(runtime, server.ui_url, run.run_id, quiet=quiet):
-            mark_crashed(run.home)
-            try:
-                self_play(request)
-            finally:
-                settle(run.home)
+        self_play(request)
 
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:

@@ -45,17 +45,14 @@ def search(  # noqa: PLR0913 - one parameter per option
       spar search --prompts mine.jsonl --actor starter --refiner starter --out found
       spar search --prompts mine.jsonl --actor http://127.0.0.1:8000/v1 --refiner refiner@champion --out found
     """
-    from flows.prefect_server import running_server
+    from flows.session import session
 
     where = opened(home)
     given = [f"method.search.{key}={limits[key]}" for key in _SEARCH_KEYS if limits.get(key) is not None]
-    with running_server(where) as server:
-        from flows.crashes import mark_crashed, settle
+    with session(where, "search", quiet=as_json):
         from flows.export import export_tables
         from flows.search import SearchRequest
         from flows.search import search as search_flow
-        from flows.terminal import terminal_reporter
-        from tasks.runtime import Runtime
 
         request = SearchRequest(
             prompts=str(prompts),
@@ -67,13 +64,7 @@ def search(  # noqa: PLR0913 - one parameter per option
             overrides=(*overrides, *given),
             skip_bad=skip_bad,
         )
-        runtime = Runtime.of(str(where.root))
-        with runtime.held(), terminal_reporter(runtime, server.ui_url, "search", quiet=as_json):
-            mark_crashed(where)
-            try:
-                result = search_flow(request)
-            finally:
-                settle(where)
+        result = search_flow(request)
     counts = export_tables(result.artifacts.values(), out)
     if as_json:
         click.echo(json.dumps({"run_id": result.run_id, "out": str(out), "rows": counts}))

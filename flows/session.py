@@ -1,0 +1,41 @@
+"""What every command that runs a flow needs around it: the home held, a Prefect server, progress, a tidy end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from flows.prefect_server import running_server
+from spar_core.errors import SparError
+from storage.home import Home
+from tasks.runtime import Runtime
+
+
+@contextmanager
+def session(home: Home, label: str, *, quiet: bool) -> Iterator[None]:
+    """Run flows inside the block. Import them there: Prefect reads its settings when it is imported.
+
+    The home is held before a server is started, so that a second run on it fails at once and touches nothing.
+
+    Raises:
+        StorageError: another process holds the home.
+        SparError: the Prefect server does not start or stops answering.
+    """
+    runtime = Runtime.of(str(home.root))
+    try:
+        with runtime.held(), running_server(home) as server:
+            from prefect import tags
+
+            from flows.crashes import mark_crashed, settle
+            from flows.terminal import terminal_reporter
+
+            with terminal_reporter(runtime, server.ui_url, label, quiet=quiet), tags(f"home:{home.root}"):
+                mark_crashed(home)
+                try:
+                    yield
+                finally:
+                    settle(home)
+    except httpx.HTTPError as error:
+        raise SparError(
+            f"the Prefect server stopped answering ({type(error).__name__}: {error}); run again: finished work is kept"
+        ) from error
