@@ -119,6 +119,8 @@ class Stage:
         progress = StageProgress(call, parts, runtime.reporter)
         try:
             if not cached:
+                if self.splits:  # its first part does not tell how many others there should be
+                    runtime.store.discard_parts(call.stage, call.key)
                 self._run_shards(call, parts, progress)
             artifact = runtime.store.open(self._commit_task(call)(call, parts))
         except BaseException as error:

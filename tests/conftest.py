@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,25 @@ def benchmark_data() -> Path:
         pytest.skip(f"no benchmark data at {folder}; set SPAR_DATA_DIR")
     os.environ["SPAR_DATA_DIR"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the API of a real Prefect server that every test shares; child processes find it too."""
+    from flows.prefect_server import prepare_environment, start_server, stop_client, stop_server
+    from storage.home import Home
+
+    home = Home(tmp_path_factory.mktemp("prefect-server"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home.prefect))
+        prepare_environment(home)
+        server = start_server(home)
+        patch.setenv("PREFECT_API_URL", server.api_url)
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
+
+        # Prefect may have been imported, and have read its settings, before.
+        known = {PREFECT_API_URL: server.api_url, PREFECT_HOME: home.prefect, PREFECT_LOGGING_LEVEL: "WARNING"}
+        with temporary_settings(known):
+            yield server.api_url
+            stop_client()
+    stop_server(home)

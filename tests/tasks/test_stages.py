@@ -1,0 +1,224 @@
+"""Every stage's machinery, inside a real flow against a real server: cache, shards, retries, splitting, ledger."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from spar_core.config.run import OrchestrationConfig
+from spar_core.engines.configuration import ScriptedEngineConfig
+from spar_core.errors import DataError, EngineUnavailableError, StorageError
+from spar_core.records import Drop, Prompt
+from storage.artifacts import ArtifactRef
+from storage.home import Home
+from storage.ledger import Ledger
+from tasks.calls import StageCall, Surroundings
+from tasks.engines import ModelRef
+from tasks.responses import RESPONSES
+from tasks.runtime import Runtime
+from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+PROMPTS = [Prompt.create(f"prompt {number}") for number in range(7)]
+
+
+class Bench:
+    """A home, and stages that count their work."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = Home(root)
+        self.shard_size = 3
+        self.retries = 1
+        self.before_shard: Callable[[int], None] = lambda shard: None
+        self.worked: list[tuple[str, int]] = []
+        self.split = Stage("cut", version=1, work=self._cut, splits=True)
+        self.double = Stage("double", version=1, work=self._double, sharded_by="prompts")
+
+    def run(self, stage: Stage, inputs: dict[str, ArtifactRef] | None = None, *, workers: int = 2) -> ArtifactRef:
+        return self.run_call(stage, self.call(stage, inputs), workers=workers)
+
+    def run_call(self, stage: Stage, call: StageCall, *, workers: int = 2) -> ArtifactRef:
+        @flow(name="stages", task_runner=ThreadPoolTaskRunner(max_workers=workers))
+        def stages() -> ArtifactRef:
+            with Runtime.of(call.home).held():
+                return stage.run(call, parts=stage.parts(call.inputs))
+
+        found: ArtifactRef = stages()
+        return found
+
+    def call(
+        self, stage: Stage, inputs: dict[str, ArtifactRef] | None = None, models: dict[str, ModelRef] | None = None
+    ) -> StageCall:
+        orchestration = OrchestrationConfig(shard_size=self.shard_size, shard_retries=self.retries)
+        script = ScriptedEngineConfig(script="tests.tasks.test_stages:moody")
+        surroundings = Surroundings({"actor": script}, orchestration)
+        return StageCall(
+            stage.name, stage.version, str(self.home.root), "run", 1, 0, inputs or {}, models or {}, {}, surroundings
+        )
+
+    def parts(self, artifact: ArtifactRef) -> list[Path]:
+        return sorted(artifact.folder.glob("part-*"))
+
+    def _cut(self, context: ShardContext) -> ShardRows:
+        self.worked.append(("cut", context.shard))
+        write_in_parts(context, "prompts", PROMPTS, context.call.surroundings.orchestration.shard_size)
+        self.before_shard(context.shard)
+        return ShardRows(len(PROMPTS), len(PROMPTS))
+
+    def _double(self, context: ShardContext) -> ShardRows:
+        """Even prompts pass, odd ones are dropped."""
+        self.worked.append(("double", context.shard))
+        self.before_shard(context.shard)
+        rows = list(context.read("prompts", "prompts"))
+        kept = [row for row in rows if int(row.text.split()[-1]) % 2 == 0]
+        context.part.write("prompts", kept)
+        context.part.write("drops", [Drop("double", row.prompt_id, "odd") for row in rows if row not in kept])
+        return ShardRows(len(rows), len(kept))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "home")
+
+
+def test_a_hit_is_believed_only_while_the_artifact_is_whole(bench):
+    cut = bench.run(bench.split)
+    first = bench.run(bench.double, {"prompts": cut})
+    assert sorted(bench.worked) == [("cut", 0), ("double", 0), ("double", 1), ("double", 2)]  # 7 rows: 3 + 3 + 1
+    assert [row.text for row in first.read("prompts")] == ["prompt 0", "prompt 2", "prompt 4", "prompt 6"]
+
+    bench.worked.clear()
+    again = bench.run(bench.double, {"prompts": cut})
+    assert (again, bench.worked) == (first, [])
+
+    (bench.parts(first)[1] / "prompts.parquet").unlink()
+    mended = bench.run(bench.double, {"prompts": cut})
+    assert (mended, bench.worked) == (first, [("double", 1)])  # the damaged shard alone
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_splitting_stage_makes_every_part_anew_when_one_is_lost(bench, lost):
+    first = bench.run(bench.split)
+    assert len(bench.parts(first)) == 3
+    shutil.rmtree(bench.parts(first)[lost])
+
+    mended = bench.run(bench.split)
+
+    assert bench.worked == [("cut", 0), ("cut", 0)]
+    assert mended == first
+    assert [row.text for row in mended.read("prompts")] == [row.text for row in PROMPTS]
+
+
+def test_a_splitting_stage_that_failed_is_cut_anew_with_the_shard_size_of_now(bench):
+    def disk_trouble(shard: int) -> None:
+        raise StorageError("no space left")
+
+    bench.shard_size, bench.retries, bench.before_shard = 2, 0, disk_trouble
+    with pytest.raises(StorageError, match="no space"):
+        bench.run(bench.split)
+    left_behind = bench.home.artifacts / "stage=cut"
+    assert list(left_behind.glob("*/part-*"))  # parts 1, 2 and 3 of the try that failed
+    assert not list(left_behind.glob("*/manifest.json"))
+
+    bench.shard_size, bench.before_shard = 4, lambda shard: None
+    cut = bench.run(bench.split)
+
+    assert [len(list(cut.read("prompts", part=part))) for part in (0, 1)] == [4, 3]
+    assert len(bench.parts(cut)) == 2
+
+
+def test_the_shard_size_changes_no_key_and_no_content(bench, tmp_path):
+    other = Bench(tmp_path / "other")
+    other.shard_size = 100
+    ours, theirs = bench.run(bench.split), other.run(other.split)
+    assert (ours.stage_key, ours.content_digest) == (theirs.stage_key, theirs.content_digest)
+
+    parallel = bench.run(bench.double, {"prompts": ours}, workers=3)
+    alone = other.run(other.double, {"prompts": theirs}, workers=1)
+    assert len(bench.parts(parallel)) == 3
+    assert len(other.parts(alone)) == 1
+    assert (parallel.stage_key, parallel.content_digest) == (alone.stage_key, alone.content_digest)
+
+    bench.worked.clear()
+    bench.shard_size = 5
+    assert bench.run(bench.split) == ours
+    assert bench.worked == []
+
+
+def test_a_failed_shard_is_tried_again_alone(bench):
+    failures = [EngineUnavailableError("gone for a moment")]
+
+    def once(shard: int) -> None:
+        if shard == 1 and failures:
+            raise failures.pop()
+
+    cut = bench.run(bench.split)
+    bench.before_shard = once
+    doubled = bench.run(bench.double, {"prompts": cut})
+
+    assert sorted(bench.worked) == [("cut", 0), ("double", 0), ("double", 1), ("double", 1), ("double", 2)]
+    assert doubled.manifest().drops == {"odd": 3}
+
+
+def test_a_mistake_in_the_data_is_not_tried_again(bench):
+    def wrong(shard: int) -> None:
+        if shard == 2:
+            raise DataError("line 7 is broken")
+
+    cut = bench.run(bench.split)
+    bench.before_shard = wrong
+    with pytest.raises(DataError, match="line 7 is broken"):
+        bench.run(bench.double, {"prompts": cut})
+
+    assert bench.worked.count(("double", 2)) == 1
+    entry = {stage.stage: stage for stage in Ledger(bench.home).stages("run")}["double"]
+    assert (entry.state, entry.detail) == ("failed", "DataError: line 7 is broken")
+
+    bench.before_shard = lambda shard: None
+    bench.worked.clear()
+    bench.run(bench.double, {"prompts": cut})
+    assert bench.worked == [("double", 2)]  # the others had finished
+    entry = {stage.stage: stage for stage in Ledger(bench.home).stages("run")}["double"]
+    assert (entry.state, entry.cached, entry.rows_in, entry.rows_out, entry.rows_dropped) == (
+        "completed",
+        False,
+        7,
+        4,
+        3,
+    )
+
+
+ASKED: list[str] = []
+BROKEN = {"now": False}
+
+
+def moody(request, index):
+    """A model that goes down at its third prompt, while it is BROKEN."""
+    ASKED.append(request.messages[-1].content)
+    if BROKEN["now"] and len(ASKED) > 2:
+        return EngineUnavailableError("the server went down")
+    return f"answer to {request.messages[-1].content}"
+
+
+def test_what_was_answered_before_a_failure_is_not_asked_again(bench):
+    cut = bench.run(bench.split)
+    sampling = {"per_prompt": 1, "max_tokens": 8}
+    ASKED.clear()
+    BROKEN["now"] = True
+    bench.retries = 0
+    call = bench.call(RESPONSES, {"prompts": cut}, {"actor": ModelRef("weights", "nowhere")})
+    call = StageCall(**{**{name: getattr(call, name) for name in call.__slots__}, "config": {"responses": sampling}})
+    with pytest.raises(EngineUnavailableError, match="went down"):
+        bench.run_call(RESPONSES, call, workers=1)
+    answered = set(ASKED[:2])
+
+    ASKED.clear()
+    BROKEN["now"] = False
+    responses = bench.run_call(RESPONSES, call, workers=1)
+
+    assert answered.isdisjoint(ASKED)
+    assert sorted(row.text for row in responses.read("responses")) == [f"answer to prompt {n}" for n in range(7)]
+    assert not bench.home.journal.exists()  # committed: nothing is left to replay
