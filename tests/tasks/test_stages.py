@@ -1,5 +1,6 @@
 """Every stage's machinery, inside a real flow against a real server: cache, shards, retries, splitting, ledger."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from tasks.engines import ModelRef
 from tasks.responses import RESPONSES
 from tasks.runtime import Runtime
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+from tests.tasks import moody_model
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 PROMPTS = [Prompt.create(f"prompt {number}") for number in range(7)]
@@ -53,7 +55,7 @@ class Bench:
         self, stage: Stage, inputs: dict[str, ArtifactRef] | None = None, models: dict[str, ModelRef] | None = None
     ) -> StageCall:
         orchestration = OrchestrationConfig(shard_size=self.shard_size, shard_retries=self.retries)
-        script = ScriptedEngineConfig(script="tests.tasks.test_stages:moody")
+        script = ScriptedEngineConfig(script="tests.tasks.moody_model:answer")
         surroundings = Surroundings({"actor": script}, orchestration)
         return StageCall(
             stage.name, stage.version, str(self.home.root), "run", 1, 0, inputs or {}, models or {}, {}, surroundings
@@ -191,34 +193,22 @@ def test_a_mistake_in_the_data_is_not_tried_again(bench):
     )
 
 
-ASKED: list[str] = []
-BROKEN = {"now": False}
-
-
-def moody(request, index):
-    """A model that goes down at its third prompt, while it is BROKEN."""
-    ASKED.append(request.messages[-1].content)
-    if BROKEN["now"] and len(ASKED) > 2:
-        return EngineUnavailableError("the server went down")
-    return f"answer to {request.messages[-1].content}"
-
-
 def test_what_was_answered_before_a_failure_is_not_asked_again(bench):
     cut = bench.run(bench.split)
     sampling = {"per_prompt": 1, "max_tokens": 8}
-    ASKED.clear()
-    BROKEN["now"] = True
+    moody_model.asked.clear()
+    moody_model.goes_down_after[:] = [2]
     bench.retries = 0
     call = bench.call(RESPONSES, {"prompts": cut}, {"actor": ModelRef("weights", "nowhere")})
-    call = StageCall(**{**{name: getattr(call, name) for name in call.__slots__}, "config": {"responses": sampling}})
+    call = dataclasses.replace(call, config={"responses": sampling})
     with pytest.raises(EngineUnavailableError, match="went down"):
         bench.run_call(RESPONSES, call, workers=1)
-    answered = set(ASKED[:2])
+    answered = set(moody_model.asked[:2])
 
-    ASKED.clear()
-    BROKEN["now"] = False
+    moody_model.asked.clear()
+    moody_model.goes_down_after.clear()
     responses = bench.run_call(RESPONSES, call, workers=1)
 
-    assert answered.isdisjoint(ASKED)
+    assert answered.isdisjoint(moody_model.asked)
     assert sorted(row.text for row in responses.read("responses")) == [f"answer to prompt {n}" for n in range(7)]
-    assert not bench.home.journal.exists()  # committed: nothing is left to replay
+    assert not list(bench.home.journal.rglob("*.sqlite*"))  # committed: nothing is left to replay
