@@ -17,6 +17,7 @@ from spar_core.errors import EngineError
 _HOST = "127.0.0.1"
 _POLL_S = 0.5
 _STOP_S = 30.0  # a CPU server takes 2 to 4 seconds after SIGTERM
+_STRAGGLERS_S = 3.0  # for worker processes that notice the end of the server by themselves
 _LOG_LINES = 15
 SERVED_NAME = "spar"
 
@@ -73,12 +74,12 @@ class VllmServer:
 
     def stop(self) -> None:
         """SIGTERM to the whole group, SIGKILL to what outlives it; waits until the port is free. Idempotent."""
-        for number, patience in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, _STOP_S)):
-            if not self._group_lives():
-                break
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-            self._wait_for_end(patience)
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_S)
+        self._wait_for_end(_STRAGGLERS_S)
+        self._signal(signal.SIGKILL)
+        self._wait_for_end(_STOP_S)
         deadline = time.monotonic() + _STOP_S
         while not port_is_free(self.port) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -90,6 +91,10 @@ class VllmServer:
         except ProcessLookupError:
             return False
         return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
     def _wait_for_end(self, patience: float) -> None:
         deadline = time.monotonic() + patience
