@@ -39,16 +39,34 @@ def settle(home: Home) -> None:
 
 async def _mark(home: Home) -> int:
     async with get_client() as client:
-        crashed: State[Any] = Crashed(message="the process ended without reporting; run again to resume")
-        tasks: list[TaskRun] = []
-        while page := await _open_task_runs(client, home, offset=len(tasks)):
-            tasks += page
-        for task in tasks:
-            await client.set_task_run_state(task.id, crashed, force=True)
-        flows = await client.read_flow_runs(flow_run_filter=_flow_runs(home, _UNFINISHED))
-        for run in flows:
-            await client.set_flow_run_state(run.id, crashed, force=True)
-        return len(flows)
+        dead = await client.read_flow_runs(flow_run_filter=_flow_runs(home, _UNFINISHED))
+        for run in dead:
+            await client.set_flow_run_state(run.id, _crashed(), force=True)
+        await _mark_task_runs(client, home)
+        return len(dead)
+
+
+async def _settled(home: Home) -> None:
+    async with get_client() as client:
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            await _mark_task_runs(client, home)  # what a dead process said last may have arrived by now
+            if not await _open_task_runs(client, _flow_runs(home)):
+                return
+            await asyncio.sleep(0.2)
+
+
+async def _mark_task_runs(client: PrefectClient, home: Home) -> None:
+    for task_run in await _open_task_runs(client, _flow_runs(home, [StateType.CRASHED])):
+        await client.set_task_run_state(task_run.id, _crashed(), force=True)
+
+
+async def _open_task_runs(client: PrefectClient, flow_runs: FlowRunFilter) -> list[TaskRun]:
+    unfinished = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNFINISHED)))
+    found: list[TaskRun] = []
+    while page := await client.read_task_runs(flow_run_filter=flow_runs, task_run_filter=unfinished, offset=len(found)):
+        found += page
+    return found
 
 
 def _flow_runs(home: Home, states: list[StateType] | None = None) -> FlowRunFilter:
@@ -58,16 +76,5 @@ def _flow_runs(home: Home, states: list[StateType] | None = None) -> FlowRunFilt
     )
 
 
-async def _settled(home: Home) -> None:
-    async with get_client() as client:
-        deadline = time.monotonic() + _SETTLE_SECONDS
-        while time.monotonic() < deadline and await _open_task_runs(client, home):
-            await asyncio.sleep(0.2)
-
-
-async def _open_task_runs(client: PrefectClient, home: Home, offset: int = 0) -> list[TaskRun]:
-    return await client.read_task_runs(
-        offset=offset,
-        flow_run_filter=_flow_runs(home),
-        task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNFINISHED))),
-    )
+def _crashed() -> State[Any]:
+    return Crashed(message="the process ended without reporting; run again to resume")
