@@ -3,6 +3,8 @@
 from spar_core.config.method import PairsConfig, RefinerDataConfig
 from spar_core.data import IterationRecords, build_refiner_data, pairs_from_samples, pairs_from_trees
 from spar_core.prompts import PromptLibrary
+from spar_core.records import RefinerExample
+from storage.artifacts import ArtifactRef
 from tasks.stages import ShardContext, ShardRows, Stage
 
 
@@ -36,11 +38,17 @@ def _refiner_data(context: ShardContext) -> ShardRows:
         PromptLibrary.load(call.surroundings.prompt_set),
         RefinerDataConfig.model_validate(call.config["refiner_data"]),
         run_seed=call.seed,
-        replay=list(inputs["replay"].read("refiner_examples")) if "replay" in inputs else (),
+        replay=_replay(inputs["replay"]) if "replay" in inputs else (),
     )
     context.part.write("refiner_examples", made.examples)
     context.part.write("drops", made.drops)
     return ShardRows(made.rows_in, len(made.examples))
+
+
+def _replay(warm_start: ArtifactRef) -> list[RefinerExample]:
+    """What may be replayed: the exercises made for it, or where there are none the whole warm start."""
+    examples = list(warm_start.read("refiner_examples"))
+    return [example for example in examples if example.kind == "replay"] or examples
 
 
 PAIRS = Stage("pairs", version=1, work=_pairs)

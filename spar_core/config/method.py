@@ -130,7 +130,8 @@ class RefinerDataConfig(FrozenConfig):
     deduplicate: Literal["before_quota", "after_quota"] = "before_quota"
     """Deduplicate before filling the quotas, or after (published)."""
     replay_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the finished set drawn from the warm-start data, against forgetting (published: 0)."""
+    """Share of the finished set drawn from the warm start's examples of kind `replay` (all of them where it has none),
+    against forgetting (published: 0)."""
 
 
 class MethodConfig(FrozenConfig):

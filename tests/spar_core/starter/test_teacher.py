@@ -70,8 +70,7 @@ def test_omission_rates_are_the_disclosed_ones() -> None:
         broken = world.failed_constraints(prompt, answers.render(teacher.actor_plan(prompt, rng)))
         for place, constraint in enumerate(prompt.constraints):
             failed[place].append(constraint.kind in broken)
-            rate = teacher.OMISSION[constraint.kind] * teacher.POSITION_FACTOR[place]
-            expected[place].append(min(rate, teacher.MAX_OMISSION))
+            expected[place].append(teacher.omission_rate(constraint.kind, place))
     for place, outcomes in failed.items():
         # A wrong count of items also breaks the number of bullets, hence the one-sided slack.
         gap = sum(outcomes) / len(outcomes) - sum(expected[place]) / len(outcomes)
