@@ -55,12 +55,15 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: one clear message and an exit code instead of a traceback for what a user can cause."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     sys.exit(invoke(arguments))
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    """A polite kill ends like Ctrl-C: servers and trainings this process started are stopped first."""
+    """Ctrl-C or a polite kill: running shards end at once, servers and trainings of this process are stopped."""
+    if "tasks.runtime" in sys.modules:
+        sys.modules["tasks.runtime"].Runtime.interrupt_all()
     raise KeyboardInterrupt
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from spar_core.engines.base import Engine, Generation, GenerationRequest
 from spar_core.engines.configuration import EngineConfig
 from spar_core.engines.factory import open_engine
+from spar_core.errors import EngineError
 
 
 class ModelRef(NamedTuple):
@@ -26,6 +27,7 @@ class EnginePool:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._open: dict[str, Engine] = {}
+        self._interrupted = False
 
     def engine(self, config: EngineConfig, model: ModelRef) -> Engine:
         """A lazy engine for `model`; many callers share the one behind it."""
@@ -33,6 +35,8 @@ class EnginePool:
 
     def opened(self, config: EngineConfig, model: ModelRef) -> Engine:
         """The running engine of `model`, started now if need be."""
+        if self._interrupted:
+            raise EngineError("interrupted; run the same command again to resume")
         with self._lock:
             engine = self._open.pop(model.digest, None)
             if engine is None:
@@ -47,6 +51,11 @@ class EnginePool:
         with self._lock:
             for digest in list(self._open):
                 self._close(digest)
+
+    def interrupt(self) -> None:
+        """Fail what is unanswered and open nothing more, so that shards end at once. Safe in a signal handler."""
+        self._interrupted = True
+        threading.Thread(target=self.close_all, daemon=True).start()
 
     def _close(self, digest: str) -> None:
         asyncio.run(self._open.pop(digest).close())

@@ -76,6 +76,12 @@ class Runtime:
                 runtime = cls._by_home[home] = cls(Home(home))
             return runtime  # type: ignore[return-value]
 
+    @classmethod
+    def interrupt_all(cls) -> None:
+        """End the engines of every home in this process; their shards fail and resume another time."""
+        for runtime in list(cls._by_home.values()):
+            runtime.engines.interrupt()
+
     @property
     def is_held(self) -> bool:
         """Whether a flow of this process holds the home."""
