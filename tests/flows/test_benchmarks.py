@@ -1,0 +1,152 @@
+"""Benchmarks on a scripted model: stages, unscored items, judges, and what the catalogue holds."""
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.benchmark_request import BenchmarkRequest
+from flows.benchmarks import _Benchmarks
+from spar_core.errors import ConfigError
+from storage.artifacts import ArtifactRef
+from storage.catalog import open_catalog
+from storage.home import Home
+from tasks.bookkeeping import LedgerEntry
+from tasks.calls import StageCall
+from tasks.runtime import Runtime
+from tasks.stages import Stage
+
+_DATA = Path(__file__).parents[1] / "spar_core" / "evaluation"
+_IFEVAL = [
+    ("Say hi", ["punctuation:no_comma", "startend:quotation"]),
+    ("Say long", ["punctuation:no_comma"]),
+    ("TOO LONG", ["punctuation:no_comma"]),
+]
+ENGINE = ("engine.kind=scripted", "engine.script=tests.flows.scripted_benchmark:answer")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    data = tmp_path / "data"
+    (data / "ifeval").mkdir(parents=True)
+    rows = [
+        {"key": key, "prompt": text, "instruction_id_list": kinds, "kwargs": [{} for _ in kinds]}
+        for key, (text, kinds) in enumerate(_IFEVAL)
+    ]
+    (data / "ifeval" / "input_data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    runpy.run_path(str(_DATA / "llmbar_folder.py"))["write_llmbar"](data / "llmbar")
+    runpy.run_path(str(_DATA / "followbench_folder.py"))["write_followbench"](data / "followbench")
+    return data
+
+
+@pytest.fixture
+def bench(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A benchmark's stages run one after another, without Prefect."""
+
+    def run(self: Stage, call: StageCall, parts: int = 1) -> ArtifactRef:
+        entry = LedgerEntry(Runtime.of(call.home).ledger, call)
+        for shard in range(parts):
+            self._work(call, shard)
+        artifact = self._commit(call, parts)
+        entry.completed(artifact, cached=False)
+        return artifact
+
+    monkeypatch.setattr(Stage, "run", run)
+
+    def make(benchmark: str, **options: Any) -> _Benchmarks:
+        request = BenchmarkRequest(
+            benchmark=benchmark,
+            model="starter",
+            home=str(tmp_path / "home"),
+            data_dir=str(folder),
+            overrides=(*ENGINE, "orchestration.shard_size=4", "evaluation.prompts=4", "evaluation.samples=1"),
+            **options,
+        )
+        return _Benchmarks(request, Home(request.home), request.configuration())
+
+    return make
+
+
+def _by_metric(scores: list[Any]) -> dict[str, Any]:
+    return {score.metric: score for score in scores}
+
+
+def test_a_refused_prompt_is_unscored_with_its_reason(bench, tmp_path):
+    run = bench("ifeval")
+    scores = _by_metric(run.run("ifeval"))
+    # hello: no comma, no quotation marks. a, b: a comma. The third was never answered.
+    assert (scores["prompt_strict"].value, scores["prompt_strict"].n) == (0.0, 2)
+    assert scores["instruction_strict"].value == pytest.approx(1 / 3)
+    assert scores["prompt_strict/unscored"].value == pytest.approx(1 / 3)
+    assert scores["instruction_strict/unscored"].value == pytest.approx(1 / 4)
+    with open_catalog(Home(tmp_path / "home")) as catalog:
+        items = catalog.rows("SELECT * FROM eval_items WHERE metric = 'prompt_strict' ORDER BY item_id")
+        drops = catalog.rows("SELECT reason FROM drops")
+    assert [(item["value"], item["detail"]) for item in items] == [(0.0, ""), (0.0, ""), (None, "prompt_too_long")]
+    assert {item["run_id"] for item in items} == {run.run_id}
+    assert drops == [{"reason": "prompt_too_long"}]
+    assert run.notes == [
+        "the prompts are not the published ones of ifeval; scores are not comparable with published figures"
+    ]
+
+
+def test_other_prompts_come_without_licence_or_warning(bench, folder):
+    run = bench("ifeval", prompts=str(folder / "ifeval" / "input_data.jsonl"), limit=1)
+    assert _by_metric(run.run("ifeval"))["prompt_strict"].n == 1
+    assert (run.notes, run.licences) == ([], [])
+
+
+def test_followbench_by_rule_and_by_judge(bench, tmp_path):
+    run = bench("followbench", judge="starter", languages=("en",))
+    scores = _by_metric(run.run("followbench"))
+    # Level 1: the rule's group is exact, the judge says YES. Above it the judge should have listed words.
+    assert (scores["hsr/content/1"].value, scores["hsr/content/1"].n) == (1.0, 2)
+    assert (scores["hsr/content/2"].value, scores["hsr/content/2"].n) == (1.0, 1)
+    assert scores["hsr/content/2/unscored"].value == 0.5
+    assert run.judge_name == "starter"
+    assert any("judge (starter) is the model under test" in note for note in run.notes)
+    with open_catalog(Home(tmp_path / "home")) as catalog:
+        judged = catalog.rows("SELECT detail FROM eval_items WHERE item_id = 'en/content/2/2' AND metric = 'hard'")
+    detail = json.loads(judged[0]["detail"])
+    assert detail == {"judge_text": "YES", "reason": "judge_not_in_form", "scored_by": "judge starter"}
+
+
+def test_followbench_wants_a_judge(bench):
+    with pytest.raises(ConfigError, match="--judge"):
+        bench("followbench")
+
+
+def test_llmbar_by_votes_and_by_comparison(bench):
+    scores = _by_metric(bench("llmbar").run("llmbar"))
+    # Votes: the first output always wins, in both orders; half of the labels say so.
+    assert scores["Votes/accuracy/overall"].value == 0.5
+    assert scores["Votes/agreement/overall"].value == 1.0
+    # Vanilla: whatever stands first wins, so the orders never agree.
+    assert scores["Vanilla/accuracy/overall"].value == 0.5
+    assert scores["Vanilla/agreement/overall"].value == 0.0
+    assert {score.role for score in scores.values()} == {"refiner"}
+
+
+def test_an_unknown_strategy_is_refused(bench):
+    with pytest.raises(ConfigError, match="unknown LLMBar strategy 'Best'"):
+        bench("llmbar", strategies=("Best",)).run("llmbar")
+
+
+def test_single_rewrites_against_tree_search(bench):
+    scores = _by_metric(bench("refinement").run("refinement"))
+    # Every first rewrite is wrong, the others are right: only the tree, with three of them, mends.
+    assert (scores["single"].value, scores["single"].n) == (0.0, 4)
+    assert (scores["tree"].value, scores["tree"].n) == (1.0, 4)
+    assert scores["tree_minus_single"].value == 1.0
+    assert scores["judged_right_by_mistake"].value == 0.0
+
+
+def test_held_out_accuracy(bench, tmp_path):
+    scores = _by_metric(bench("starter", refiner="starter").run("starter"))
+    assert (scores["accuracy"].value, scores["accuracy"].n) == (0.0, 4)
+    assert scores["fix_rate"].value == 1.0
+    with open_catalog(Home(tmp_path / "home")) as catalog:
+        found = catalog.rows("SELECT DISTINCT benchmark FROM eval_scores")
+    assert found == [{"benchmark": "starter"}]
