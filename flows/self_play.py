@@ -20,6 +20,8 @@ from tasks.runtime import Runtime
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=4)
+_under_way: set[tuple[str, str]] = set()
+"""(home, run id) of the runs whose outermost flow is going on in this process."""
 
 
 @contextmanager
@@ -27,18 +29,22 @@ def running(request: RunRequest, *, whole: bool = False) -> Iterator[Run]:
     """Hold the home and keep the run's state in the ledger; `whole`: the run is complete when the block ends."""
     run = request.resolve()
     runtime = Runtime.of(str(run.home.root))
-    outermost = not runtime.is_held
     with runtime.held(), tags(f"home:{run.home.root}", f"run:{run.run_id}"):
-        if outermost:
-            runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"))
-            runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
+        place = (str(run.home.root), run.run_id)
+        if place in _under_way:  # a flow within a flow of the same run
+            yield run
+            return
+        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"))
+        runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
+        _under_way.add(place)
         try:
             yield run
         except BaseException as error:
-            if outermost:
-                _close(runtime, run, "failed" if isinstance(error, Exception) else "interrupted")
+            _close(runtime, run, "failed" if isinstance(error, Exception) else "interrupted")
             raise
-        if outermost and whole:
+        finally:
+            _under_way.discard(place)
+        if whole:
             _close(runtime, run, "completed")
 
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -145,7 +144,7 @@ def test_a_second_run_on_a_held_home_names_the_holder_and_touches_nothing(search
     assert f"process {process.pid}" in second.stderr
     assert len(second.stderr.strip().splitlines()) == 1
     assert (process.returncode, "Traceback" in err) == (0, False)
-    assert [run.run_id for run in ledger_runs(search.home)] == [run_id for run_id in [json_run_id(out)]]
+    assert [run.run_id for run in ledger_runs(search.home)] == [json_run_id(out)]
 
 
 def test_interrupted_it_says_so_and_resumes(search, prompts, prefect_server, tmp_path):
