@@ -137,7 +137,16 @@ def server_arguments(config: VllmEngineConfig, model: str, port: int) -> list[st
     arguments += ["--gpu-memory-utilization", str(config.gpu_memory_utilization)]
     if config.max_model_len is not None:
         arguments += ["--max-model-len", str(config.max_model_len)]
+    if not gpu_is_present() and not any("chunked-prefill" in argument for argument in config.extra_args):
+        # vLLM 0.32 on a CPU dies of a request with a seed whose prompt is computed in two parts
+        # ("CPU Generator does not use offset").
+        arguments.append("--no-enable-chunked-prefill")
     return [*arguments, *config.extra_args]
+
+
+def gpu_is_present() -> bool:
+    """Whether this machine has the device files of an NVIDIA or AMD driver."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
 
 
 def server_environment(config: VllmEngineConfig) -> dict[str, str]:
