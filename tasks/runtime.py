@@ -82,11 +82,6 @@ class Runtime:
         for runtime in list(cls._by_home.values()):
             runtime.engines.interrupt()
 
-    @property
-    def is_held(self) -> bool:
-        """Whether a flow of this process holds the home."""
-        return self._holders > 0
-
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the home for writing; flows of this process may nest.
