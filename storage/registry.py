@@ -144,7 +144,9 @@ class Registry:
 
         now = int(time.time() * 1000)
         with mlflow_errors(self._home):
-            model_id = self._client.get_model_version(version.name, str(version.version)).model_id
+            entry = self._client.get_model_version(version.name, str(version.version))
+            # The database keeps no model_id of a version, but its source is the logged model.
+            model_id = entry.model_id or str(entry.source).removeprefix("models:/")
             self._client.log_inputs(mlflow_run, models=[LoggedModelInput(model_id)])
             metrics = [
                 Metric(mlflow_name(name), float(value), now, version.iteration, model_id=model_id, run_id=mlflow_run)

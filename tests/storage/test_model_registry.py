@@ -122,3 +122,17 @@ def test_what_is_not_there_is_a_clear_error(home):
     model.path.rmdir()
     with pytest.raises(StorageError, match="is gone"):
         registry.resolve("actor@candidate")
+
+
+def test_scores_measured_later_are_on_the_version_and_on_their_run(home):
+    registry = Registry(home)
+    version = registry.register(_model(home, 3, mlflow_run=Tracker(home).open_run("r1")))
+    run = Tracker(home).open_run("eval-1")
+    for value in (0.25, 0.5):
+        registry.log_scores(version, {"ifeval/prompt_strict": value, "llmbar/CoT (a)": 0.75}, run)
+    client = connect(home)
+    model_id = client.get_model_version("actor", "1").source.removeprefix("models:/")
+    latest = {m.key: (m.value, m.step) for m in client.get_logged_model(model_id).metrics if m.run_id == run}
+    assert latest["ifeval/prompt_strict"][1] == 3
+    assert latest["llmbar/CoT _a_"] == (0.75, 3)
+    assert client.get_run(run).data.metrics["ifeval/prompt_strict"] == 0.5
