@@ -21,8 +21,8 @@ import json, resource, sys, time
 from flows.cli import invoke
 started = time.perf_counter()
 code = invoke(sys.argv[1:])
-print(json.dumps({"seconds": time.perf_counter() - started,
-                  "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "code": code}), file=sys.stderr)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"seconds": time.perf_counter() - started, "peak_mib": peak, "code": code}), file=sys.stderr)
 sys.exit(code)
 """
 
@@ -47,8 +47,21 @@ def measure(prompts: int) -> dict[str, Any]:
         rows = folder / "prompts.jsonl"
         rows.write_text("".join(json.dumps({"prompt": f"Task {i}."}) + "\n" for i in range(prompts)), encoding="utf-8")
         home = folder / "home"
-        command = [sys.executable, "-c", _CHILD, "search", "--json", "--prompts", str(rows), "--out", str(folder / "out")]
-        command += ["--home", str(home), "--actor", "starter", "--refiner", "starter", "--preset", "starter"]
+        command = [sys.executable, "-c", _CHILD, "search", "--json"]
+        command += [
+            "--prompts",
+            str(rows),
+            "--out",
+            str(folder / "out"),
+            "--home",
+            str(home),
+            "--actor",
+            "starter",
+            "--refiner",
+            "starter",
+            "--preset",
+            "starter",
+        ]
         command += ["--set", "engine.kind=scripted", "--set", "engine.script=benchmarks.scripted_world:answer"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
         if done.returncode != 0:

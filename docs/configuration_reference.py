@@ -12,9 +12,9 @@ from spar_core.engines.configuration import EngineConfig
 
 HEAD = """# Configuration
 
-A run's configuration is merged, lowest first: defaults, profile (`profile: paper` takes the published choices), preset
-or `--config FILE` (YAML in this shape), `--set key.path=value`. Unknown keys and values out of range are errors that name
-the key, the value and what is allowed. This page is generated from the configuration classes.
+A run's configuration is merged, lowest first: defaults, profile (`profile: paper` takes the published choices),
+preset or `--config FILE` (YAML in this shape), `--set key.path=value`. Unknown keys and values out of range are
+errors that name the key, the value and what is allowed. This page is generated from the configuration classes.
 
 Presets: `starter` (default), `smoke`, `llama3-8b`, `llama3-70b`, `glm4-9b`, `mistral-7b`
 (`spar_core/config/presets/*.yaml`, each value of the paper with its source).
