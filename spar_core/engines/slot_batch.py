@@ -125,7 +125,7 @@ class SlotBatch:
 
         Returns False, changing nothing more, when there was only one row left to halve.
         """
-        rows = min(self._limits.rows, max(self._table.active, 1))
+        rows = min(self._limits.rows, max(self._table.active, self._least_rows))
         self._evict_from(0)
         self._cache.release()
         if rows == 1:
