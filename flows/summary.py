@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from flows.score_rows import ScoreRow
 from storage.catalog import open_catalog
 from storage.home import Home
 
@@ -101,3 +102,17 @@ def kind_table(home: Home, run_id: str) -> list[dict[str, Any]]:
             "WHERE run_id = ? AND metric LIKE 'kind/%' ORDER BY kind, iteration",
             [run_id],
         )
+
+
+def benchmark_table(home: Home, run_id: str) -> list[tuple[int, ScoreRow]]:
+    """Headline scores of `spar eval` on the models of a run, by iteration: the most thorough measurement of each."""
+    with open_catalog(home) as catalog:
+        rows = catalog.rows(
+            "SELECT m.iteration, e.benchmark, e.role, e.metric, arg_max(e.value, e.n) AS value, "
+            "arg_max(e.ci_low, e.n) AS ci_low, arg_max(e.ci_high, e.n) AS ci_high, max(e.n) AS n "
+            "FROM models m JOIN eval_scores e ON e.model_digest = m.digest AND e.role = m.role "
+            "WHERE m.run_id = ? AND e.benchmark <> 'self_play' GROUP BY ALL ORDER BY 1, 2, 3, 4",
+            [run_id],
+        )
+    found = [(row.pop("iteration"), ScoreRow(**row, unscored=0.0)) for row in rows]
+    return [(iteration, row) for iteration, row in found if row.is_headline]

@@ -149,25 +149,14 @@ def _score_file(
 
 
 def _run(values: dict[str, Any], *, quiet: bool) -> "BenchmarkResult":
-    from flows.prefect_server import running_server
+    from flows.session import session
 
     where = opened(Path(values["home"]))
-    with running_server(where) as server:
-        # Prefect reads its settings when it is imported: after the server is known.
+    with session(where, f"eval {values['benchmark']}", quiet=quiet):
         from flows.benchmark_request import BenchmarkRequest
         from flows.benchmarks import benchmarks
-        from flows.crashes import mark_crashed, settle
-        from flows.terminal import terminal_reporter
-        from tasks.runtime import Runtime
 
-        request = BenchmarkRequest.model_validate(values)
-        runtime = Runtime.of(str(where.root))
-        with runtime.held(), terminal_reporter(runtime, server.ui_url, f"eval {request.benchmark}", quiet=quiet):
-            mark_crashed(where)
-            try:
-                return benchmarks(request)
-            finally:
-                settle(where)
+        return benchmarks(BenchmarkRequest.model_validate(values))
 
 
 def _show_result(result: "BenchmarkResult", by_kind: bool, as_json: bool) -> None:

@@ -74,11 +74,13 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
 
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
-    from flows.summary import COLUMNS, kind_table, run_summary
+    from flows.summary import COLUMNS, benchmark_table, kind_table, run_summary
 
-    rows = run_summary(run.home, run.run_id)
+    rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
     if as_json:
         plain = {"run_id": run.run_id, "home": str(run.home.root), "iterations": [row.plain() for row in rows]}
+        if benchmarks:
+            plain["benchmarks"] = [{"iteration": number, **row.plain()} for number, row in benchmarks]
         if by_kind:
             plain["kinds"] = kind_table(run.home, run.run_id)
         click.echo(json.dumps(plain))
@@ -88,6 +90,10 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         kinds = kind_table(run.home, run.run_id)
         cells = [[str(k["iteration"]), k["kind"], f"{100 * k['value']:.1f}", str(k["n"])] for k in kinds]
         table("constraints met", ["iteration", "kind", "%", "n"], cells, numeric={"iteration", "%", "n"})
+    if benchmarks:
+        columns = ["iteration", "benchmark", "metric", "value", "95 % interval", "n"]
+        cells = [[str(number), row.benchmark, *row.cells()[:4]] for number, row in benchmarks]
+        table("benchmarks", columns, cells, numeric={"iteration", "value", "95 % interval", "n"})
     where = f"--home {run.home.root}"
     click.echo(
         f"{seconds:.0f} s. Look next:\n"
