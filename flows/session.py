@@ -1,5 +1,6 @@
 """What every command that runs a flow needs around it: the home held, a Prefect server, progress, a tidy end."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,7 +30,11 @@ def session(home: Home, label: str, *, quiet: bool) -> Iterator[None]:
             from flows.crashes import mark_crashed, settle
             from flows.terminal import terminal_reporter
 
-            with terminal_reporter(runtime, server.ui_url, label, quiet=quiet), tags(f"home:{home.root}"):
+            with (
+                terminal_reporter(runtime, server.ui_url, label, quiet=quiet),
+                errors_told_once(),
+                tags(f"home:{home.root}"),
+            ):
                 mark_crashed(home)
                 try:
                     yield
@@ -39,3 +44,27 @@ def session(home: Home, label: str, *, quiet: bool) -> Iterator[None]:
         raise SparError(
             f"the Prefect server stopped answering ({type(error).__name__}: {error}); run again: finished work is kept"
         ) from error
+
+
+@contextmanager
+def errors_told_once() -> Iterator[None]:
+    """Keep Prefect from printing what ends a run, with its traceback: it is raised, and the command line says it.
+
+    Prefect's server still gets the whole of it.
+    """
+    from prefect.logging.configuration import ensure_logging_setup
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    ensure_logging_setup()  # else the first flow does it, too late
+    console = [handler for handler in logging.getLogger().handlers if isinstance(handler, PrefectConsoleHandler)]
+    for handler in console:
+        handler.addFilter(_is_no_end_of_a_run)
+    try:
+        yield
+    finally:
+        for handler in console:
+            handler.removeFilter(_is_no_end_of_a_run)
+
+
+def _is_no_end_of_a_run(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR or not record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
