@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
+from spar_core.errors import ConfigError, StorageError
 from storage.home import Home, safe_name
 
 
@@ -32,13 +33,15 @@ class RunRequest(BaseModel):
         """Load and validate the configuration.
 
         Raises:
-            ConfigError: naming key, value and what is allowed.
-            StorageError: the run id is not usable as a file name.
+            ConfigError: naming key, value and what is allowed; or the run id cannot name a folder.
         """
         file = Path(self.config_file) if self.config_file else None
         config = load_config(self.preset, file, self.overrides, self.iterations)
         home = Home(self.home) if self.home else Home.default()
-        return Run(home, safe_name(self.run_id or config.default_run_id(), "run id"), config)
+        try:
+            return Run(home, safe_name(self.run_id or config.default_run_id(), "run id"), config)
+        except StorageError as error:
+            raise ConfigError(str(error)) from error
 
     def pinned(self) -> "RunRequest":
         """The same request with home and run id spelled out."""

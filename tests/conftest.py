@@ -29,8 +29,10 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         prepare_environment(home)
         server = start_server(home)
         patch.setenv("PREFECT_API_URL", server.api_url)
+        from prefect.logging.configuration import ensure_logging_setup
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
 
+        ensure_logging_setup()  # now, while stderr is not that of one test
         # Prefect may have been imported, and have read its settings, before.
         known = {PREFECT_API_URL: server.api_url, PREFECT_HOME: home.prefect, PREFECT_LOGGING_LEVEL: "WARNING"}
         with temporary_settings(known):
