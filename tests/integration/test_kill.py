@@ -13,6 +13,7 @@ from spar_core.hashing import model_digest
 from spar_core.starter import base_model_dir
 from storage.artifacts import ArtifactStore
 from storage.home import Home
+from storage.ledger import Ledger
 from tests.integration.command_line import SCRIPTED, spar, started
 
 IN_FLIGHT = 4
@@ -183,8 +184,6 @@ def task_runs(home: Home):
 
 
 def ledger_runs(home: Home):
-    from storage.ledger import Ledger
-
     return Ledger(home).runs()
 
 
@@ -192,3 +191,55 @@ def json_run_id(out: str) -> str:
     import json
 
     return str(json.loads(out)["run_id"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_in_the_middle_of_a_training_it_ends_with_the_same_weights(tmp_path, prefect_server):
+    """Preference pairs of the scripted model, a real DPO training of the starter."""
+    settings = {
+        "warm_start.source": "none",
+        "evaluation.enabled": "false",
+        "train_refiner": "false",
+        "method.refiner_data.replay_fraction": "0",
+        "prompts.per_iteration": "40",
+        "training.actor.max_steps": "8",
+        "training.actor.epochs": "8",
+        "training.actor.batch_size": "4",
+        "training.actor.micro_batch_size": "4",
+        "training.actor.checkpoint_steps": "1",
+    }
+    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    command = ("run", "--preset", "smoke", "--json", *SCRIPTED, *options, "--home")
+
+    def trained(home: Home) -> str:
+        ended = spar(*command, home.root, PREFECT_API_URL=prefect_server)
+        assert ended.returncode == 0, ended.stderr
+        models = [entry for entry in Ledger(home).models() if (entry.role, entry.iteration) == ("actor", 1)]
+        assert models[0].digest != models[0].parent_digest
+        return models[0].digest
+
+    expected = trained(Home(tmp_path / "calm"))
+
+    home = Home(tmp_path / "killed")
+    process = started(*command, home.root, PREFECT_API_URL=prefect_server)
+    while not list(home.work.rglob("checkpoint-3")):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+
+    assert trained(home) == expected
+    resumed = mlflow_metrics(home, "train_actor")["resumed_from_step"]
+    assert resumed >= 3
+
+
+def mlflow_metrics(home: Home, stage: str) -> dict[str, float]:
+    from mlflow import MlflowClient
+
+    from storage.mlflow_store import tracking_uri
+
+    client = MlflowClient(tracking_uri=tracking_uri(home))
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (found,) = client.search_runs(experiments, f"tags.`spar.stage` = '{stage}'")
+    return dict(found.data.metrics)
