@@ -34,7 +34,7 @@ from tasks.runtime import Runtime
 from tasks.stages import Stage
 
 # Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=4)
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 _REFINERS = ("llmbar", "refinement")
 
 

@@ -25,7 +25,7 @@ from tasks.stages import Stage
 from tasks.trees import TREES
 
 # Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=4)
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 
 
 class SearchRequest(BaseModel):

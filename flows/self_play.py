@@ -19,7 +19,7 @@ from tasks.registration import Trained, register_models
 from tasks.runtime import Runtime
 
 # Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=4)
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 _under_way: set[tuple[str, str]] = set()
 """(home, run id) of the runs whose outermost flow is going on in this process."""
 

@@ -65,6 +65,8 @@ class Runtime:
         self.engines = EnginePool()
         self.tracking = Tracking(home)
         self.reporter: Reporter = SilentReporter()
+        self.finished: dict[tuple[str, int | None, str], ArtifactRef] = {}
+        """Stages this process has finished while it holds the home, by run, iteration and key."""
         self._holders = 0
 
     @classmethod
@@ -102,6 +104,7 @@ class Runtime:
                 yield
             finally:
                 self._holders = 0
+                self.finished.clear()
                 self.engines.close_all()
 
     def journal(self, call: StageCall, shard: int) -> Journal:

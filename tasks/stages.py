@@ -7,6 +7,7 @@ answer "Cached" when the files are gone).
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +115,9 @@ class Stage:
             SparError: a shard failed after its retries; finished shards and completions are kept.
         """
         runtime = Runtime.of(call.home)
+        place = (call.run_id, call.iteration, call.key)
+        if place in runtime.finished and runtime.store.get(call.stage, call.key) is not None:
+            return runtime.finished[place]  # asked for a second time in this run: entered once
         entry = LedgerEntry(runtime.ledger, call)
         cached = runtime.store.get(call.stage, call.key) is not None
         progress = StageProgress(call, parts, runtime.reporter)
@@ -127,20 +131,27 @@ class Stage:
             entry.failed(error)
             progress.failed(error)
             raise
+        runtime.finished[place] = artifact
         seconds = entry.completed(artifact, cached=cached)
         progress.finished(artifact, cached=cached, seconds=seconds)
         return artifact
 
     def _run_shards(self, call: StageCall, parts: int, progress: StageProgress) -> None:
         shard_task = self._shard_task(call)
-        futures = [shard_task.submit(call, shard) for shard in range(parts)]
+        waiting = iter(range(parts))
+        limit = call.surroundings.orchestration.parallel_shards
+        going = {shard_task.submit(call, shard) for shard in islice(waiting, limit)}
         failure: BaseException | None = None
-        for future in as_completed(futures):
+        while going:
+            future = next(as_completed(list(going)))
+            going.remove(future)
             try:
                 future.result()
                 progress.advanced()
-            except (SparError, Exception) as error:  # noqa: BLE001 - the others finish first, then it is raised
+            except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first, then it is raised
                 failure = failure or error
+            if failure is None:
+                going.update(shard_task.submit(call, shard) for shard in islice(waiting, 1))
         if failure is not None:
             raise failure
 

@@ -64,10 +64,11 @@ def test_the_run_is_entered_as_completed(smoke_run):
     assert run.config["preset"] == "smoke"
 
 
-def test_no_stage_loses_a_row(smoke_run):
+def test_no_stage_loses_a_row_or_is_done_twice(smoke_run):
     stages = Ledger(smoke_run.home).stages(smoke_run.run_id)
     assert {stage.stage for stage in stages} >= UP_TO_THE_PAIRS | TRAININGS
     assert {stage.state for stage in stages} == {"completed"}
+    assert [(stage.iteration, stage.stage) for stage in stages if stage.cached] == [(1, "eval_prompts")]
     for stage in stages:
         assert stage.rows_in == stage.rows_out + stage.rows_dropped, stage.stage
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Bench:
         self.home = Home(root)
         self.shard_size = 3
         self.retries = 1
+        self.parallel = 2
         self.before_shard: Callable[[int], None] = lambda shard: None
         self.worked: list[tuple[str, int]] = []
         self.split = Stage("cut", version=1, work=self._cut, splits=True)
@@ -54,7 +56,9 @@ class Bench:
     def call(
         self, stage: Stage, inputs: dict[str, ArtifactRef] | None = None, models: dict[str, ModelRef] | None = None
     ) -> StageCall:
-        orchestration = OrchestrationConfig(shard_size=self.shard_size, shard_retries=self.retries)
+        orchestration = OrchestrationConfig(
+            shard_size=self.shard_size, shard_retries=self.retries, parallel_shards=self.parallel
+        )
         script = ScriptedEngineConfig(script="tests.tasks.moody_model:answer")
         surroundings = Surroundings({"actor": script}, orchestration)
         return StageCall(
@@ -148,6 +152,38 @@ def test_the_shard_size_changes_no_key_and_no_content(bench, tmp_path):
     bench.shard_size = 5
     assert bench.run(bench.split) == ours
     assert bench.worked == []
+
+
+def test_as_many_shards_run_at_once_as_configured(bench):
+    bench.shard_size, bench.parallel = 1, 2
+    cut = bench.run(bench.split)
+    going: set[int] = set()
+    both = threading.Barrier(2, timeout=60)  # never passed unless two shards run at once
+    most: list[int] = []
+
+    def watched(shard: int) -> None:
+        going.add(shard)
+        most.append(len(going))
+        if shard < 2:
+            both.wait()
+        going.discard(shard)
+
+    bench.before_shard = watched
+    bench.run(bench.double, {"prompts": cut}, workers=7)
+    assert max(most) == 2
+
+
+def test_a_stage_asked_for_twice_in_a_run_is_entered_once(bench):
+    @flow(name="twice")
+    def twice() -> list[ArtifactRef]:
+        with Runtime.of(str(bench.home.root)).held():
+            call = bench.call(bench.split)
+            return [bench.split.run(call), bench.split.run(call)]
+
+    first, second = twice()
+    assert first == second
+    (entry,) = Ledger(bench.home).stages("run")
+    assert (entry.state, entry.cached) == ("completed", False)
 
 
 def test_a_failed_shard_is_tried_again_alone(bench):
