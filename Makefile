@@ -5,16 +5,16 @@ BIN := $(VENV)/bin
 # The CPU build of torch where pip finds one; any build >= 2.13 already installed is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: run test check lint types layers ui vllm vllm-test slow benchmarks starter clean
+.PHONY: run test check lint types layers ui vllm vllm-test prefect-test slow benchmarks self-play starter clean
 
 run: $(VENV)/.installed
 	$(BIN)/spar run
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow and not gpu and not vllm and not browser"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not vllm and not browser and not prefect"
 
 check: $(VENV)/.installed-dev lint types layers
-	$(BIN)/python -m pytest -m "not slow and not gpu and not vllm and not browser"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not vllm and not browser and not prefect"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -27,7 +27,7 @@ layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "slow and not gpu and not vllm"
+	$(BIN)/python -m pytest -m "slow and not gpu and not vllm and not prefect"
 
 ui: $(VENV)/.installed
 	$(BIN)/spar ui
@@ -38,8 +38,22 @@ vllm: .venv-vllm/.installed
 vllm-test: vllm $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m vllm
 
+# Deploys prefect.yaml on a real server and has a real worker run an iteration.
+prefect-test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m prefect
+
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/search_overhead.py
+	$(BIN)/python benchmarks/generation.py
+
+# Three seeds, two methods, three iterations each: about half an hour on 2 cores; writes docs/results.
+self-play: $(VENV)/.installed-plots
+	$(BIN)/python benchmarks/self_play.py
+
+$(VENV)/.installed-plots: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[plots]"
+	@touch $@
 
 starter: $(VENV)/.installed
 	$(BIN)/python -m spar_core.starter.pretrain --out build/starter
