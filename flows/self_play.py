@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from prefect import flow, tags
+from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.pipeline import Models, Pipeline
@@ -82,7 +83,7 @@ def self_play(request: RunRequest) -> list[dict[str, Any]]:
         return [row.plain() for row in rows]
 
 
-@flow(name="warm_start", task_runner=_RUNNER)
+@flow(name="warm_start", flow_run_name="warm start", task_runner=_RUNNER)
 def warm_start(request: RunRequest) -> Models:
     """Iteration 0: supervised training, measured and registered."""
     with running(request) as run:
@@ -94,7 +95,13 @@ def warm_start(request: RunRequest) -> Models:
         return models
 
 
-@flow(name="iteration", task_runner=_RUNNER)
+def _numbered() -> str:
+    """What the UI calls a flow run that belongs to one iteration."""
+    number = flow_run.parameters.get("index")
+    return "the next iteration" if number is None else f"iteration {number}"
+
+
+@flow(name="iteration", flow_run_name=_numbered, task_runner=_RUNNER)
 def iteration(request: RunRequest, index: int | None = None, start: Start | None = None) -> Models:
     """One self-play iteration: answers, judgements, trees, training, measurement, registration.
 
