@@ -48,7 +48,9 @@ class ChatFormat:
             if found is not None:
                 self._cache.move_to_end(messages)
                 return found
-            found = tuple(self._tokenizer.encode(self._render(messages), add_special_tokens=False))
+            # A text too long for the model is refused by the engine; the tokenizer need not warn of it too.
+            encoded = self._tokenizer(self._render(messages), add_special_tokens=False, verbose=False)
+            found = tuple(encoded["input_ids"])
             self._cache[messages] = found
             if len(self._cache) > _CACHED_CHATS:
                 self._cache.popitem(last=False)
