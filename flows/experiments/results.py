@@ -37,7 +37,7 @@ def collect(planned: Experiment, failures: Mapping[tuple[str, int], str]) -> Exp
         curve_runs = {
             curve_run_id(ids[variant, seed]): (variant, seed)
             for variant in specification.curve_variants
-            for seed in specification.seeds
+            for seed in specification.seeds_of(variant)
         }
         curve_rows = curve_items(catalog, list(curve_runs))
     runs = tuple(readings.run(entry, failures.get((entry.variant, entry.seed), "")) for entry in planned.runs)

@@ -55,6 +55,8 @@ class Specification(_Section):
     """Configuration file that all variants start from, relative to the experiment's file."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (0,)
     """Seeds of the runs."""
+    only_seeds: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """By variant: those of the seeds it is run with, where fewer will do; the others are run with all."""
     overrides: dict[str, Any] = Field(default_factory=dict, alias="set")
     """`set`: values for all variants, by dotted key."""
     variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
@@ -79,6 +81,7 @@ class Specification(_Section):
         named = [("baseline", self.baseline)] if self.baseline else []
         named += [("compare", name) for pair in self.compare for name in pair]
         named += [("search_curve.variants", name) for name in (self.search_curve and self.search_curve.variants) or ()]
+        named += [("only_seeds", name) for name in self.only_seeds]
         for key, name in named:
             if name not in self.variants:
                 raise ValueError(f"{key}: there is no variant {name!r}; the variants are {', '.join(self.variants)}")
@@ -88,6 +91,11 @@ class Specification(_Section):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} holds a seed twice; every seed is one run per variant")
         return self
+
+    def seeds_of(self, variant: str) -> tuple[int, ...]:
+        """The seeds that a variant is run with."""
+        wanted = self.only_seeds.get(variant, self.seeds)
+        return tuple(seed for seed in self.seeds if seed in wanted)
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
@@ -160,7 +168,10 @@ def load_experiment(
         _planned(specification, file, home, given, variant, seed)
         for seed in specification.seeds  # stages that variants share belong to one seed: computed by the first
         for variant in specification.variants
+        if seed in specification.seeds_of(variant)
     ]
+    if not runs:
+        raise ConfigError(f"experiment {file}: only_seeds leaves no run for the seeds {list(specification.seeds)}")
     return Experiment(specification, file, text, given, tuple(runs))
 
 

@@ -70,6 +70,10 @@ def notes(outcome: ExperimentOutcome) -> list[str]:
         for run in outcome.failures
     ]
     found += [f"uneven comparison: {warning}" for pair in outcome.comparisons for warning in pair.warnings]
+    for variant in outcome.variants:
+        own = [run.seed for run in outcome.of(variant.name)]
+        if len(own) < len(outcome.seeds):
+            found.append(f"{variant.name} was run with {len(own)} of {len(outcome.seeds)} seeds: {own}")
     if len(outcome.seeds) == 1:
         found.append("one seed: intervals are over prompts only, another seed may differ by more")
     return found

@@ -30,6 +30,14 @@ def test_every_variant_runs_with_every_seed_those_of_one_seed_together(loaded):
     assert [(run.variant, run.seed) for run in loaded(MINIMAL, seeds=[7]).runs] == [("a", 7), ("b", 7)]
 
 
+def test_a_variant_may_need_fewer_seeds(loaded):
+    text = MINIMAL + "seeds: [3, 5]\nonly_seeds: {b: [5]}\n"
+    assert [(run.variant, run.seed) for run in loaded(text).runs] == [("a", 3), ("a", 5), ("b", 5)]
+    assert [(run.variant, run.seed) for run in loaded(text, seeds=[3]).runs] == [("a", 3)]
+    with pytest.raises(ConfigError, match="only_seeds leaves no run"):
+        loaded(MINIMAL + "only_seeds: {a: [], b: [1]}\n")
+
+
 def test_a_variants_value_lies_above_the_command_lines_and_that_above_the_files(loaded):
     text = (
         "name: x\npreset: smoke\nset: {iterations: 5, prompts.per_iteration: 9}\nvariants: {a: {iterations: 2}, b: }\n"
@@ -80,6 +88,7 @@ def test_the_same_experiment_has_the_same_id_and_another_another(loaded):
         ("name: a b\nvariants: {a: }\n", r"name: String should match pattern .* got 'a b'"),
         (MINIMAL + "seed: 3\n", r"seed: unknown key; allowed here: baseline, compare, .* seeds, set"),
         (MINIMAL + "seeds: [1, 1]\n", "holds a seed twice"),
+        (MINIMAL + "only_seeds: {c: [0]}\n", "only_seeds: there is no variant 'c'"),
         (MINIMAL + "seeds: [x]\n", r"seeds.0: .*got 'x'"),
         (MINIMAL + "baseline: z\n", "baseline: there is no variant 'z'; the variants are a, b"),
         (MINIMAL + "compare: [[a, a]]\n", "'a' is compared with itself"),
