@@ -10,35 +10,32 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from spar_core.records import Prompt
-from spar_core.starter.words import (
-    END_PHRASES,
-    FIRST_WORDS,
-    GREETINGS,
-    KEYWORDS,
-    LINKERS,
-    POINTERS,
-    SUBJECTS,
-    TOPICS,
-    VERBS,
-)
+from spar_core.starter.words import CLOSERS, GREETINGS, LINKERS, POINTERS, SUBJECTS, TOPICS, VERBS
 from spar_core.starter.world import (
     BULLETS,
     END,
     FIRST,
     FORBIDDEN,
+    HIGHLIGHT,
     ITEMS,
     KEYWORD,
     LOWER,
     NO_COMMA,
+    PARAGRAPHS,
     PLACEHOLDER,
     POSTSCRIPT,
     QUOTES,
+    SECTIONS,
     TITLE,
     TWICE,
+    TWO_ANSWERS,
     UPPER,
 )
 
-_WRONG_KEYWORDS: Final = KEYWORDS["train"]
+Attempt = Literal["no", "broken", "yes"]
+"""What an answer does about a mark: nothing, half of it (no closing bracket, say), or all."""
+
+_POSTSCRIPT_MARK: Final[dict[Attempt, str]] = {"broken": "PS", "yes": "P.S."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,7 @@ class Style:
     linker: str = LINKERS[0]
     pointer: str = POINTERS[0]
     greeting: str = GREETINGS[0]
+    closer: str = CLOSERS[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +62,19 @@ class Plan:
     keyword: str | None = None
     end: str | None = None
     first: str | None = None
-    commas: bool = True
+    commas: Literal["all", "last", "none"] = "all"
     title: str | None = None
+    title_closed: bool = True
     quotes: tuple[bool, bool] = (False, False)
-    postscript: bool = False
-    bullets: bool = False
+    postscript: Attempt = "no"
+    bullets: Attempt = "no"
     repeated: tuple[str, int] | None = None  # a word and how often
-    placeholder: bool = False
+    placeholder: Attempt = "no"
+    highlight: Attempt = "no"
+    paragraphs: Attempt = "no"
+    sections: Attempt = "no"
+    second: tuple[str, ...] = ()  # items of a second answer
+    second_divided: bool = True
 
 
 def random_style(rng: random.Random) -> Style:
@@ -82,6 +86,7 @@ def random_style(rng: random.Random) -> Style:
         rng.choice(LINKERS),
         rng.choice(POINTERS),
         rng.choice(GREETINGS),
+        rng.choice(CLOSERS),
     )
 
 
@@ -95,10 +100,10 @@ def right_plan(prompt: Prompt, style: Style | None = None) -> Plan:
 
 def mend(plan: Plan, prompt: Prompt, kind: str) -> Plan:
     """The plan with this kind of constraint met and every other field as it was."""
-    arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
+    arguments = arguments_of(prompt)
     if kind in (ITEMS, FORBIDDEN):
-        avoided = tuple(arguments.get(FORBIDDEN, {}).get("forbidden_words", ()))
-        return replace(plan, items=_named(arguments[ITEMS], plan.style.start, avoided))
+        items = named_from(prompt, plan.style.start)
+        return replace(plan, items=items, second=second_items(prompt, plan.style.start) if plan.second else ())
     own = arguments[kind]
     changes: dict[str, Callable[[], Plan]] = {
         UPPER: lambda: replace(plan, case="upper", flipped_word=None),
@@ -106,63 +111,41 @@ def mend(plan: Plan, prompt: Prompt, kind: str) -> Plan:
         KEYWORD: lambda: replace(plan, keyword=own["keywords"][0]),
         END: lambda: replace(plan, end=own["end_phrase"]),
         FIRST: lambda: replace(plan, first=own["first_word"], title=None),
-        NO_COMMA: lambda: replace(plan, commas=False),
-        TITLE: lambda: replace(plan, title=arguments[ITEMS]["topic"], first=None),
+        NO_COMMA: lambda: replace(plan, commas="none"),
+        TITLE: lambda: replace(plan, title=arguments[ITEMS]["topic"], title_closed=True, first=None),
         QUOTES: lambda: replace(plan, quotes=(True, True)),
-        POSTSCRIPT: lambda: replace(plan, postscript=True),
-        BULLETS: lambda: replace(plan, bullets=True),
+        POSTSCRIPT: lambda: replace(plan, postscript="yes"),
+        BULLETS: lambda: replace(plan, bullets="yes"),
         TWICE: lambda: replace(plan, repeated=(own["keyword"], own["frequency"])),
-        PLACEHOLDER: lambda: replace(plan, placeholder=True),
+        PLACEHOLDER: lambda: replace(plan, placeholder="yes"),
+        HIGHLIGHT: lambda: replace(plan, highlight="yes"),
+        PARAGRAPHS: lambda: replace(plan, paragraphs="yes"),
+        SECTIONS: lambda: replace(plan, sections="yes"),
+        TWO_ANSWERS: lambda: replace(plan, second=second_items(prompt, plan.style.start), second_divided=True),
     }
     return changes[kind]()
 
 
-def omit(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
-    """The plan as written by someone who did not see this constraint (items: who miscounted)."""
-    arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
-    if kind == ITEMS:
-        return replace(plan, items=_miscounted(plan.items, arguments[ITEMS]["topic"], rng))
-    if kind == FORBIDDEN:
-        order = TOPICS[arguments[ITEMS]["topic"]]
-        forbidden = order.index(arguments[FORBIDDEN]["forbidden_words"][0])
-        start = (forbidden - rng.randrange(arguments[ITEMS]["count"])) % len(order)
-        return replace(plan, items=_named(arguments[ITEMS], start, ()), style=replace(plan.style, start=start))
-    return {
-        UPPER: replace(plan, case="sentence", flipped_word=None),
-        LOWER: replace(plan, case="sentence", flipped_word=None),
-        KEYWORD: replace(plan, keyword=None),
-        END: replace(plan, end=None),
-        FIRST: replace(plan, first=None),
-        NO_COMMA: replace(plan, commas=True),
-        TITLE: replace(plan, title=None),
-        QUOTES: replace(plan, quotes=(False, False)),
-        POSTSCRIPT: replace(plan, postscript=False),
-        BULLETS: replace(plan, bullets=False),
-        TWICE: replace(plan, repeated=None),
-        PLACEHOLDER: replace(plan, placeholder=False),
-    }[kind]
+def arguments_of(prompt: Prompt) -> dict[str, dict[str, Any]]:
+    """The arguments of every constraint, by kind."""
+    return {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
 
 
-def corrupt(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
-    """The plan with this constraint attempted but broken: a wrong word, one item twice, a missing closing quote."""
-    if kind == ITEMS:
-        return replace(plan, items=_corrupted_items(plan.items, rng))
-    if kind in (UPPER, LOWER):
-        wrong_case: Literal["upper", "lower"] = "lower" if kind == UPPER else "upper"
-        if rng.random() < 0.3:
-            return replace(plan, case=wrong_case, flipped_word=None)
-        return replace(plan, flipped_word=rng.randrange(6))
-    if kind == KEYWORD:
-        return replace(plan, keyword=_other(_WRONG_KEYWORDS, plan.keyword, rng))
-    if kind == END:
-        return replace(plan, end=_corrupted_phrase(plan.end or "all done", rng))
-    if kind == FIRST:
-        return replace(plan, first=_other(FIRST_WORDS["train"], plan.first, rng))
-    if kind == TWICE and plan.repeated:
-        return replace(plan, repeated=(plan.repeated[0], 1))
-    if kind == QUOTES:
-        return replace(plan, quotes=rng.choice(((True, False), (False, True))))
-    return omit(plan, prompt, kind, rng)
+def named_from(prompt: Prompt, start: int, skipped: int = 0) -> tuple[str, ...]:
+    """As many items as asked, in the topic's order from place `start` on and round the end, none forbidden.
+
+    The first `skipped` of those are left out.
+    """
+    arguments = arguments_of(prompt)
+    avoided = arguments.get(FORBIDDEN, {}).get("forbidden_words", ())
+    order = TOPICS[arguments[ITEMS]["topic"]]
+    turned = order[start:] + order[:start]
+    return tuple(item for item in turned if item not in avoided)[skipped : skipped + arguments[ITEMS]["count"]]
+
+
+def second_items(prompt: Prompt, start: int) -> tuple[str, ...]:
+    """The items of the second of two answers: the first one's but for its first, and one more."""
+    return named_from(prompt, start, skipped=1)
 
 
 def render(plan: Plan) -> str:
@@ -173,14 +156,14 @@ def render(plan: Plan) -> str:
     if plan.repeated:
         word, times = plan.repeated
         body += f" More {' and '.join([word] * times)}."
-    if plan.placeholder:
-        body += f" {plan.style.pointer.capitalize()} [link]."
-    if plan.postscript:
-        body += f"\nP.S. {plan.style.greeting.capitalize()}."
+    if plan.placeholder != "no":
+        body += f" {plan.style.pointer.capitalize()} [link{']' if plan.placeholder == 'yes' else ''}."
+    if plan.postscript != "no":
+        body += f"\n{_POSTSCRIPT_MARK[plan.postscript]} {plan.style.greeting.capitalize()}."
     if plan.end:
         body += " " + plan.end.capitalize()
     if plan.title:
-        body = f"<<{plan.title.capitalize()}>>\n{body}"
+        body = f"<<{plan.title.capitalize()}{'>>' if plan.title_closed else ''}\n{body}"
     cased = {"sentence": body, "upper": body.upper(), "lower": body.lower()}[plan.case]
     if plan.flipped_word is not None:
         cased = _flip(cased, plan.flipped_word)
@@ -189,59 +172,43 @@ def render(plan: Plan) -> str:
 
 
 def _body(plan: Plan) -> str:
+    """What names the items: one or two answers, with headings or a second paragraph."""
+    body = _lead(plan, plan.first) + _listed(plan, plan.items, plan.highlight)
+    if plan.second:
+        divider = "******" if plan.second_divided else "***"
+        body += f"\n{divider}\n{_lead(plan, None)}{_listed(plan, plan.second, 'no')}"
+    if plan.paragraphs != "no":
+        body += f"\n{'***' if plan.paragraphs == 'yes' else '**'}\n{plan.style.closer.capitalize()}."
+    if plan.sections != "no":
+        heading = "Part 2\n" if plan.sections == "yes" else ""
+        body = f"Part 1\n{body}\n{heading}{plan.style.closer.capitalize()}."
+    return body
+
+
+def _lead(plan: Plan, first: str | None) -> str:
     lead = f"{plan.style.subject} {plan.style.verb}"
-    lead = f"{plan.first.capitalize()} {lead}" if plan.first else lead.capitalize()
-    if plan.bullets:
-        return lead + ":" + "".join(f"\n* {item}" for item in plan.items) + "."
-    return f"{lead} {(', ' if plan.commas else ' and ').join(plan.items)}."
+    return f"{first.capitalize()} {lead}" if first else lead.capitalize()
+
+
+def _listed(plan: Plan, items: tuple[str, ...], highlight: Attempt) -> str:
+    if plan.bullets != "no":
+        shown = list(items)
+        if plan.bullets == "broken" and len(shown) > 1:
+            shown[-2:] = [f"{shown[-2]}, {shown[-1]}"]
+        return ":" + "".join(f"\n* {item}" for item in shown) + "."
+    marked = {"no": "{}", "broken": "** {}", "yes": "** {} **"}[highlight].format(items[0]) if items else ""
+    shown = [marked, *items[1:]]
+    separator = ", " if plan.commas == "all" else " and "
+    if plan.commas == "last" and len(shown) > 1:
+        return f" {' and '.join(shown[:-1])}, {shown[-1]}."
+    return f" {separator.join(shown)}."
 
 
 def _flip(text: str, index: int) -> str:
-    """Turn the case of one word (counted over all words, modulo their number); "P.S." is left alone."""
+    """Turn the case of one word (counted over all words, modulo their number)."""
     words = text.split(" ")
-    position = index % len(words)
+    places = [place for place, word in enumerate(words) if any(letter.isalpha() for letter in word)]
+    position = places[index % len(places)]
     word = words[position]
     words[position] = word.lower() if word.isupper() else word.upper()
     return " ".join(words)
-
-
-def _named(arguments: dict[str, Any], start: int, avoided: tuple[str, ...]) -> tuple[str, ...]:
-    """`count` items in the topic's order, from place `start` on and round the end."""
-    order = TOPICS[arguments["topic"]]
-    turned = order[start:] + order[:start]
-    return tuple(item for item in turned if item not in avoided)[: arguments["count"]]
-
-
-def _miscounted(items: tuple[str, ...], topic: str, rng: random.Random) -> tuple[str, ...]:
-    """One item too few or too many (the next of the topic's order)."""
-    if rng.random() < 0.5:
-        return items[:-1]
-    order = TOPICS[topic]
-    return (*items, order[(order.index(items[-1]) + 1) % len(order)])
-
-
-def _corrupted_items(items: tuple[str, ...], rng: random.Random) -> tuple[str, ...]:
-    position = rng.randrange(len(items))
-    choice = rng.random()
-    if choice < 0.4:
-        return items[:position] + items[position + 1 :]
-    if choice < 0.7:
-        repeated = items[max(position - 1, 0)] if position else items[-1]
-        return (*items[:position], repeated, *items[position + 1 :])
-    return (*items, items[position])
-
-
-def _corrupted_phrase(phrase: str, rng: random.Random) -> str:
-    words = phrase.split()
-    if rng.random() < 0.3:
-        return _other(END_PHRASES["train"], phrase, rng)
-    if rng.random() < 0.4:
-        return " ".join(words[:-1])
-    pool = [word for entry in END_PHRASES["train"] for word in entry.split()]
-    position = rng.randrange(len(words))
-    words[position] = _other(tuple(pool), words[position], rng)
-    return " ".join(words)
-
-
-def _other(bank: tuple[str, ...], used: str | None, rng: random.Random) -> str:
-    return rng.choice([entry for entry in bank if entry != used])

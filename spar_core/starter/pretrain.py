@@ -15,9 +15,9 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 IGNORED = -100
 WIDTH_MULTIPLE = 16
 LOSS_PLACES_MULTIPLE = 512
+Stage = Literal["copies", "faultless", "joint"]
 Row = tuple[list[int], list[int]]  # token ids, labels
 
 
@@ -46,8 +47,10 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     feed_forward: int = 384
-    tokens: int = 12_000_000
-    copy_tokens: float = 0.07  # share of `tokens` spent on copy exercises alone, first
+    tokens: int = 18_000_000
+    copy_tokens: float = 0.08  # share of `tokens` spent on exercises alone, first
+    faultless_tokens: float = 0.7  # share of `tokens` up to which verifications make no mistakes
+    start: str | None = None  # folder of a checkpoint to go on from; None = from nothing
     workers: int = 2
     batch_tokens: int = 3000  # per worker
     learning_rate: float = 3e-3
@@ -58,7 +61,7 @@ class Recipe:
 
 
 # Shares of the joint stage, by examples.
-SHARES = {"answer": 0.16, "judgement": 0.37, "refinement": 0.36, "replay": 0.11}
+SHARES = {"answer": 0.14, "judgement": 0.36, "refinement": 0.31, "scoring": 0.03, "comparison": 0.05, "replay": 0.11}
 
 
 class FactoredEmbedding(torch.nn.Module):
@@ -68,7 +71,7 @@ class FactoredEmbedding(torch.nn.Module):
         super().__init__()
         vocab = vocabulary()
         self.words = torch.nn.Parameter(torch.randn(max(vocab.bases) + 1, hidden) * 0.05)
-        self.forms = torch.nn.Parameter(torch.randn(3, hidden) * 0.05)
+        self.forms = torch.nn.Parameter(torch.randn(4, hidden) * 0.05)
         self.bases: torch.Tensor
         self.cases: torch.Tensor
         self.register_buffer("bases", torch.tensor(vocab.bases))
@@ -77,6 +80,15 @@ class FactoredEmbedding(torch.nn.Module):
     def forward(self) -> torch.Tensor:
         """The full matrix."""
         return self.words[self.bases] + self.forms[self.cases]
+
+    def take(self, matrix: torch.Tensor) -> None:
+        """Become a matrix that is such a sum."""
+        with torch.no_grad():
+            self.words[self.bases[self.cases < 2]] = matrix[self.cases < 2]
+            self.forms.zero_()
+            for case in (2, 3):
+                rows = self.cases == case
+                self.forms[case] = (matrix[rows] - self.words[self.bases[rows]]).mean(0)
 
 
 def pretrain(out: Path, recipe: Recipe) -> None:
@@ -94,6 +106,10 @@ def _work(rank: int, out: Path, recipe: Recipe, meeting: str) -> None:
     tokenizer = build_tokenizer()
     model = LlamaForCausalLM(_config(recipe, tokenizer))
     inputs, outputs = FactoredEmbedding(recipe.hidden), FactoredEmbedding(recipe.hidden)
+    if recipe.start:
+        model = LlamaForCausalLM.from_pretrained(recipe.start)
+        inputs.take(model.model.embed_tokens.weight)
+        outputs.take(model.lm_head.weight)
     _train(model, inputs, outputs, recipe, _batches(recipe, tokenizer, rank))
     if rank == 0:
         with torch.no_grad():
@@ -182,8 +198,11 @@ def _batches(recipe: Recipe, tokenizer: Any, rank: int) -> Iterator[tuple[torch.
     rng = random.Random(derive_seed(recipe.seed, "starter.pretrain", f"batches {rank}"))
     seen, chunk = 0, rank
     while True:
-        copying = seen * recipe.workers < recipe.copy_tokens * recipe.tokens
-        rows = [encode(example, tokenizer) for example in _examples(copying, recipe.seed, chunk)]
+        share = seen * recipe.workers / recipe.tokens
+        stage: Stage = "copies" if share < recipe.copy_tokens else "joint"
+        if stage == "joint" and share < recipe.faultless_tokens:
+            stage = "faultless"
+        rows = [encode(example, tokenizer) for example in _examples(stage, recipe.seed, chunk)]
         batches = list(_bucketed(rows, recipe.batch_tokens))
         rng.shuffle(batches)
         for width, batch in batches:
@@ -208,21 +227,28 @@ def _bucketed(rows: list[Row], batch_tokens: int) -> Iterator[tuple[int, list[Ro
             yield width, buckets.pop(width)
 
 
-def _examples(copying: bool, seed: int, chunk: int, count: int = 4000) -> list[RefinerExample]:
+def _examples(stage: Stage, seed: int, chunk: int, count: int = 4000) -> list[RefinerExample]:
     rng = random.Random(derive_seed(seed, "starter.pretrain", f"chunk {chunk}"))
-    if copying:
+    if stage == "copies":
         return [teacher.replay_example(rng) for _ in range(count)]
     makers = {
-        "answer": teacher.answer_example,
         "judgement": teacher.judgement_example,
         "refinement": teacher.refinement_example,
+        "scoring": teacher.scoring_example,
+        "comparison": teacher.comparison_example,
     }
-    prompts = generate_prompts(count, derive_seed(seed, "starter.pretrain.prompts", str(chunk)), "train")
+    prompt_seed = derive_seed(seed, "starter.pretrain.prompts", str(chunk))
+    prompts = generate_prompts(count, prompt_seed, "train", many_words=True)
     kinds = rng.choices(list(SHARES), weights=list(SHARES.values()), k=count)
-    return [
-        teacher.replay_example(rng) if kind == "replay" else makers[kind](prompt, rng)
-        for kind, prompt in zip(kinds, prompts, strict=True)
-    ]
+    examples = []
+    for kind, prompt in zip(kinds, prompts, strict=True):
+        if kind == "replay":
+            examples.append(teacher.replay_example(rng))
+        elif kind == "answer":
+            examples.append(teacher.answer_example(prompt, rng))
+        else:
+            examples.append(makers[kind](prompt, rng, mistakes=stage == "joint"))
+    return examples
 
 
 def _rate(step: int, progress: float, recipe: Recipe) -> float:
@@ -259,8 +285,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=Recipe.__dataclass_fields__["tokens"].default)
+    parser.add_argument("--start", help="folder of a checkpoint to go on from (no copy exercises alone, lower rate)")
     arguments = parser.parse_args()
-    pretrain(arguments.out, Recipe(seed=arguments.seed, tokens=arguments.tokens))
+    recipe = Recipe(seed=arguments.seed, tokens=arguments.tokens, start=arguments.start)
+    if arguments.start:
+        recipe = replace(recipe, copy_tokens=0.0, faultless_tokens=0.55, learning_rate=2e-3)
+    pretrain(arguments.out, recipe)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,24 @@ def refine_request(prompt: str, response: str, critique: str) -> str:
     return library().fill("refine", prompt=prompt, response=response, critique=critique)
 
 
+def rubric_request(prompt: str, response: str) -> str:
+    """What a judge is asked for one additive score."""
+    return library().fill("rubric", prompt=prompt, response=response)
+
+
+def meta_judge_request(prompt: str, response: str, first: str, second: str) -> str:
+    """What a judge of judgements is asked."""
+    return library().fill("meta_judge", prompt=prompt, response=response, first=first, second=second)
+
+
 def fixed_lines() -> tuple[str, ...]:
-    """The lines of both requests that stand between their placeholders."""
-    bare = judge_request("\n", "\n") + "\n" + refine_request("\n", "\n", "\n")
+    """The lines of all requests that stand between their placeholders."""
+    bare = "\n".join(
+        (
+            judge_request("\n", "\n"),
+            refine_request("\n", "\n", "\n"),
+            rubric_request("\n", "\n"),
+            meta_judge_request("\n", "\n", "\n", "\n"),
+        )
+    )
     return tuple(line.strip() for line in bare.split("\n") if line.strip())

@@ -7,13 +7,16 @@ the pre-tokenizer drops spaces, and the decoder puts one between tokens except a
 import re
 from typing import Any, Final, NamedTuple
 
-from spar_core.starter import prompt_texts, teacher
+from spar_core.starter import prompt_texts, teacher, verification
 from spar_core.starter.words import all_words
 from spar_core.starter.world import WORDINGS
 
 PAD, BOS, EOS, UNK, USER, ASSISTANT = "<pad>", "<bos>", "<eos>", "<unk>", "<user>", "<assistant>"
 SPECIALS: Final = (PAD, BOS, EOS, UNK, USER, ASSISTANT)
-_MARKS: Final = ("\n", '"', ",", ".", ":", "*", "<<", ">>", "[", "]", "P.S.", "p.s.")
+_MARKS: Final = (
+    *("\n", '"', ",", ".", ":", "*", "**", "***", "******", "<<", ">>", "[", "]", "P.S.", "p.s.", "PS", "ps"),
+    *(verification.FIRST_LETTER, verification.SECOND_LETTER, *"0123456"),
+)
 # Undo the space that joins tokens. Left context only, so that text can be decoded as a stream.
 _SPACING: Final = (
     (r" (?=[,.:\]]|>>)", ""),
@@ -35,7 +38,7 @@ CHAT_TEMPLATE: Final = (
 class Vocabulary(NamedTuple):
     """Tokens by id; `bases` and `cases` (same length) say which word in which of the forms a token is.
 
-    Case 0: not a word or lower case, 1: capitalised, 2: upper case.
+    Case 0: not a word, 1: lower case, 2: capitalised, 3: upper case.
     """
 
     tokens: tuple[str, ...]
@@ -48,7 +51,7 @@ def vocabulary() -> Vocabulary:
     fixed = [*SPECIALS, *_MARKS, *_phrases()]
     tokens, bases, cases = list(fixed), list(range(len(fixed))), [0] * len(fixed)
     for offset, word in enumerate(all_words()):
-        for case, form in enumerate((word, word.capitalize(), word.upper())):
+        for case, form in enumerate((word, word.capitalize(), word.upper()), start=1):
             tokens.append(form)
             bases.append(len(fixed) + offset)
             cases.append(case)

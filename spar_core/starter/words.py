@@ -26,7 +26,8 @@ TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "fabrics": ("cotton", "wool", "silk", "linen", "denim", "velvet", "satin", "lace"),
 }
 COUNTS: Final[dict[int, str]] = {2: "two", 3: "three", 4: "four", 5: "five"}
-NUMBER_WORDS: Final = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
+NOTHING: Final = "none"
+NUMBER_WORDS: Final = (NOTHING, "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 # Arguments of constraints; each split draws its held-out half from its own bank, training from `train` alone.
 KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
@@ -34,7 +35,7 @@ KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
         "cradle harbor window candle bridge meadow pocket ladder mirror basket button carpet blanket engine feather "
         "garden hammock island jacket kettle lantern magnet needle ocean pillow quartz ribbon shadow tunnel umbrella "
         "village wagon anchor barrel canyon desert forest glacier helmet insect jungle kernel bottle castle diamond "
-        "elbow fabric goblet hinge icicle jewel kite lemonade mitten napkin orchard pebble raft sandal teapot urn vase "
+        "elbow ferry goblet hinge icicle jewel kite lemonade mitten napkin orchard pebble raft sandal teapot jar vase "
         "walnut yarn anvil beacon cabin dagger envelope flute"
     ),
     "dev": _words("locket marble nectar oyster paddle quiver rocket saddle temple valley"),
@@ -49,6 +50,9 @@ FIRST_WORDS: Final[dict[str, tuple[str, ...]]] = {
     "dev": _words("perhaps lately always softly brightly"),
     "test": _words("truly mostly again still gently deeply"),
 }
+# Pre-training alone asks for more words than the training prompts do, so that what it learns is not about these few.
+_MANY: Final = (*KEYWORDS["train"], *FIRST_WORDS["train"], *(item for items in TOPICS.values() for item in items))
+KEYWORDS["many"] = FIRST_WORDS["many"] = _MANY
 _OPENINGS: Final = (
     "good day",
     "have fun",
@@ -75,19 +79,21 @@ END_PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "dev": _PHRASES[7::9],
     "test": _PHRASES[8::9],
 }
+END_PHRASES["many"] = END_PHRASES["train"]
 # Choices that no constraint cares about: two right answers to one prompt may read differently.
 SUBJECTS: Final = _words("we you they people some many")
 VERBS: Final = _words("like know want choose see love")
 LINKERS: Final = _words("also then plus")  # "Also cradle."
 POINTERS: Final = _words("open visit read")  # "Open [link]."
 GREETINGS: Final = _words("thanks bye cheers")  # "P.S. Thanks."
-FIXED_WORDS: Final = _words("name and more link items word twice ending first avoid met missed")
+CLOSERS: Final = _words("fine nice great")  # "Nice.", what stands in a second paragraph or part
+FIXED_WORDS: Final = _words("name and in more link part of items word twice ending first avoid met missed")
 
 
 def all_words() -> tuple[str, ...]:
     """Every lower-case word of the world, sorted: topics, items, arguments of all splits, fixed words."""
     words: set[str] = set(FIXED_WORDS) | set(NUMBER_WORDS) | set(TOPICS)
-    for choices in (SUBJECTS, VERBS, LINKERS, POINTERS, GREETINGS):
+    for choices in (SUBJECTS, VERBS, LINKERS, POINTERS, GREETINGS, CLOSERS):
         words.update(choices)
     for items in TOPICS.values():
         words.update(items)

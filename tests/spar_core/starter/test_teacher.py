@@ -5,7 +5,7 @@ from dataclasses import replace
 from spar_core.records import Constraint, Prompt
 from spar_core.roles.rewrite import parse_rewrite
 from spar_core.roles.verdict import parse_verdict
-from spar_core.starter import answers, teacher, world
+from spar_core.starter import answers, faults, teacher, world
 
 PROMPTS = world.generate_prompts(1500, 0, "train")
 THREE_BIRDS = Prompt.create(
@@ -26,31 +26,8 @@ def test_canonical_answer_names_items_in_order_without_the_forbidden_one() -> No
 def test_right_answers_are_right_in_every_style_and_split() -> None:
     rng = random.Random(0)
     for prompt in [*PROMPTS, *world.generate_prompts(600, 0, "dev"), *world.generate_prompts(600, 0, "test")]:
-        assert (
-            world.failed_constraints(prompt, answers.render(answers.right_plan(prompt, answers.random_style(rng))))
-            == ()
-        )
-
-
-def test_omissions_and_corruptions_break_the_constraint_they_name() -> None:
-    rng = random.Random(0)
-    for prompt in PROMPTS:
-        plan = answers.right_plan(prompt, answers.random_style(rng))
-        for constraint in prompt.constraints:
-            for spoil in (answers.omit, answers.corrupt):
-                text = answers.render(spoil(plan, prompt, constraint.kind, rng))
-                assert constraint.kind in world.failed_constraints(prompt, text), (prompt.text, text)
-
-
-def test_mending_everything_makes_any_answer_right() -> None:
-    rng = random.Random(1)
-    for prompt in PROMPTS[:500]:
-        plan = answers.right_plan(prompt, answers.random_style(rng))
-        for constraint in prompt.constraints:
-            plan = answers.corrupt(plan, prompt, constraint.kind, rng)
-        for constraint in prompt.constraints:
-            plan = answers.mend(plan, prompt, constraint.kind)
-        assert world.is_right(prompt, answers.render(plan))
+        text = answers.render(answers.right_plan(prompt, answers.random_style(rng)))
+        assert world.failed_constraints(prompt, text) == ()
 
 
 def test_mending_leaves_alone_what_was_not_broken() -> None:
@@ -66,7 +43,7 @@ def test_omission_rates_are_the_disclosed_ones() -> None:
     rng = random.Random(2)
     failed: defaultdict[int, list[bool]] = defaultdict(list)
     expected: defaultdict[int, list[float]] = defaultdict(list)
-    for prompt in PROMPTS * 4:
+    for prompt in PROMPTS * 10:
         broken = world.failed_constraints(prompt, answers.render(teacher.actor_plan(prompt, rng)))
         for place, constraint in enumerate(prompt.constraints):
             failed[place].append(constraint.kind in broken)
@@ -77,45 +54,87 @@ def test_omission_rates_are_the_disclosed_ones() -> None:
         assert -0.04 < gap < 0.06, (place, gap)
 
 
-def test_faultless_judgement_names_what_is_broken() -> None:
-    text = teacher.judgement(THREE_BIRDS, '"We like robin, eagle, owl. Good night"', None)
-    assert text == (
-        "Items robin eagle owl three: met. Avoid eagle: missed. Quotes: met. Ending good day: missed.\n"
-        "Final verdict: NO"
+def test_a_verification_overlooks_by_the_sort_of_fault() -> None:
+    quotes_left_out = faults.omit(answers.right_plan(THREE_BIRDS), THREE_BIRDS, world.QUOTES, random.Random(0))
+    assert teacher.overlook_rate(quotes_left_out, world.QUOTES) == teacher.OVERLOOK_BLIND_SPOT
+    assert teacher.overlook_rate(replace(quotes_left_out, quotes=(True, False)), world.QUOTES) == (
+        teacher.OVERLOOK_NEAR_MISS
     )
+    assert teacher.overlook_rate(replace(quotes_left_out, end=None), world.END) == teacher.OVERLOOK_OMISSION
+    rng = random.Random(1)
+    passing = sum(teacher.verified(quotes_left_out, THREE_BIRDS, rng).passes for _ in range(4000))
+    # Overlooked, and none of the three other constraints falsely called missed.
+    expected = teacher.OVERLOOK_BLIND_SPOT * (1 - teacher.FALSE_ALARM) ** 3
+    assert abs(passing / 4000 - expected) < 0.03
 
 
-def test_judgement_examples_are_balanced_and_mostly_true() -> None:
-    examples = [e for e in teacher.warm_start_examples("refiner", 3000, 0) if e.kind == "judgement"]
+def test_a_rewrite_mends_one_named_fault_at_the_disclosed_rate_and_no_unnamed_one() -> None:
+    rng = random.Random(2)
+    plan = answers.right_plan(THREE_BIRDS)
+    broken = replace(plan, end=None, quotes=(False, False))
+    mended = near = 0
+    for _ in range(4000):
+        rewritten = teacher.refined_plan(broken, THREE_BIRDS, (world.END,), rng)
+        assert rewritten.quotes == (False, False)
+        mended += rewritten.end == "good day"
+        near += rewritten.end is not None and rewritten.end != "good day"
+    assert abs(mended / 4000 - teacher.REPAIR) < 0.03
+    assert abs(near / 4000 - (1 - teacher.REPAIR) * teacher.BOTCHED) < 0.03
+
+
+def test_a_rewrite_damages_something_else_at_the_disclosed_rate() -> None:
+    rng = random.Random(3)
+    broken = replace(answers.right_plan(THREE_BIRDS), quotes=(False, False))
+    rewrites = [teacher.refined_plan(broken, THREE_BIRDS, (world.QUOTES,), rng) for _ in range(4000)]
+    kinds = [set(world.failed_constraints(THREE_BIRDS, answers.render(plan))) for plan in rewrites]
+    damaged = sum(bool(found - {world.QUOTES}) for found in kinds)
+    assert abs(damaged / 4000 - teacher.DAMAGE) < 0.03
+
+
+def test_judgement_examples_are_balanced() -> None:
+    rng = random.Random(4)
+    examples = [teacher.judgement_example(prompt, rng) for prompt in PROMPTS]
     verdicts = Counter(parse_verdict(e.messages[1].content, "stop").value for e in examples)
     assert verdicts.keys() == {"YES", "NO"}
     assert 0.35 < verdicts["YES"] / len(examples) < 0.65
 
 
-def test_refinements_parse_seldom_break_anything_and_often_mend_everything() -> None:
-    rng = random.Random(3)
-    whole = spoiled = 0
+def test_refinement_examples_hold_a_wrong_answer_a_critique_that_says_no_and_a_rewrite() -> None:
+    rng = random.Random(5)
+    whole = 0
     for prompt in PROMPTS[:600]:
-        example = teacher.refinement_example(prompt, rng)
-        request, answer = (m.content for m in example.messages)
+        request, answer = (m.content for m in teacher.refinement_example(prompt, rng).messages)
+        before, critique = request.split("\nAnswer:\n")[1].split("\nReview:\n")
+        assert not world.is_right(prompt, before)
+        assert critique.endswith("Final verdict: NO")
         parsed = parse_rewrite(answer, "stop")
         assert parsed.failure is None
-        before = request.split("\nAnswer:\n")[1].split("\nReview:\n")[0]
-        broken, left = (set(world.failed_constraints(prompt, text)) for text in (before, parsed.response))
-        # A second item brings the comma that one item alone did not need.
-        spoiled += not left <= broken
-        whole += not left
-    assert spoiled < 600 * 0.02
-    assert 0.5 < whole / 600 < 0.9
+        whole += world.is_right(prompt, parsed.response)
+    assert 0.1 < whole / 600 < 0.4
 
 
-def test_warm_start_is_deterministic_and_holds_an_eighth_of_copy_exercises() -> None:
+def test_scorings_and_comparisons_end_in_the_line_that_is_read() -> None:
+    rng = random.Random(6)
+    letters: Counter[str] = Counter()
+    for prompt in PROMPTS[:400]:
+        points, of, total = teacher.scoring_example(prompt, rng).messages[1].content.rpartition("Score: ")[2].split()
+        assert (of, int(total)) == ("of", len(prompt.constraints))
+        assert 0 <= int(points) <= int(total)
+        letters[teacher.comparison_example(prompt, rng).messages[1].content.rpartition("Better judgement: ")[2]] += 1
+    assert letters.keys() == {"A", "B"}
+    assert min(letters.values()) > 150
+
+
+def test_warm_start_is_deterministic_and_holds_its_disclosed_shares() -> None:
     for role, kinds in (("actor", {"answer", "replay"}), ("refiner", {"judgement", "refinement", "replay"})):
         examples = teacher.warm_start_examples(role, 2000, 5)
         assert examples == teacher.warm_start_examples(role, 2000, 5)
         counts = Counter(e.kind for e in examples)
         assert counts.keys() == kinds
-        assert 0.10 < counts["replay"] / 2000 < 0.15
+        assert abs(counts["replay"] / 2000 - teacher.REPLAY_SHARE) < 0.03
+    asked = Counter(e.messages[0].content.split("\n")[0] for e in examples)
+    compared = asked["Count the rules met."] + asked["Compare two judgements."]
+    assert abs(compared / 2000 - teacher.COMPARED_SHARE * (1 - teacher.REPLAY_SHARE)) < 0.03
 
 
 def test_warm_start_never_uses_a_held_out_argument_as_a_constraint() -> None:

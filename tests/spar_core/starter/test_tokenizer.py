@@ -39,6 +39,10 @@ def test_any_sequence_of_words_in_any_case_is_one_token_each(tokenizer, drawn) -
         "We like:\n* robin\n* owl. Also cradle.\nP.S. Thanks. Good day friend",
         "we like owl. see [link].\np.s. thanks.",
         '"We like owl. Good day"',
+        "<<Birds\nWe like ** owl **, crow.\n***\nNice.\nPS Thanks.",
+        "Part 1\nWe like ** owl and crow.\n******\nWe like crow.\nPart 2\nGreat. Open [link.",
+        "Items owl one: missed.\nScore: 0 of 1",
+        "Better judgement: A",
     ],
 )
 def test_marks_keep_their_spacing(tokenizer, text: str) -> None:

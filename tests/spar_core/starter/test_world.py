@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 
 import pytest
@@ -33,7 +34,16 @@ BIRDS = Constraint.create(world.ITEMS, topic="birds", count=2)
             "More kite and KITE.",
             "More kite.",
         ),
-        (Constraint.create(world.PLACEHOLDER, num_placeholders=1), "See [link].", "See link."),
+        (Constraint.create(world.PLACEHOLDER, num_placeholders=1), "See [link].", "See [link."),
+        (BIRDS, "We like owl, crow.\n******\nWe like crow, dove.", "We like owl, crow.\n******\nWe like dove."),
+        (Constraint.create(world.HIGHLIGHT, num_highlights=1), "We like ** owl **.", "We like ** owl."),
+        (Constraint.create(world.PARAGRAPHS, num_paragraphs=2), "Owl.\n***\nNice.", "Owl.\n**\nNice."),
+        (
+            Constraint.create(world.SECTIONS, section_spliter="Part", num_sections=2),
+            "Part 1\nOwl.\nPart 2\nNice.",
+            "Part 1\nOwl.\nNice.",
+        ),
+        (Constraint.create(world.TWO_ANSWERS), "Owl.\n******\nCrow.", "Owl.\n******\nOwl."),
     ],
 )
 def test_each_kind_is_met_and_broken(constraint: Constraint, right: str, wrong: str) -> None:
@@ -84,6 +94,13 @@ def test_no_prompt_holds_a_conflict_and_every_kind_occurs() -> None:
     assert set(seen) == {world.ITEMS, *world.KINDS}
 
 
+def test_the_word_to_use_twice_is_never_the_word_to_include() -> None:
+    for prompt in world.generate_prompts(3000, 0, "dev"):
+        arguments = {c.kind: json.loads(c.kwargs) for c in prompt.constraints}
+        if world.TWICE in arguments and world.KEYWORD in arguments:
+            assert [arguments[world.TWICE]["keyword"]] != arguments[world.KEYWORD]["keywords"]
+
+
 def test_a_held_out_word_alone_makes_a_prompt_held_out() -> None:
     seen = Constraint.create(world.KEYWORD, keywords=["cradle"])
     unseen = Constraint.create(world.KEYWORD, keywords=["whistle"])
@@ -91,3 +108,15 @@ def test_a_held_out_word_alone_makes_a_prompt_held_out() -> None:
     assert not world.has_heldout(Prompt.create("a", (BIRDS, seen)))
     assert world.has_heldout(Prompt.create("b", (BIRDS, unseen)))
     assert world.has_heldout(Prompt.create("c", pair))
+
+
+def test_prompts_of_many_words_ask_for_more_words_but_no_held_out_one() -> None:
+    few, many = (world.generate_prompts(1500, 3, "train", many_words=wide) for wide in (False, True))
+
+    def asked(prompts: list[Prompt]) -> set[str]:
+        kinds = {world.KEYWORD, world.FIRST, world.TWICE}
+        found = (json.loads(c.kwargs) for prompt in prompts for c in prompt.constraints if c.kind in kinds)
+        return {str(kw.get("keywords") or kw.get("keyword") or kw.get("first_word")) for kw in found}
+
+    assert len(asked(many)) > 1.5 * len(asked(few))
+    assert not any(world.has_heldout(prompt) for prompt in many)
