@@ -7,7 +7,6 @@ module before `prefect`: it settles the environment that Prefect reads at import
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import httpx
 import psutil
 
 from spar_core.errors import SparError
+from spar_core.ports import free_port
 from storage.disk import write_json
 from storage.home import Home
 
@@ -165,14 +165,6 @@ def stop_server(home: Home) -> None:
             if _gone(pid, patience):
                 break
     state.unlink(missing_ok=True)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _gone(pid: int, patience_s: float) -> bool:

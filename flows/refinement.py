@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.models import default_configuration, default_models, served_model
+from flows.models import Patience, default_configuration, default_models, served_model
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.errors import EngineError
@@ -29,6 +29,7 @@ class RefineRequest(NamedTuple):
     preset: str | None = None
     config_file: Path | None = None
     overrides: tuple[str, ...] = ()
+    patience: Patience = Patience()
 
 
 class Refined(NamedTuple):
@@ -68,9 +69,9 @@ def refine_prompt(request: RefineRequest, home: Home) -> Refined:
     refiner_name = request.refiner or refiner_default
     config = _configuration(request, refiner_name, home)
     pool = EnginePool(capacity=2)
-    refiner = served_model(refiner_name, home, config.engine)
+    refiner = served_model(refiner_name, home, config.engine, request.patience)
     library = PromptLibrary.load(config.method.prompt_set)
-    actor = served_model(request.actor or actor_default, home, config.engine)
+    actor = served_model(request.actor or actor_default, home, config.engine, request.patience)
     try:
         return asyncio.run(
             _refine(

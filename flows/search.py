@@ -7,7 +7,7 @@ from prefect import flow, tags
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
-from flows.models import Served, default_configuration, served_model
+from flows.models import Patience, Served, default_configuration, served_model
 from flows.stage_calls import content_reference, plain
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
@@ -49,6 +49,10 @@ class SearchRequest(BaseModel):
     """`key.path=value` strings."""
     skip_bad: bool = False
     """Record broken rows as drops instead of stopping at the first."""
+    timeout_s: float | None = None
+    """Seconds per request to a server given by its address; null: the engine's default."""
+    retries: int | None = None
+    """Further attempts at such a server; null: the engine's default."""
 
     def configuration(self) -> RunConfig:
         """The configuration whose `method`, `engine` and `seed` count here."""
@@ -76,10 +80,12 @@ def search(request: SearchRequest) -> SearchTables:
         SparError: a prompts file, model or server that cannot be used.
     """
     home, config = Home(request.home), request.configuration()
-    refiner = served_model(request.refiner, home, config.engine)
-    actor = served_model(request.actor, home, config.engine) if request.actor else None
+    patience = Patience(request.timeout_s, request.retries)
+    refiner = served_model(request.refiner, home, config.engine, patience)
+    actor = served_model(request.actor, home, config.engine, patience) if request.actor else None
     runtime = Runtime.of(str(home.root))
-    run_id = f"search-{digest([request.model_dump(mode='json'), config.results_digest()])[:8]}"
+    identity = request.model_dump(mode="json", exclude={"timeout_s", "retries"})  # patience changes no result
+    run_id = f"search-{digest([identity, config.results_digest()])[:8]}"
     with runtime.held(), tags(f"home:{home.root}", f"run:{run_id}"):
         runtime.ledger.open_run(run_id, config.model_dump(mode="json"))
         try:

@@ -49,16 +49,11 @@ async def _repair(context: ShardContext) -> ShardRows:
         if entry.judgement is not None and entry.judgement.verdict is Verdict.NO
     ]
     context.part.write("eval_items", ())
-    for way, config in zip(_WAYS, (one_rewrite(search), search), strict=True):
+    for way, config in zip(_WAYS, (search.one_rewrite(), search), strict=True):
         rewrites = await _mended(context, refiner, roots, config)
         items = [_item(context, way, entry, rewrites.get(entry.response.response_id)) for entry in failing]
         context.part.write("eval_items", items)
     return ShardRows(len(failing), len(failing))
-
-
-def one_rewrite(search: SearchConfig) -> SearchConfig:
-    """The same choices, for a single rewrite."""
-    return search.model_copy(update={"strategy": "bfs", "branch": 1, "beam_width": 1, "max_depth": 1, "node_budget": 1})
 
 
 async def _judged(context: ShardContext) -> AsyncIterator[Failing]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from flows.commands.options import configuration_options, home_option, json_option, opened, table
+from flows.commands.options import configuration_options, home_option, json_option, opened, server_options, table
 
 if TYPE_CHECKING:
     from flows.benchmark_request import BenchmarkResult
@@ -32,13 +32,6 @@ def _file_options(command: Any) -> Any:
 
 def _model_options(command: Any) -> Any:
     for option in (
-        click.option("--retries", type=click.IntRange(0, 100), help="Further attempts at a server.  [default: 6]"),
-        click.option(
-            "--timeout",
-            "timeout_s",
-            type=click.FloatRange(0, min_open=True),
-            help="Seconds per request.  [default: 600]",
-        ),
         click.option("--unsafe-code", is_flag=True, help="`ability`: run HumanEval, which executes generated code."),
         click.option("--max-tokens", type=click.IntRange(1), default=2048, show_default=True, help="Per answer."),
         click.option("--strategy", "strategies", multiple=True, help="`llmbar`.  [default: Votes and Vanilla]"),
@@ -58,6 +51,7 @@ def _model_options(command: Any) -> Any:
 @click.command("eval")
 @click.argument("benchmark", type=click.Choice(_BENCHMARKS))
 @_model_options
+@server_options
 @_file_options
 @click.option("--prompts", type=_FILE, help="Other prompts than the published, in the benchmark's row format.")
 @click.option(

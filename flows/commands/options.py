@@ -49,6 +49,21 @@ def configuration_options(command: Command) -> Command:
     return command
 
 
+def server_options(command: Command) -> Command:
+    """`--timeout`, `--retries`: patience with a server given by its address."""
+    for option in (
+        click.option("--retries", type=click.IntRange(0, 100), help="Further attempts at a server.  [default: 6]"),
+        click.option(
+            "--timeout",
+            "timeout_s",
+            type=click.FloatRange(0, min_open=True),
+            help="Seconds per request to a server.  [default: 600]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def opened(home: Path | None) -> Home:
     """The home a command works on."""
     return Home(home) if home else Home.default()

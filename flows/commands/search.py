@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.commands.options import configuration_options, home_option, json_option, opened, table
+from flows.commands.options import configuration_options, home_option, json_option, opened, server_options, table
 
 _SEARCH_KEYS = ("strategy", "branch", "beam_width", "max_depth", "node_budget")
 
@@ -22,6 +22,7 @@ _SEARCH_KEYS = ("strategy", "branch", "beam_width", "max_depth", "node_budget")
 @click.option("--max-depth", type=int, help="Longest path of rewrites.")
 @click.option("--node-budget", type=int, help="Rewrites per tree.")
 @click.option("--skip-bad", is_flag=True, help="Record broken rows as drops instead of stopping at the first.")
+@server_options
 @configuration_options
 @home_option
 @json_option
@@ -31,6 +32,8 @@ def search(  # noqa: PLR0913 - one parameter per option
     refiner: str,
     out: Path,
     skip_bad: bool,
+    timeout_s: float | None,
+    retries: int | None,
     preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -63,6 +66,8 @@ def search(  # noqa: PLR0913 - one parameter per option
             config_file=str(config_file) if config_file else None,
             overrides=(*overrides, *given),
             skip_bad=skip_bad,
+            timeout_s=timeout_s,
+            retries=retries,
         )
         result = search_flow(request)
     counts = export_tables(result.artifacts.values(), out)
@@ -78,6 +83,7 @@ def search(  # noqa: PLR0913 - one parameter per option
 @click.option("--actor", help="Who answers.  [default: actor@champion of the home, else starter]")
 @click.option("--refiner", help="Who judges and rewrites.  [default: refiner@champion of the home, else starter]")
 @click.option("--response", help="An answer to start from instead of asking the actor.")
+@server_options
 @configuration_options
 @home_option
 @json_option
@@ -86,6 +92,8 @@ def refine(  # noqa: PLR0913 - one parameter per option
     actor: str | None,
     refiner: str | None,
     response: str | None,
+    timeout_s: float | None,
+    retries: int | None,
     preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -99,6 +107,7 @@ def refine(  # noqa: PLR0913 - one parameter per option
       spar refine "Name three birds. Use only capital letters. Do not use commas."
       spar refine "Name two fruits. Add a title." --response "Here are two fruits: apple, banana."
     """
+    from flows.models import Patience
     from flows.refinement import RefineRequest, refine_prompt, show_tree
 
     where = opened(home)
@@ -111,6 +120,7 @@ def refine(  # noqa: PLR0913 - one parameter per option
         preset=preset,
         config_file=config_file,
         overrides=overrides,
+        patience=Patience(timeout_s, retries),
     )
     found = refine_prompt(request, where)
     if as_json:

@@ -64,7 +64,7 @@ class _MlflowServer:
 
 
 def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
-    from flows.prefect_server import free_port
+    from spar_core.ports import free_port
     from storage.mlflow_store import artifact_root, tracking_uri
 
     number = port or free_port()

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ import httpx
 
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.errors import EngineError
+from spar_core.ports import free_port, port_is_free
 
 _HOST = "127.0.0.1"
 _POLL_S = 0.5
@@ -154,25 +154,6 @@ def server_environment(config: VllmEngineConfig) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_cache_gib)}
     return {**inherited, **quiet, **config.env}
-
-
-def free_port() -> int:
-    """A port on localhost that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on a port of localhost."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return False
-        return True
 
 
 def _executable(python: str) -> Path:

@@ -62,7 +62,7 @@ def test_every_deployment_of_prefect_yaml_is_accepted(deployed):
 
     with get_client(sync_client=True) as client:
         found = {f"{entry.name}": entry for entry in client.read_deployments()}
-    assert set(found) == {"self-play", "iteration", "evaluation"}
+    assert set(found) == {"self-play", "iteration", "evaluation", "experiment"}
     assert {entry.work_pool_name for entry in found.values()} == {"local"}
     (schedule,) = found["iteration"].schedules
     assert (schedule.schedule.cron, schedule.active) == ("0 2 * * *", True)

@@ -14,8 +14,8 @@ from spar_core.engines.base import Generation, GenerationRequest, Sampling
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.transformers_engine import TransformersEngine
 from spar_core.engines.vllm_engine import VllmEngine
-from spar_core.engines.vllm_server import port_is_free
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
+from spar_core.ports import port_is_free
 from spar_core.records import Message
 
 PYTHON = Path(os.environ.get("SPAR_VLLM_PYTHON", Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"))

@@ -9,8 +9,8 @@ from misbehaving_server import Reply, answer, choice, proper, serving
 
 from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Sampling
 from spar_core.engines.openai_engine import OpenAIEngine, api_key_from
-from spar_core.engines.vllm_server import free_port
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
+from spar_core.ports import free_port
 from spar_core.records import Message
 
 

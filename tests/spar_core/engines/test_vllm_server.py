@@ -8,8 +8,9 @@ import pytest
 
 from spar_core.engines import vllm_server
 from spar_core.engines.configuration import VllmEngineConfig
-from spar_core.engines.vllm_server import VllmServer, port_is_free, server_arguments, server_environment
+from spar_core.engines.vllm_server import VllmServer, server_arguments, server_environment
 from spar_core.errors import EngineError
+from spar_core.ports import port_is_free
 
 STAND_IN = """
 import http.server, os, signal, subprocess, sys, time

@@ -1,0 +1,44 @@
+"""`--timeout` and `--retries` of the searching commands reach the engine of a server given by its address."""
+
+import contextlib
+
+import pytest
+
+from flows.cli import invoke
+from flows.models import Patience
+from spar_core.errors import SparError
+
+SERVER = "http://127.0.0.1:9/v1#m"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The requests that flows were given; every flow ends at once."""
+    requests = []
+
+    def end(request, *_):
+        requests.append(request)
+        raise SparError("asked")
+
+    monkeypatch.setattr("flows.refinement.refine_prompt", end)
+    monkeypatch.setattr("flows.search.search", end)
+    monkeypatch.setattr("flows.session.session", lambda *_, **__: contextlib.nullcontext())
+    return requests
+
+
+def test_refine(asked, tmp_path):
+    invoke(["refine", "Hi", "--refiner", SERVER, "--home", str(tmp_path), "--timeout", "5", "--retries", "0"])
+    invoke(["refine", "Hi", "--refiner", SERVER, "--home", str(tmp_path)])
+    assert [request.patience for request in asked] == [Patience(5.0, 0), Patience()]
+
+
+def test_search(asked, tmp_path):
+    given = ["search", "--prompts", "p.jsonl", "--refiner", SERVER, "--out", str(tmp_path), "--home", str(tmp_path)]
+    invoke([*given, "--timeout", "5", "--retries", "0"])
+    assert [(request.timeout_s, request.retries) for request in asked] == [(5.0, 0)]
+
+
+@pytest.mark.parametrize("wrong", [("--timeout", "0"), ("--retries", "-1")])
+def test_values_out_of_range_are_refused(asked, wrong, tmp_path):
+    assert invoke(["refine", "Hi", "--home", str(tmp_path), *wrong]) == 2
+    assert not asked
