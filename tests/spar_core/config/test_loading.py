@@ -139,7 +139,7 @@ def test_the_search_behind_the_pairs_follows_from_the_method():
 
 
 def test_the_judge_trains_as_the_actor_does_on_sequences_as_long_as_the_refiners():
-    training = load_config("starter").training
+    training = load_config("starter", overrides=["training.judge=null"]).training
     assert training.judge_training() == training.actor.model_copy(update={"max_length": training.refiner.max_length})
     own = load_config("starter", overrides=["training.judge.learning_rate=3e-5"]).training.judge_training()
     assert own.learning_rate == 3e-5
