@@ -20,6 +20,7 @@ from flows.experiments.document import (
     as_markdown,
 )
 from flows.experiments.outcome import Estimate, ExperimentOutcome, IterationOutcome, VariantOutcome
+from flows.experiments.own_mistakes import own_mistakes
 from flows.experiments.plots import draw_plots
 from flows.experiments.wording import (
     ACCURACIES,
@@ -94,7 +95,7 @@ def page(outcome: ExperimentOutcome, plots: dict[str, Path], problem: str = "") 
     blocks += [Heading("Actor"), *pictures("accuracy"), accuracy_table(outcome)]
     if outcome.comparisons:
         blocks += [Heading("Compared at the last iteration", 3), comparison_table(outcome)]
-    blocks += [Heading("Refiner"), *pictures("reliability"), *_refiner(outcome)]
+    blocks += [Heading("Refiner"), *pictures("reliability"), *_refiner(outcome), *own_mistakes(outcome)]
     blocks += [Heading("Data, steps and cost"), *pictures("pair-truth"), *_data(outcome)]
     if outcome.curve:
         blocks += [Heading("Test-time search"), *pictures("search-curve"), *_curve(outcome)]

@@ -93,7 +93,7 @@ class _Evidence:
         ]
         warnings = [warning for pair in both for warning in _unevenness(*pair)]
         if not both:
-            warnings.append("no seed is finished in both")
+            warnings.append(f"{variant} - {baseline}: no seed is finished in both")
         return Comparison(
             variant=variant,
             baseline=baseline,

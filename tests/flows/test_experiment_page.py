@@ -16,6 +16,7 @@ from flows.experiments.outcome import (
     RunOutcome,
     VariantOutcome,
 )
+from flows.experiments.own_mistakes import own_mistakes
 from flows.experiments.page import accuracy_table, comparison_table, write_page
 from flows.experiments.wording import answers, change, interval, notes
 
@@ -146,3 +147,24 @@ def test_blocks_are_escaped_and_marked_up(tmp_path):
         "# a < b\n\n**so** `x<y`\n\n- **Note:** careful\n\n| what | n |\n| --- | ---: |\n| x | 1 |\n\n"
         "![p](p.png)\n\np\n\n```yaml\nk: v\n```\n"
     )
+
+
+def test_mistakes_of_the_final_actor_are_pooled_over_seeds_by_kind(outcome):
+    def with_kinds(seed, **scores):
+        last = iteration(1, 0.7)
+        found = {name.replace("__", "/"): Estimate(value=value, n=n) for name, (value, n) in scores.items()}
+        entries = (iteration(0, 0.25), last.model_copy(update={"scores": last.scores | found}))
+        return run("a", 0.7).model_copy(update={"seed": seed, "iterations": entries})
+
+    assert own_mistakes(outcome) == []
+    runs = (
+        with_kinds(0, judge_recall_own__title=(0.5, 10), judge_overlooked_own__title=(1.0, 1)),
+        with_kinds(1, judge_recall_own__title=(1.0, 30), judge_recall_own__quotes=(0.0, 6)),
+        with_kinds(2, judge_recall_own__title=(0.0, 99)).model_copy(update={"complete": False}),
+    )
+    heading, _, table = own_mistakes(outcome.model_copy(update={"runs": runs}))
+    assert "own actor's mistakes" in heading.text
+    assert table.rows == [
+        ["quotes", "6", "6", "0.0 of 6", "-", "-"],
+        ["title", "40", "5", "87.5 of 40", "100.0 of 1", "-"],
+    ]
