@@ -51,7 +51,7 @@ benchmarks: $(VENV)/.installed-test
 self-play: $(VENV)/.installed-plots
 	$(BIN)/spar experiment experiments/self-play.yaml --home .spar-experiments
 
-# Every method and ablation, three seeds, the test split; and the same in small, for a quarter of an hour.
+# Every method, three seeds, the test split; and the same in small, for a quarter of an hour.
 experiment: $(VENV)/.installed-plots
 	$(BIN)/spar experiment experiments/methods.yaml --home .spar-experiments
 
