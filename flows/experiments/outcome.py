@@ -1,8 +1,10 @@
 """What an experiment came to: plain values that the table, the plots, the page and `results.json` all show."""
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from spar_core.evaluation.statistics import Interval
 
 SCHEMA = 1  # raise when a field changes its meaning
 
@@ -18,6 +20,11 @@ class Estimate(_Plain):
     ci_low: float | None = None
     ci_high: float | None = None
     n: int = 0
+
+    @classmethod
+    def of(cls, interval: Interval) -> Self:
+        """From a computed interval."""
+        return cls(value=interval.value, ci_low=interval.ci_low, ci_high=interval.ci_high, n=interval.n)
 
     @property
     def excludes_zero(self) -> bool:
@@ -106,6 +113,21 @@ class CurvePoint(_Plain):
         return self.tokens / (100 * self.gain.value) if self.gain is not None and self.gain.value > 0 else None
 
 
+class StrategyGap(_Plain):
+    """Two strategies of test-time search at equal budgets, on the prompts whose first answer is wrong."""
+
+    variant: str
+    iteration: int
+    budget: int
+    strategy: str
+    other: str
+    fixed: Estimate
+    """Share of these prompts that `strategy` answers right in the end."""
+    other_fixed: Estimate
+    gap: Estimate
+    """`strategy` minus `other`, paired."""
+
+
 class ExperimentOutcome(_Plain):
     """The whole experiment."""
 
@@ -125,6 +147,7 @@ class ExperimentOutcome(_Plain):
     runs: tuple[RunOutcome, ...]
     comparisons: tuple[Comparison, ...]
     curve: tuple[CurvePoint, ...] = ()
+    strategy_gaps: tuple[StrategyGap, ...] = ()
 
     @property
     def failures(self) -> tuple[RunOutcome, ...]:

@@ -22,6 +22,7 @@ from flows.experiments.document import (
 from flows.experiments.outcome import Estimate, ExperimentOutcome, IterationOutcome, VariantOutcome
 from flows.experiments.own_mistakes import own_mistakes
 from flows.experiments.plots import draw_plots
+from flows.experiments.search_page import search_tables
 from flows.experiments.wording import (
     ACCURACIES,
     REFINER,
@@ -98,7 +99,7 @@ def page(outcome: ExperimentOutcome, plots: dict[str, Path], problem: str = "") 
     blocks += [Heading("Refiner"), *pictures("reliability"), *_refiner(outcome), *own_mistakes(outcome)]
     blocks += [Heading("Data, steps and cost"), *pictures("pair-truth"), *_data(outcome)]
     if outcome.curve:
-        blocks += [Heading("Test-time search"), *pictures("search-curve"), *_curve(outcome)]
+        blocks += [Heading("Test-time search"), *pictures("search-curve"), *search_tables(outcome)]
     blocks += [Heading("Runs"), _runs(outcome), Heading("Reproduce"), *_reproduce(outcome)]
     return blocks
 
@@ -216,36 +217,6 @@ def _depths(reached: Sequence[IterationOutcome]) -> str:
             by_depth[min(depth, 3) - 1] += trees
     total = sum(by_depth)
     return " / ".join(f"{100 * trees / total:.1f}" for trees in by_depth) if total else "-"
-
-
-def _curve(outcome: ExperimentOutcome) -> list[Block]:
-    sources = sorted({source for point in outcome.curve for source in point.by_source if source})
-    rows = []
-    for point in outcome.curve:
-        cost = point.tokens_per_point
-        rows.append(
-            [
-                point.variant,
-                str(point.iteration),
-                "no search" if point.strategy == "none" else point.strategy.upper(),
-                str(point.budget or "-"),
-                interval(point.accuracy),
-                change(point.gain),
-                count(round(point.tokens)),
-                "-" if cost is None else count(round(cost)),
-                *(f"{100 * point.by_source[source]:.1f}" if source in point.by_source else "-" for source in sources),
-            ]
-        )
-    columns = ["variant", "iteration", "search", "nodes", "right, %", "gain, points", "tokens", "tokens per point"]
-    return [
-        Text(
-            "The actor's first answer to each prompt is judged; from an answer voted down the refiner searches. The "
-            "accepted rewrite is the final answer, else the best node (the answer itself, if nothing was better). "
-            "Smaller budgets are the beginnings of the search with the largest. Tokens: completion tokens per "
-            "prompt for judging, rewrites and votes on them; per point: divided by the points gained."
-        ),
-        Table([*columns, *(f"{source}, %" for source in sources)], rows, frozenset({0, 2})),
-    ]
 
 
 def _runs(outcome: ExperimentOutcome) -> Table:

@@ -16,8 +16,8 @@ from flows.experiments.outcome import (
 )
 from flows.experiments.readings import Readings, curve_items
 from flows.experiments.specification import Experiment, curve_run_id
+from flows.experiments.strategy_gaps import CurveItems, observed, strategy_gaps
 from spar_core.evaluation.comparison import Observation, paired_change, stratified_mean
-from spar_core.evaluation.statistics import Interval
 from storage.catalog import open_catalog
 
 Measured = Mapping[str, Sequence[Observation]]
@@ -41,7 +41,7 @@ def collect(planned: Experiment, failures: Mapping[tuple[str, int], str]) -> Exp
         }
         curve_rows = curve_items(catalog, list(curve_runs))
     runs = tuple(readings.run(entry, failures.get((entry.variant, entry.seed), "")) for entry in planned.runs)
-    evidence = _Evidence(readings, runs)
+    evidence, curve = _Evidence(readings, runs), observed(curve_runs, curve_rows)
     return ExperimentOutcome(
         experiment_id=planned.run_id,
         name=specification.name,
@@ -56,7 +56,8 @@ def collect(planned: Experiment, failures: Mapping[tuple[str, int], str]) -> Exp
         variants=tuple(evidence.variant(name, overrides) for name, overrides in specification.variants.items()),
         runs=runs,
         comparisons=tuple(evidence.compared(*pair) for pair in specification.comparisons),
-        curve=tuple(_curve(planned, curve_runs, curve_rows)),
+        curve=tuple(_curve(planned, curve)),
+        strategy_gaps=tuple(strategy_gaps(planned, curve)),
     )
 
 
@@ -128,10 +129,10 @@ class _Evidence:
             by_seed = {
                 seed: paired_change(before[seed].get(metric, ()), after[seed].get(metric, ())) for seed in before
             }
-            known = {seed: _estimate(interval) for seed, interval in by_seed.items() if interval is not None}
+            known = {seed: Estimate.of(interval) for seed, interval in by_seed.items() if interval is not None}
             pooled = paired_change(_joined(before, metric), _joined(after, metric))
             if pooled is not None:
-                found.append(Difference(metric=metric, pooled=_estimate(pooled), by_seed=known))
+                found.append(Difference(metric=metric, pooled=Estimate.of(pooled), by_seed=known))
         return found
 
     def _items(self, run: RunOutcome, number: int) -> Measured:
@@ -143,10 +144,6 @@ class _Evidence:
 
 def _joined(measured: Mapping[int, Measured], metric: str) -> list[Observation]:
     return [observation for items in measured.values() for observation in items.get(metric, ())]
-
-
-def _estimate(interval: Interval) -> Estimate:
-    return Estimate(**interval._asdict())
 
 
 def _unevenness(baseline: RunOutcome, variant: RunOutcome) -> list[str]:
@@ -179,18 +176,11 @@ def _shared(planned: Experiment) -> dict[str, Any]:
     }
 
 
-def _curve(
-    planned: Experiment, runs: Mapping[str, tuple[str, int]], rows: Sequence[Mapping[str, Any]]
-) -> list[CurvePoint]:
+def _curve(planned: Experiment, found: CurveItems) -> list[CurvePoint]:
     """Every point, in the order of variants, iterations, strategies and budgets."""
     curve = planned.specification.search_curve
     if curve is None:
         return []
-    found: dict[tuple[str, int], dict[str, list[tuple[Observation, str]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        variant, seed = runs[row["run_id"]]
-        observation = Observation((seed, row["cluster"]), row["cluster"], row["value"])
-        found[variant, row["iteration"]][row["metric"]].append((observation, row["source"]))
     points = []
     last = planned.runs[0].run
     for variant in planned.specification.curve_variants:
@@ -226,8 +216,8 @@ def _point_of(
             iteration=iteration,
             strategy=strategy,
             budget=budget,
-            accuracy=_estimate(accuracy),
-            gain=None if gain is None or strategy == "none" else _estimate(gain),
+            accuracy=Estimate.of(accuracy),
+            gain=None if gain is None or strategy == "none" else Estimate.of(gain),
             tokens=statistics.fmean(entry.value for entry in tokens) if tokens else 0.0,
             by_source={name: statistics.fmean(group) for name, group in sorted(by_source.items())},
         )

@@ -14,6 +14,7 @@ from flows.experiments.outcome import (
     ExperimentOutcome,
     IterationOutcome,
     RunOutcome,
+    StrategyGap,
     VariantOutcome,
 )
 from flows.experiments.own_mistakes import own_mistakes
@@ -70,6 +71,12 @@ def outcome():
             Comparison(variant="a", baseline="c", differences=(difference("accuracy", 0.01),)),
         ),
         curve=tuple(curve),
+        strategy_gaps=(
+            StrategyGap(
+                variant="a", iteration=1, budget=15, strategy="bfs", other="dfs",
+                fixed=estimate(0.6), other_fixed=estimate(0.5), gap=estimate(0.1),
+            ),
+        ),
     )  # fmt: skip
 
 
@@ -113,6 +120,7 @@ def test_the_page_holds_everything_in_one_file(outcome, tmp_path):
     assert page.count('src="data:image/png;base64,') == 4
     assert "A &amp; B" in page
     assert "60.0 / 30.0 / 10.0" in page  # six, three and one of ten accepted rewrites at depth 1, 2 and deeper
+    assert "BFS - DFS" in page
     assert "spar experiment x.yaml --home /home --seeds 0 --set k=v" in page
     kept = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert ExperimentOutcome.model_validate(kept) == outcome
