@@ -5,7 +5,7 @@ from dataclasses import replace
 from spar_core.records import Constraint, Prompt
 from spar_core.roles.rewrite import parse_rewrite
 from spar_core.roles.verdict import parse_verdict
-from spar_core.starter import answers, faults, teacher, world
+from spar_core.starter import answers, faults, teacher, words, world
 
 PROMPTS = world.generate_prompts(1500, 0, "train")
 THREE_BIRDS = Prompt.create(
@@ -141,3 +141,31 @@ def test_warm_start_never_uses_a_held_out_argument_as_a_constraint() -> None:
     prompts = {p.text for p in world.generate_prompts(3000, 0, "test") if p.source == "starter/heldout"}
     answers_seen = {e.messages[0].content for e in teacher.warm_start_examples("actor", 3000, 0)}
     assert not prompts & answers_seen
+
+
+def test_exercises_copy_compare_and_find_words_of_any_split() -> None:
+    rng = random.Random(7)
+    asked: Counter[str] = Counter()
+    answers_to: defaultdict[str, set[str]] = defaultdict(set)
+    seen = ""
+    for _ in range(1500):
+        request, answer = (message.content for message in teacher.replay_example(rng).messages)
+        task, _, given = request.partition(": ")
+        asked[task] += 1
+        seen += f" {given.lower()}"
+        if task == "Match":
+            pairs = [pair.lower().split() for pair in given.split(", ")]
+            assert answer == " ".join(f"{a} {b}: {'met' if a == b else 'missed'}." for a, b in pairs)
+            answers_to[task].update(answer.replace(".", "").split()[2::3])
+        elif task == "Find":
+            found = [line.split() for line in answer.removesuffix(".").split(". ")]
+            opening = " ".join(word for word, _ in found) + " in "
+            assert given.startswith(opening)
+            listed = given.removeprefix(opening).lower().split()
+            assert all(there == (word if word in listed else "none") for word, there in found)
+            answers_to[task].update("none" if there == "none" else "there" for _, there in found)
+        else:
+            assert answer.lower() == given.lower()
+    assert asked.keys() == {"Repeat", "Repeat in capital letters", "Repeat in small letters", "Match", "Find"}
+    assert answers_to == {"Match": {"met", "missed"}, "Find": {"none", "there"}}
+    assert all(f" {word}" in seen for word in (*words.KEYWORDS["test"], *words.FIRST_WORDS["test"]))
