@@ -128,7 +128,11 @@ def test_the_dead_run_is_marked_crashed(search, prefect_server):
     states = {run.id: run.state_type for run in flow_runs(search.home)}
     assert states.pop(dead.id) == StateType.CRASHED
     assert list(states.values()) == [StateType.COMPLETED]
-    assert {run.state_type for run in task_runs(search.home)} <= {StateType.COMPLETED, StateType.CRASHED}
+    ended = {StateType.COMPLETED, StateType.CRASHED}
+    deadline = time.monotonic() + 20  # the server enters the states of tasks from events, a moment later
+    while not {run.state_type for run in task_runs(search.home)} <= ended and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert {run.state_type for run in task_runs(search.home)} <= ended
 
 
 def test_a_second_run_on_a_held_home_names_the_holder_and_touches_nothing(search):
