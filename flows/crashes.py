@@ -21,7 +21,9 @@ from prefect.states import Crashed
 from storage.home import Home
 
 _UNFINISHED = [StateType.RUNNING, StateType.PENDING]
+_ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 _SETTLE_SECONDS = 15.0
+_QUIET_LOOKS = 4  # looks without an open task run before the server is taken to have heard everything
 
 
 def mark_crashed(home: Home) -> int:
@@ -49,11 +51,15 @@ async def _mark(home: Home) -> int:
 async def _settled(home: Home) -> None:
     async with get_client() as client:
         deadline = time.monotonic() + _SETTLE_SECONDS
+        quiet = 0
         while time.monotonic() < deadline:
             await _mark_task_runs(client, home)  # what a dead process said last may have arrived by now
-            if not await _open_task_runs(client, _flow_runs(home)):
+            quiet = 0 if await _open_task_runs(client, _flow_runs(home)) else quiet + 1
+            if quiet == _QUIET_LOOKS:
                 return
             await asyncio.sleep(0.2)
+        for task_run in await _open_task_runs(client, _flow_runs(home, _ENDED)):  # its last event was lost
+            await client.set_task_run_state(task_run.id, _crashed(), force=True)
 
 
 async def _mark_task_runs(client: PrefectClient, home: Home) -> None:
