@@ -10,27 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from spar_core.records import Prompt
+from spar_core.starter import world
 from spar_core.starter.words import CLOSERS, GREETINGS, LINKERS, POINTERS, SUBJECTS, TOPICS, VERBS
-from spar_core.starter.world import (
-    BULLETS,
-    END,
-    FIRST,
-    FORBIDDEN,
-    HIGHLIGHT,
-    ITEMS,
-    KEYWORD,
-    LOWER,
-    NO_COMMA,
-    PARAGRAPHS,
-    PLACEHOLDER,
-    POSTSCRIPT,
-    QUOTES,
-    SECTIONS,
-    TITLE,
-    TWICE,
-    TWO_ANSWERS,
-    UPPER,
-)
 
 Attempt = Literal["no", "broken", "yes"]
 """What an answer does about a mark: nothing, half of it (no closing bracket, say), or all."""
@@ -101,27 +82,27 @@ def right_plan(prompt: Prompt, style: Style | None = None) -> Plan:
 def mend(plan: Plan, prompt: Prompt, kind: str) -> Plan:
     """The plan with this kind of constraint met and every other field as it was."""
     arguments = arguments_of(prompt)
-    if kind in (ITEMS, FORBIDDEN):
+    if kind in (world.ITEMS, world.FORBIDDEN):
         items = named_from(prompt, plan.style.start)
         return replace(plan, items=items, second=second_items(prompt, plan.style.start) if plan.second else ())
     own = arguments[kind]
     changes: dict[str, Callable[[], Plan]] = {
-        UPPER: lambda: replace(plan, case="upper", flipped_word=None),
-        LOWER: lambda: replace(plan, case="lower", flipped_word=None),
-        KEYWORD: lambda: replace(plan, keyword=own["keywords"][0]),
-        END: lambda: replace(plan, end=own["end_phrase"]),
-        FIRST: lambda: replace(plan, first=own["first_word"], title=None),
-        NO_COMMA: lambda: replace(plan, commas="none"),
-        TITLE: lambda: replace(plan, title=arguments[ITEMS]["topic"], title_closed=True, first=None),
-        QUOTES: lambda: replace(plan, quotes=(True, True)),
-        POSTSCRIPT: lambda: replace(plan, postscript="yes"),
-        BULLETS: lambda: replace(plan, bullets="yes"),
-        TWICE: lambda: replace(plan, repeated=(own["keyword"], own["frequency"])),
-        PLACEHOLDER: lambda: replace(plan, placeholder="yes"),
-        HIGHLIGHT: lambda: replace(plan, highlight="yes"),
-        PARAGRAPHS: lambda: replace(plan, paragraphs="yes"),
-        SECTIONS: lambda: replace(plan, sections="yes"),
-        TWO_ANSWERS: lambda: replace(plan, second=second_items(prompt, plan.style.start), second_divided=True),
+        world.UPPER: lambda: replace(plan, case="upper", flipped_word=None),
+        world.LOWER: lambda: replace(plan, case="lower", flipped_word=None),
+        world.KEYWORD: lambda: replace(plan, keyword=own["keywords"][0]),
+        world.END: lambda: replace(plan, end=own["end_phrase"]),
+        world.FIRST: lambda: replace(plan, first=own["first_word"], title=None),
+        world.NO_COMMA: lambda: replace(plan, commas="none"),
+        world.TITLE: lambda: replace(plan, title=arguments[world.ITEMS]["topic"], title_closed=True, first=None),
+        world.QUOTES: lambda: replace(plan, quotes=(True, True)),
+        world.POSTSCRIPT: lambda: replace(plan, postscript="yes"),
+        world.BULLETS: lambda: replace(plan, bullets="yes"),
+        world.TWICE: lambda: replace(plan, repeated=(own["keyword"], own["frequency"])),
+        world.PLACEHOLDER: lambda: replace(plan, placeholder="yes"),
+        world.HIGHLIGHT: lambda: replace(plan, highlight="yes"),
+        world.PARAGRAPHS: lambda: replace(plan, paragraphs="yes"),
+        world.SECTIONS: lambda: replace(plan, sections="yes"),
+        world.TWO_ANSWERS: lambda: replace(plan, second=second_items(prompt, plan.style.start), second_divided=True),
     }
     return changes[kind]()
 
@@ -137,10 +118,10 @@ def named_from(prompt: Prompt, start: int, skipped: int = 0) -> tuple[str, ...]:
     The first `skipped` of those are left out.
     """
     arguments = arguments_of(prompt)
-    avoided = arguments.get(FORBIDDEN, {}).get("forbidden_words", ())
-    order = TOPICS[arguments[ITEMS]["topic"]]
+    avoided = arguments.get(world.FORBIDDEN, {}).get("forbidden_words", ())
+    order = TOPICS[arguments[world.ITEMS]["topic"]]
     turned = order[start:] + order[:start]
-    return tuple(item for item in turned if item not in avoided)[skipped : skipped + arguments[ITEMS]["count"]]
+    return tuple(item for item in turned if item not in avoided)[skipped : skipped + arguments[world.ITEMS]["count"]]
 
 
 def second_items(prompt: Prompt, start: int) -> tuple[str, ...]:

@@ -6,66 +6,46 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from spar_core.records import Prompt
+from spar_core.starter import world
 from spar_core.starter.answers import Plan, arguments_of, named_from, second_items
 from spar_core.starter.words import END_PHRASES, FIRST_WORDS, KEYWORDS, TOPICS
-from spar_core.starter.world import (
-    BULLETS,
-    END,
-    FIRST,
-    FORBIDDEN,
-    HIGHLIGHT,
-    ITEMS,
-    KEYWORD,
-    LOWER,
-    NO_COMMA,
-    PARAGRAPHS,
-    PLACEHOLDER,
-    POSTSCRIPT,
-    QUOTES,
-    SECTIONS,
-    TITLE,
-    TWICE,
-    TWO_ANSWERS,
-    UPPER,
-)
 
 # The fields of a plan that an answer leaves at these values if it does nothing about the kind.
 _UNTOUCHED: Final[dict[str, dict[str, Any]]] = {
-    UPPER: {"case": "sentence", "flipped_word": None},
-    LOWER: {"case": "sentence", "flipped_word": None},
-    KEYWORD: {"keyword": None},
-    END: {"end": None},
-    FIRST: {"first": None},
-    NO_COMMA: {"commas": "all"},
-    TITLE: {"title": None},
-    QUOTES: {"quotes": (False, False)},
-    POSTSCRIPT: {"postscript": "no"},
-    BULLETS: {"bullets": "no"},
-    TWICE: {"repeated": None},
-    PLACEHOLDER: {"placeholder": "no"},
-    HIGHLIGHT: {"highlight": "no"},
-    PARAGRAPHS: {"paragraphs": "no"},
-    SECTIONS: {"sections": "no"},
-    TWO_ANSWERS: {"second": ()},
+    world.UPPER: {"case": "sentence", "flipped_word": None},
+    world.LOWER: {"case": "sentence", "flipped_word": None},
+    world.KEYWORD: {"keyword": None},
+    world.END: {"end": None},
+    world.FIRST: {"first": None},
+    world.NO_COMMA: {"commas": "all"},
+    world.TITLE: {"title": None},
+    world.QUOTES: {"quotes": (False, False)},
+    world.POSTSCRIPT: {"postscript": "no"},
+    world.BULLETS: {"bullets": "no"},
+    world.TWICE: {"repeated": None},
+    world.PLACEHOLDER: {"placeholder": "no"},
+    world.HIGHLIGHT: {"highlight": "no"},
+    world.PARAGRAPHS: {"paragraphs": "no"},
+    world.SECTIONS: {"sections": "no"},
+    world.TWO_ANSWERS: {"second": ()},
 }
 _HALF_DONE: Final[dict[str, dict[str, Any]]] = {
-    NO_COMMA: {"commas": "last"},
-    POSTSCRIPT: {"postscript": "broken"},
-    BULLETS: {"bullets": "broken"},
-    PLACEHOLDER: {"placeholder": "broken"},
-    HIGHLIGHT: {"highlight": "broken"},
-    PARAGRAPHS: {"paragraphs": "broken"},
-    SECTIONS: {"sections": "broken"},
+    world.NO_COMMA: {"commas": "last"},
+    world.POSTSCRIPT: {"postscript": "broken"},
+    world.BULLETS: {"bullets": "broken"},
+    world.PLACEHOLDER: {"placeholder": "broken"},
+    world.HIGHLIGHT: {"highlight": "broken"},
+    world.PARAGRAPHS: {"paragraphs": "broken"},
+    world.SECTIONS: {"sections": "broken"},
 }
 
 
 def omit(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
     """The plan as written by someone who did not see this constraint (items: who miscounted)."""
-    if kind == ITEMS:
-        return replace(
-            plan, items=_miscounted(named_from(prompt, plan.style.start), arguments_of(prompt)[ITEMS]["topic"], rng)
-        )
-    if kind == FORBIDDEN:
+    if kind == world.ITEMS:
+        topic = arguments_of(prompt)[world.ITEMS]["topic"]
+        return replace(plan, items=_miscounted(named_from(prompt, plan.style.start), topic, rng))
+    if kind == world.FORBIDDEN:
         return _naming_the_forbidden(plan, prompt, rng)
     return replace(plan, **_UNTOUCHED[kind])
 
@@ -78,19 +58,19 @@ def corrupt(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan:
     if kind in _HALF_DONE:
         return replace(plan, **_HALF_DONE[kind])
     arguments = arguments_of(prompt).get(kind, {})
-    case: Literal["upper", "lower"] = "upper" if kind == UPPER else "lower"
+    case: Literal["upper", "lower"] = "upper" if kind == world.UPPER else "lower"
     broken: dict[str, Callable[[], Plan]] = {
-        ITEMS: lambda: replace(plan, items=_corrupted_items(named_from(prompt, plan.style.start), rng)),
-        UPPER: lambda: replace(plan, case=case, flipped_word=rng.randrange(6)),
-        LOWER: lambda: replace(plan, case=case, flipped_word=rng.randrange(6)),
-        KEYWORD: lambda: replace(plan, keyword=_other(KEYWORDS["train"], arguments["keywords"][0], rng)),
-        END: lambda: replace(plan, end=_corrupted_phrase(arguments["end_phrase"], rng)),
-        FIRST: lambda: replace(plan, first=_other(FIRST_WORDS["train"], arguments["first_word"], rng)),
-        TITLE: lambda: replace(plan, title=arguments_of(prompt)[ITEMS]["topic"], title_closed=False),
-        QUOTES: lambda: replace(plan, quotes=rng.choice(((True, False), (False, True)))),
-        TWICE: lambda: replace(plan, repeated=(arguments["keyword"], 1)),
-        TWO_ANSWERS: lambda: replace(plan, second=second_items(prompt, plan.style.start), second_divided=False),
-        FORBIDDEN: lambda: _naming_the_forbidden(plan, prompt, rng),
+        world.ITEMS: lambda: replace(plan, items=_corrupted_items(named_from(prompt, plan.style.start), rng)),
+        world.UPPER: lambda: replace(plan, case=case, flipped_word=rng.randrange(6)),
+        world.LOWER: lambda: replace(plan, case=case, flipped_word=rng.randrange(6)),
+        world.KEYWORD: lambda: replace(plan, keyword=_other(KEYWORDS["train"], arguments["keywords"][0], rng)),
+        world.END: lambda: replace(plan, end=_corrupted_phrase(arguments["end_phrase"], rng)),
+        world.FIRST: lambda: replace(plan, first=_other(FIRST_WORDS["train"], arguments["first_word"], rng)),
+        world.TITLE: lambda: replace(plan, title=arguments_of(prompt)[world.ITEMS]["topic"], title_closed=False),
+        world.QUOTES: lambda: replace(plan, quotes=rng.choice(((True, False), (False, True)))),
+        world.TWICE: lambda: replace(plan, repeated=(arguments["keyword"], 1)),
+        world.TWO_ANSWERS: lambda: replace(plan, second=second_items(prompt, plan.style.start), second_divided=False),
+        world.FORBIDDEN: lambda: _naming_the_forbidden(plan, prompt, rng),
     }
     return broken[kind]()
 
@@ -100,18 +80,18 @@ def is_omitted(plan: Plan, kind: str) -> bool:
 
     Items are always attempted; a forbidden word that is named was overlooked.
     """
-    if kind in (ITEMS, FORBIDDEN):
-        return kind == FORBIDDEN
+    if kind in (world.ITEMS, world.FORBIDDEN):
+        return kind == world.FORBIDDEN
     untouched = {field: value for field, value in _UNTOUCHED[kind].items() if field != "flipped_word"}
     return all(getattr(plan, field) == value for field, value in untouched.items())
 
 
 def _naming_the_forbidden(plan: Plan, prompt: Prompt, rng: random.Random) -> Plan:
     arguments = arguments_of(prompt)
-    order, count = TOPICS[arguments[ITEMS]["topic"]], arguments[ITEMS]["count"]
-    forbidden = order.index(arguments[FORBIDDEN]["forbidden_words"][0])
+    order, count = TOPICS[arguments[world.ITEMS]["topic"]], arguments[world.ITEMS]["count"]
+    forbidden = order.index(arguments[world.FORBIDDEN]["forbidden_words"][0])
     start = (forbidden - rng.randrange(count)) % len(order)
-    allowed = replace(prompt, constraints=tuple(c for c in prompt.constraints if c.kind != FORBIDDEN))
+    allowed = replace(prompt, constraints=tuple(c for c in prompt.constraints if c.kind != world.FORBIDDEN))
     second = second_items(allowed, start) if plan.second else ()
     return replace(plan, items=named_from(allowed, start), second=second, style=replace(plan.style, start=start))
 

@@ -13,58 +13,37 @@ from typing import Final, Literal
 
 from spar_core.hashing import content_id, derive_seed
 from spar_core.records import Message, ModelRole, Prompt, RefinerExample
-from spar_core.starter import verification
+from spar_core.starter import verification, world
 from spar_core.starter.answers import Plan, mend, random_style, render, right_plan
 from spar_core.starter.faults import corrupt, is_omitted, omit
 from spar_core.starter.prompt_texts import judge_request, meta_judge_request, refine_request, rubric_request
 from spar_core.starter.verification import Verification, comparison, true_verification
 from spar_core.starter.words import NOTHING, all_words
-from spar_core.starter.world import (
-    BULLETS,
-    END,
-    FIRST,
-    FORBIDDEN,
-    HIGHLIGHT,
-    ITEMS,
-    KEYWORD,
-    LOWER,
-    NO_COMMA,
-    PARAGRAPHS,
-    PLACEHOLDER,
-    POSTSCRIPT,
-    QUOTES,
-    SECTIONS,
-    TITLE,
-    TWICE,
-    TWO_ANSWERS,
-    UPPER,
-    failed_constraints,
-    generate_prompts,
-)
+from spar_core.starter.world import failed_constraints, generate_prompts
 
 # Chance that an actor answer breaks a constraint, by kind; multiplied by the constraint's place in the prompt.
 OMISSION: Final[dict[str, float]] = {
-    ITEMS: 0.05,
-    UPPER: 0.10,
-    LOWER: 0.10,
-    KEYWORD: 0.12,
-    FORBIDDEN: 0.15,
-    END: 0.12,
-    FIRST: 0.12,
-    NO_COMMA: 0.15,
-    TITLE: 0.12,
-    POSTSCRIPT: 0.12,
-    BULLETS: 0.12,
-    SECTIONS: 0.12,
+    world.ITEMS: 0.05,
+    world.UPPER: 0.10,
+    world.LOWER: 0.10,
+    world.KEYWORD: 0.12,
+    world.FORBIDDEN: 0.15,
+    world.END: 0.12,
+    world.FIRST: 0.12,
+    world.NO_COMMA: 0.15,
+    world.TITLE: 0.12,
+    world.POSTSCRIPT: 0.12,
+    world.BULLETS: 0.12,
+    world.SECTIONS: 0.12,
 }
 # Kinds the actor has hardly learned to obey, wherever they stand: five samples seldom hold a right answer.
 BLIND_SPOTS: Final[dict[str, float]] = {
-    QUOTES: 0.83,
-    TWICE: 0.83,
-    PLACEHOLDER: 0.83,
-    HIGHLIGHT: 0.83,
-    PARAGRAPHS: 0.83,
-    TWO_ANSWERS: 0.83,
+    world.QUOTES: 0.83,
+    world.TWICE: 0.83,
+    world.PLACEHOLDER: 0.83,
+    world.HIGHLIGHT: 0.83,
+    world.PARAGRAPHS: 0.83,
+    world.TWO_ANSWERS: 0.83,
 }
 POSITION_FACTOR: Final = (1.0, 0.4, 0.8, 1.3, 1.8, 2.2)  # index 0 is the items constraint, always first
 MAX_OMISSION: Final = 0.85
@@ -117,10 +96,8 @@ def answer_example(prompt: Prompt, rng: random.Random) -> RefinerExample:
 
 def judgement_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
     """A step-by-step verification of a right or wrong answer, about half of each."""
-    plan = _judged_plan(prompt, rng)
-    return _example(
-        "judgement", judge_request(prompt.text, render(plan)), verified(plan, prompt, rng, mistakes).judgement()
-    )
+    text, said = _judged(prompt, rng, mistakes)
+    return _example("judgement", judge_request(prompt.text, text), said.judgement())
 
 
 def refinement_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
@@ -136,10 +113,8 @@ def refinement_example(prompt: Prompt, rng: random.Random, mistakes: bool = True
 
 def scoring_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
     """A verification that ends in points."""
-    plan = _judged_plan(prompt, rng)
-    return _example(
-        "judgement", rubric_request(prompt.text, render(plan)), verified(plan, prompt, rng, mistakes).scoring()
-    )
+    text, said = _judged(prompt, rng, mistakes)
+    return _example("judgement", rubric_request(prompt.text, text), said.scoring())
 
 
 def comparison_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
@@ -239,11 +214,6 @@ def overlook_rate(plan: Plan, kind: str) -> float:
     return OVERLOOK_BLIND_SPOT if kind in BLIND_SPOTS else OVERLOOK_OMISSION
 
 
-def judgement(prompt: Prompt, text: str) -> str:
-    """The faultless vote on an answer."""
-    return true_verification(prompt, text).judgement()
-
-
 def refinement(rewrite: str) -> str:
     """The refiner's output for a rewritten answer."""
     return f"<revised_answer>\n{rewrite}\n</revised_answer>"
@@ -259,6 +229,12 @@ def _repaired(plan: Plan, prompt: Prompt, kind: str, rng: random.Random) -> Plan
     if rng.random() < chance:
         return mend(plan, prompt, kind)
     return corrupt(plan, prompt, kind, rng) if rng.random() < BOTCHED else plan
+
+
+def _judged(prompt: Prompt, rng: random.Random, mistakes: bool) -> tuple[str, Verification]:
+    """An answer, right or wrong, and a verification of it."""
+    plan = _judged_plan(prompt, rng)
+    return render(plan), verified(plan, prompt, rng, mistakes)
 
 
 def _judged_plan(prompt: Prompt, rng: random.Random) -> Plan:

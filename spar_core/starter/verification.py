@@ -12,41 +12,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from spar_core.records import Constraint, Prompt
+from spar_core.starter import world
 from spar_core.starter.words import LINKERS, NOTHING, NUMBER_WORDS
-from spar_core.starter.world import (
-    BULLETS,
-    END,
-    FIRST,
-    FORBIDDEN,
-    HIGHLIGHT,
-    ITEMS,
-    KEYWORD,
-    LOWER,
-    NO_COMMA,
-    PARAGRAPHS,
-    PLACEHOLDER,
-    POSTSCRIPT,
-    QUOTES,
-    SECTIONS,
-    TITLE,
-    TWICE,
-    TWO_ANSWERS,
-    UPPER,
-    is_met,
-    item_lists,
-)
+from spar_core.starter.world import is_met, item_lists
 
 _LABEL: Final[dict[str, str]] = {
-    NO_COMMA: "No commas:",
-    TITLE: "Title:",
-    QUOTES: "Quotes:",
-    POSTSCRIPT: "Postscript:",
-    BULLETS: "Bullets:",
-    PLACEHOLDER: "Placeholder:",
-    HIGHLIGHT: "Highlight:",
-    PARAGRAPHS: "Two paragraphs:",
-    SECTIONS: "Two parts:",
-    TWO_ANSWERS: "Two answers:",
+    world.NO_COMMA: "No commas:",
+    world.TITLE: "Title:",
+    world.QUOTES: "Quotes:",
+    world.POSTSCRIPT: "Postscript:",
+    world.BULLETS: "Bullets:",
+    world.PLACEHOLDER: "Placeholder:",
+    world.HIGHLIGHT: "Highlight:",
+    world.PARAGRAPHS: "Two paragraphs:",
+    world.SECTIONS: "Two parts:",
+    world.TWO_ANSWERS: "Two answers:",
 }
 FIRST_LETTER, SECOND_LETTER = "A", "B"
 _CAPITALS, _SMALL = "Capital letters", "Small letters"
@@ -132,14 +112,14 @@ def _statement(constraint: Constraint, text: str) -> str:
     """What a constraint of words asks for, then what the answer has in its place; a label for the others."""
     asked, words = json.loads(constraint.kwargs), re.findall(r"[a-z]+", text.lower())
     statements: dict[str, Callable[[], str]] = {
-        ITEMS: lambda: _items_statement(asked["topic"], text),
-        UPPER: lambda: f"{_CAPITALS} {_first_unlike(str.upper, text)}:",
-        LOWER: lambda: f"{_SMALL} {_first_unlike(str.lower, text)}:",
-        KEYWORD: lambda: f"Word {asked['keywords'][0]} {_linked(asked['keywords'][0], words)}:",
-        TWICE: lambda: f"Twice {asked['keyword']} {_repeated(text)}:",
-        FORBIDDEN: lambda: f"Avoid {(word := asked['forbidden_words'][0])} {word if word in words else NOTHING}:",
-        END: lambda: f"Ending {asked['end_phrase']}, {_ending(text)}:",
-        FIRST: lambda: f"First {asked['first_word']} {words[0] if words else NOTHING}:",
+        world.ITEMS: lambda: _items_statement(asked["topic"], text),
+        world.UPPER: lambda: f"{_CAPITALS} {_first_unlike(str.upper, text)}:",
+        world.LOWER: lambda: f"{_SMALL} {_first_unlike(str.lower, text)}:",
+        world.KEYWORD: lambda: f"Word {asked['keywords'][0]} {_linked(asked['keywords'][0], words)}:",
+        world.TWICE: lambda: f"Twice {asked['keyword']} {_repeated(text)}:",
+        world.FORBIDDEN: lambda: f"Avoid {(word := asked['forbidden_words'][0])} {word if word in words else NOTHING}:",
+        world.END: lambda: f"Ending {asked['end_phrase']}, {_ending(text)}:",
+        world.FIRST: lambda: f"First {asked['first_word']} {words[0] if words else NOTHING}:",
     }
     return statements[constraint.kind]() if constraint.kind in statements else _LABEL[constraint.kind]
 

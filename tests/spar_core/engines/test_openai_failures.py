@@ -1,0 +1,174 @@
+"""Servers that fail, refuse, stall or are gone."""
+
+import asyncio
+import email.utils
+import time
+from typing import Any
+
+import pytest
+from misbehaving_server import Reply, answer, choice, proper, serving
+from openai_requests import always, ask, ask_one, at_first, engine_for, request, texts
+
+from spar_core.engines.base import Generation
+from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
+from spar_core.ports import free_port
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(500, {"error": {"message": "boom"}}),
+        Reply(503, b"<html>"),
+        Reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "0.01"}),
+        Reply(200, b"{not json"),
+        Reply(200, []),
+        Reply(200, {"choices": []}),
+        Reply(200, {"choices": ["x", "y", "z"]}),
+        answer(choice(None), choice("b", 1), choice("c", 2)),
+        answer(choice("a"), choice("b", 1)),
+        answer(choice("a", 0, "tool_calls"), choice("b", 1), choice("c", 2)),
+        answer(choice("a"), choice({"odd": 1}, 1), choice("c", 2)),
+    ],
+)
+def test_a_failure_that_passes_is_retried(reply: Reply) -> None:
+    with serving(at_first(reply)) as server:
+        assert texts(ask_one(engine_for(server.url), request(n=3))) == ["hi/10", "hi/11", "hi/12"]
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(200, b"garbage"), "malformed_answer"),
+        (Reply(200, {"no": "choices"}), "malformed_answer"),
+        (answer(choice("a"), choice("b", 1)), "malformed_answer"),
+        (answer(*(choice(None, index) for index in range(3))), "empty_choice"),
+    ],
+)
+def test_an_unusable_answer_that_stays_is_a_rejected_request(reply: Reply, reason: str) -> None:
+    with serving(always(reply)) as server, pytest.raises(RequestRejectedError, match="3 attempts") as caught:
+        ask_one(engine_for(server.url), request(n=3))
+    assert caught.value.reason == reason
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(400, {"error": {"message": "too big", "param": "input_tokens", "code": 400}}), "prompt_too_long"),
+        (Reply(400, {"error": {"message": "x", "code": "context_length_exceeded"}}), "prompt_too_long"),
+        (Reply(400, {"object": "error", "message": "This model's maximum context length is 64"}), "prompt_too_long"),
+        (Reply(400, {"error": {"message": "bad top_p"}}), "http_400"),
+        (Reply(422, b"no json at all"), "http_422"),
+        (answer(choice("", 0, "content_filter")), "content_filter"),
+    ],
+)
+def test_a_refused_request_is_rejected_at_once(reply: Reply, reason: str) -> None:
+    with serving(always(reply)) as server, pytest.raises(RequestRejectedError) as caught:
+        ask_one(engine_for(server.url))
+    assert caught.value.reason == reason
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"), [(401, "api_key_env"), (403, "api_key_env"), (404, "model name"), (307, "address")]
+)
+def test_a_wrong_key_name_or_address_says_what_to_do(status: int, advice: str) -> None:
+    with serving(always(Reply(status, {"error": {"message": "no"}}))) as server:
+        with pytest.raises(EngineError, match=advice) as caught:
+            ask_one(engine_for(server.url))
+        assert not isinstance(caught.value, RequestRejectedError | EngineUnavailableError)
+        assert len(server.requests) == 1
+
+
+def test_a_server_that_never_recovers_is_unavailable_with_its_address() -> None:
+    with serving(always(Reply(503, {}))) as server, pytest.raises(EngineUnavailableError, match=server.url):
+        ask_one(engine_for(server.url))
+    assert len(server.requests) == 5  # the first and four retries
+
+
+def test_a_request_that_alone_crashes_the_server_is_rejected() -> None:
+    def crashing(body: dict[str, Any], call: int) -> Reply:
+        return Reply(500, {}) if body["messages"][-1]["content"] == "poison" else proper(body)
+
+    with serving(crashing) as server:
+        fine, poisoned = ask(engine_for(server.url), request("fine"), request("poison"))
+    assert texts(fine) == ["fine/10"]
+    assert isinstance(poisoned, RequestRejectedError)
+    assert poisoned.reason == "http_500"
+
+
+def test_a_slow_answer_times_out_and_is_asked_again() -> None:
+    def slow_at_first(body: dict[str, Any], call: int) -> Reply:
+        if call == 0:
+            time.sleep(0.5)
+        return proper(body)
+
+    with serving(slow_at_first) as server:
+        assert texts(ask_one(engine_for(server.url, timeout_s=0.1))) == ["hi/10"]
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_is_obeyed(as_date: bool) -> None:
+    # An HTTP date has whole seconds, so two seconds ahead leaves at least one.
+    value = "0.3"
+    if as_date:
+        value = email.utils.formatdate(time.time() + 2, usegmt=True)
+    moments: list[float] = []
+
+    def busy_once(body: dict[str, Any], call: int) -> Reply:
+        moments.append(time.monotonic())
+        return Reply(429, {}, {"Retry-After": value}) if call == 0 else proper(body)
+
+    with serving(busy_once) as server:
+        ask_one(engine_for(server.url))
+    assert moments[1] - moments[0] >= 0.3
+
+
+def test_a_chat_the_template_refuses_even_so_is_rejected() -> None:
+    reply = Reply(400, {"error": {"message": "Conversation roles must alternate"}})
+    with serving(always(reply)) as server, pytest.raises(RequestRejectedError) as caught:
+        ask_one(engine_for(server.url))
+    assert caught.value.reason == "chat_template"
+
+
+def test_the_share_of_a_server_that_is_down_goes_to_the_others() -> None:
+    with serving() as alive:
+        nobody = f"http://127.0.0.1:{free_port()}"
+        results = ask(engine_for(nobody, alive.url), *(request(seed=seed) for seed in range(20)))
+    assert [texts(result) for result in results] == [[f"hi/{seed}"] for seed in range(20)]
+
+
+def test_a_server_that_goes_down_midway_loses_nothing() -> None:
+    with serving() as alive, serving() as dying:
+        engine = engine_for(dying.url, alive.url)
+
+        async def run() -> list[Generation]:
+            before = await asyncio.gather(*(engine.generate(request(seed=seed)) for seed in range(4)))
+            await asyncio.to_thread(dying.stop)
+            after = await asyncio.gather(*(engine.generate(request(seed=seed)) for seed in range(4, 12)))
+            await engine.close()
+            return [*before, *after]
+
+        results = asyncio.run(run())
+    assert [texts(result) for result in results] == [[f"hi/{seed}"] for seed in range(12)]
+
+
+def test_all_servers_down_names_every_address() -> None:
+    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    with pytest.raises(EngineUnavailableError) as caught:
+        ask_one(engine_for(*urls))
+    assert all(url in str(caught.value) for url in urls)
+
+
+def test_identity_of_a_model_that_is_not_served_or_of_no_server_is_a_clear_error() -> None:
+    with serving() as server:
+        server.models = {"data": [{"id": "another"}]}
+        with pytest.raises(EngineError, match=r"does not serve 'm', only \['another'\]"):
+            _ = engine_for(server.url).model_digest
+        server.models = "nonsense"
+        with pytest.raises(EngineUnavailableError, match=server.url):
+            _ = engine_for(server.url).model_digest
+    with pytest.raises(EngineUnavailableError, match="check that they run"):
+        _ = engine_for(f"http://127.0.0.1:{free_port()}").model_digest
