@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow, tags
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from flows.models import Patience, Served, default_configuration, served_model
 from flows.stage_calls import content_reference, plain
@@ -49,9 +49,9 @@ class SearchRequest(BaseModel):
     """`key.path=value` strings."""
     skip_bad: bool = False
     """Record broken rows as drops instead of stopping at the first."""
-    timeout_s: float | None = None
+    timeout_s: float | None = Field(default=None, gt=0, le=86400)
     """Seconds per request to a server given by its address; null: the engine's default."""
-    retries: int | None = None
+    retries: int | None = Field(default=None, ge=0, le=100)
     """Further attempts at such a server; null: the engine's default."""
 
     def configuration(self) -> RunConfig:

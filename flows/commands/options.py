@@ -56,7 +56,7 @@ def server_options(command: Command) -> Command:
         click.option(
             "--timeout",
             "timeout_s",
-            type=click.FloatRange(0, min_open=True),
+            type=click.FloatRange(0, 86400, min_open=True),
             help="Seconds per request to a server.  [default: 600]",
         ),
     ):

@@ -90,6 +90,9 @@ class Specification(_Section):
                 raise ValueError(f"compare: {first!r} is compared with itself; name two variants")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} holds a seed twice; every seed is one run per variant")
+        for name, own in self.only_seeds.items():
+            if not own or not set(own) <= set(self.seeds):
+                raise ValueError(f"only_seeds.{name}: {list(own)} is no choice of the seeds {list(self.seeds)}")
         return self
 
     def seeds_of(self, variant: str) -> tuple[int, ...]:
@@ -157,10 +160,11 @@ def load_experiment(
         ConfigError: naming the key, or the variant whose configuration is wrong.
     """
     text, values = _read(file)
-    if seeds is not None:
-        values["seeds"] = list(seeds)
     try:
         specification = Specification.model_validate(values)
+        if seeds is not None:
+            asked = Specification.model_validate({**values, "seeds": list(seeds), "only_seeds": {}})
+            specification = specification.model_copy(update={"seeds": asked.seeds})
     except ValidationError as error:
         raise ConfigError(f"experiment {file} is not valid:\n  " + "\n  ".join(_explained(error))) from error
     given = tuple(overrides)

@@ -35,7 +35,7 @@ def test_a_variant_may_need_fewer_seeds(loaded):
     assert [(run.variant, run.seed) for run in loaded(text).runs] == [("a", 3), ("a", 5), ("b", 5)]
     assert [(run.variant, run.seed) for run in loaded(text, seeds=[3]).runs] == [("a", 3)]
     with pytest.raises(ConfigError, match="only_seeds leaves no run"):
-        loaded(MINIMAL + "only_seeds: {a: [], b: [1]}\n")
+        loaded(MINIMAL + "seeds: [3, 5]\nonly_seeds: {a: [5], b: [5]}\n", seeds=[3])
 
 
 def test_a_variants_value_lies_above_the_command_lines_and_that_above_the_files(loaded):
@@ -89,6 +89,8 @@ def test_the_same_experiment_has_the_same_id_and_another_another(loaded):
         (MINIMAL + "seed: 3\n", r"seed: unknown key; allowed here: baseline, compare, .* seeds, set"),
         (MINIMAL + "seeds: [1, 1]\n", "holds a seed twice"),
         (MINIMAL + "only_seeds: {c: [0]}\n", "only_seeds: there is no variant 'c'"),
+        (MINIMAL + "only_seeds: {a: [1]}\n", r"only_seeds.a: \[1\] is no choice of the seeds \[0\]"),
+        (MINIMAL + "only_seeds: {a: []}\n", "only_seeds.a: .* is no choice"),
         (MINIMAL + "seeds: [x]\n", r"seeds.0: .*got 'x'"),
         (MINIMAL + "baseline: z\n", "baseline: there is no variant 'z'; the variants are a, b"),
         (MINIMAL + "compare: [[a, a]]\n", "'a' is compared with itself"),

@@ -38,7 +38,7 @@ def test_search(asked, tmp_path):
     assert [(request.timeout_s, request.retries) for request in asked] == [(5.0, 0)]
 
 
-@pytest.mark.parametrize("wrong", [("--timeout", "0"), ("--retries", "-1")])
+@pytest.mark.parametrize("wrong", [("--timeout", "0"), ("--timeout", "86401"), ("--retries", "-1")])
 def test_values_out_of_range_are_refused(asked, wrong, tmp_path):
     assert invoke(["refine", "Hi", "--home", str(tmp_path), *wrong]) == 2
     assert not asked
