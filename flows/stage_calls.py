@@ -56,6 +56,7 @@ class StageRunner:
             launch=config_of_run.training.launch,
             prompt_set=config_of_run.method.prompt_set,
             training_intervals=intervals or {},
+            health=config_of_run.health,
         )
         call = StageCall(
             stage=stage.name,
