@@ -89,7 +89,7 @@ _EXCEEDED = {
     "refused_prompts": (
         "max_refused_prompts",
         "prompts were refused by the actor's engine",
-        "look at their reasons: spar sql \"SELECT reason, detail, count(*) FROM drops WHERE stage = 'responses' GROUP BY ALL\"",
+        "their reasons: spar sql \"SELECT reason, detail, count(*) FROM drops WHERE stage = 'responses' GROUP BY ALL\"",
     ),
     "cut_answers": ("max_cut_answers", "answers end at the token limit", REMEDIES["answers"]),
     "unreadable_votes": ("max_unreadable_votes", "votes cannot be read", REMEDIES["votes"]),

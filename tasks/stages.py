@@ -252,7 +252,7 @@ class Stage:
         causes = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
         raise EngineError(
             f"stage {self.name}: the engine refused every request ({causes}), so there is nothing to keep. "
-            "Check the server's settings and the limits of the configuration (max_tokens, max_model_len), then run again"
+            "Check the server's settings and the configured limits (max_tokens, max_model_len), then run again"
         )
 
 

@@ -21,7 +21,7 @@ CUT = "cut by the token limit"
 
 REMEDIES = {
     "votes": (
-        "raise method.judging.max_tokens where they are cut; else the model does not keep the form of the judge prompt: "
+        "raise method.judging.max_tokens where they are cut; else the model does not keep the judge prompt's form: "
         "choose another method.prompt_set, a warm start of the refiner (warm_start), or a stronger models.refiner"
     ),
     "rewrites": (
@@ -57,7 +57,7 @@ class _Tally:
 
 
 class Watch:
-    """Counts what one shard's models write. `limits`: largest share that may be lost, by kind; a kind left out has none.
+    """Counts what one shard's models write. `limits`: largest share that may be lost, by kind; none where left out.
 
     Kinds are "votes", "rewrites" and "answers". For one event loop.
     """
@@ -111,5 +111,5 @@ class Watch:
 
 
 def chance(seen: int) -> float:
-    """How far a share of `seen` draws may lie above the true one by chance (Hoeffding's inequality, probability 0.001)."""
+    """How far a share of `seen` draws may lie above the true one by chance (Hoeffding, probability 0.001)."""
     return math.sqrt(math.log(1 / _CHANCE) / (2 * seen))
