@@ -134,7 +134,7 @@ def _prompts(context: ShardContext) -> ShardRows:
     else:
         chosen = prompt_set(context).prompts
         prompts = [prompt_record(benchmark, str(row.key), row.text, row.instructions) for row in chosen]
-    write_in_parts(context, "eval_prompts", prompts, context.call.surroundings.orchestration.shard_size)
+    write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 
 
