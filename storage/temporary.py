@@ -8,18 +8,16 @@ import shutil
 import time
 from pathlib import Path
 
-import psutil
-
 from spar_core.hashing import digest
+from spar_core.processes import mark_runs, process_mark
 
 TEMPORARY = ".tmp-"
 _OLD_SECONDS = 7 * 24 * 3600.0  # of another machine's writer, of whom nothing else is known
 
 
 def temporary_beside(final: Path) -> Path:
-    """A new name beside `final`: machine, process, the process's start and chance."""
-    process = psutil.Process()
-    own = f"{_machine()}-{process.pid}-{_started(process)}-{secrets.token_hex(4)}"
+    """A new name beside `final`: machine, process (see `process_mark`) and chance."""
+    own = f"{_machine()}-{process_mark(os.getpid())}-{secrets.token_hex(4)}"
     return final.with_name(f"{final.name}{TEMPORARY}{own}")
 
 
@@ -47,20 +45,13 @@ def put_in_place(temporary: Path, final: Path) -> None:
 
 def _is_stale(folder: Path) -> bool:
     fields = folder.name.rpartition(TEMPORARY)[2].split("-")
-    if len(fields) != 4 or fields[0] != _machine():
-        try:
-            return time.time() - folder.stat().st_mtime > _OLD_SECONDS
-        except OSError:
-            return False  # put in place meanwhile
+    if len(fields) == 3 and fields[0] == _machine():
+        return not mark_runs(fields[1])
     try:
-        return str(_started(psutil.Process(int(fields[1])))) != fields[2]
-    except (psutil.Error, ValueError):
-        return True
+        return time.time() - folder.stat().st_mtime > _OLD_SECONDS
+    except OSError:
+        return False  # put in place meanwhile
 
 
 def _machine() -> str:
     return digest(["machine", platform.node()])[:8]
-
-
-def _started(process: psutil.Process) -> int:
-    return int(process.create_time())

@@ -11,6 +11,7 @@ import pytest
 
 from spar_core.errors import StorageError
 from spar_core.hashing import model_digest
+from spar_core.processes import process_mark
 from spar_core.records import Drop, PreferencePair, Prompt, Tree, Verdict, Vote
 from storage import parts as parts_module
 from storage.artifacts import ArtifactStore, Provenance
@@ -293,9 +294,9 @@ def test_two_writers_of_one_part_do_not_harm_each_other(store):
 def test_what_a_dead_writer_left_behind_is_removed_and_a_foreign_one_only_when_old(store):
     folder = store.folder("prompts", "k")
     mine = temporary_beside(folder / "part-00000")
-    fields = mine.name.split("-")
-    dead = mine.with_name("-".join([*fields[:-2], "1", fields[-1]]))  # this process's id, but started at another time
-    elsewhere, long_ago = (mine.with_name(f"part-00000.tmp-abcdef12-1-1-{number}") for number in ("00", "01"))
+    # This process's id, but started at another time.
+    dead = mine.with_name(mine.name.replace(process_mark(os.getpid()), f"{os.getpid()}:1"))
+    elsewhere, long_ago = (mine.with_name(f"part-00000.tmp-abcdef12-1:1-{number}") for number in ("00", "01"))
     for path in (mine, dead, elsewhere, long_ago):
         path.mkdir(parents=True)
     os.utime(long_ago, (0, 0))
