@@ -22,7 +22,7 @@ from spar_core.search.scheduler import run_trees
 from spar_core.starter.world import generate_prompts
 from spar_core.synthesis.sources import seed_prompts
 from spar_core.synthesis.verifiable import verifiable_prompts
-from tasks.judge_votes import is_rewrite, share_of_shard
+from tasks.judge_votes import is_rewrite
 from tasks.judgements import refiner_of
 from tasks.sources import SEED_PROMPTS, STARTER_WORLD
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
@@ -111,7 +111,7 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
 
 def _first_answers(context: ShardContext) -> Iterator[Response]:
     """The first sample of the first prompts of this shard: an equal share of the items per shard."""
-    share = share_of_shard(context, context.call.config["items"], "answers")
+    share = context.share(context.call.config["items"], "answers")
     first = (answer for answer in context.read("answers", "eval_responses") if answer.sample_index == 0)
     for _, answer in zip(range(share), first, strict=False):
         yield answer

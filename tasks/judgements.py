@@ -43,7 +43,7 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: En
     """The stage's refiner, as its configuration says.
 
     `anchors`: the prompts `judging.anchor: verifier` may decide on. Stages that measure the refiner give none, so that
-    its votes alone are measured. `engine` stands between the refiner and its model, if given.
+    its votes alone are measured. `engine`: in place of the one that serves the refiner.
     """
     config = context.call.config
     judging = JudgingConfig.model_validate(config["judging"])

@@ -26,7 +26,6 @@ from spar_core.roles import Subject, judge_all
 from spar_core.search.budgets import TokenLog, node_tokens, stopped_at
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
-from tasks.judge_votes import share_of_shard
 from tasks.judgements import refiner_of
 from tasks.stages import ShardContext, ShardRows, Stage
 
@@ -154,7 +153,7 @@ def _means(context: ShardContext, metric: str, items: Sequence[EvalItem]) -> lis
 
 def _first_answers(context: ShardContext) -> Iterator[tuple[Prompt, Response]]:
     """The first answer to each of the first prompts of this shard: an equal share of the prompts per shard."""
-    share = share_of_shard(context, context.call.config["prompts"], "answers")
+    share = context.share(context.call.config["prompts"], "answers")
     prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
     first = (answer for answer in context.read("answers", "eval_responses") if answer.sample_index == 0)
     for _, answer in zip(range(share), first, strict=False):
