@@ -82,7 +82,7 @@ def test_a_wrong_key_name_or_address_says_what_to_do(status: int, advice: str) -
 
 
 def test_a_server_that_never_recovers_is_unavailable_with_its_address() -> None:
-    with serving(always(Reply(503, {}))) as server, pytest.raises(EngineUnavailableError, match=server.url):
+    with serving(always(Reply(502, {}))) as server, pytest.raises(EngineUnavailableError, match=server.url):
         ask_one(engine_for(server.url))
     assert len(server.requests) == 5  # the first and four retries
 
