@@ -142,10 +142,9 @@ def _check_refusal(status: int, said: str, body: Any, extra: tuple[str, ...]) ->
         raise RequestRejectedError(said, reason="content_filter")
     if wordings.is_without_system_role(message):
         raise NoSystemRoleError(said)
-    detail, places = wordings.validation_places(body)
-    field = wordings.refused_field(f"{message} {detail} {code}", parameter, places, extra)
+    field = wordings.refused_field(f"{message} {code}", parameter, extra)
     if field is not None:
-        raise RefusedFieldError(said if message else f"{said}: {detail[:300]}", field)
+        raise RefusedFieldError(said, field)
     raise RequestRejectedError(said, reason=f"http_{status}", permanent=False)
 
 
@@ -172,13 +171,12 @@ def error_fields(body: Any) -> tuple[str, str, str]:
     if isinstance(body, list) and len(body) == 1:
         body = body[0]  # Google's
     error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict) and isinstance(error.get("message"), dict):
-        detail, _ = wordings.validation_places(error["message"])  # Mistral's
-        error = {**error, "message": detail}
     if not isinstance(error, dict):
         return str(error or ""), "", ""
-    message, parameter, code = (str(error.get(name) or "") for name in ("message", "param", "code"))
-    return message or (str(error["detail"]) if isinstance(error.get("detail"), str) else ""), parameter, code
+    message, parameter, code = (error.get(name) or "" for name in ("message", "param", "code"))
+    if isinstance(message, dict):
+        message = wordings.validation_text(message.get("detail"))  # Mistral's
+    return str(message or wordings.validation_text(error.get("detail"))), str(parameter), str(code)
 
 
 def retry_after(value: str | None) -> float:

@@ -82,7 +82,7 @@ class Effort:
         self._rounds += 1
         if self._rounds > self.settings.max_retries:
             raise self._verdict(failure, others_answered) from failure
-        self.failed_at = {endpoint}
+        self.failed_at = set()
         return self._wait(self._rounds - 1)
 
     def lowered(self, limit: int, error: OutputLimitError) -> int:

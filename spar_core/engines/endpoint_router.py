@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -24,15 +24,24 @@ class Endpoint:
 class Place:
     """A request's place at a server, and what came of it: said once, else the request just leaves."""
 
-    def __init__(self, endpoint: Endpoint, ticket: Ticket) -> None:
+    def __init__(self, endpoint: Endpoint, ticket: Ticket, look_again: Callable[[], None]) -> None:
         self.endpoint = endpoint
+        self._look_again = look_again
         self._ticket = ticket
-        self._settled = False
+        self._sent = self._settled = False
+
+    def sent(self) -> None:
+        """The request went out on a connection."""
+        if not self._sent:
+            self._sent = True
+            self.endpoint.throttle.sent(_now())
+            if self.endpoint.throttle.is_opening:
+                self._look_again()
 
     def answered(self) -> None:
         """The server answered, with whatever."""
         self._settle()
-        self.endpoint.throttle.answered()
+        self.endpoint.throttle.answered(self._ticket)
         self.endpoint.down_until = 0.0
 
     def refused(self, after_s: float) -> None:
@@ -53,6 +62,7 @@ class Place:
 
     def _settle(self) -> None:
         assert not self._settled
+        self.sent()
         self._settled = True
 
 
@@ -138,7 +148,7 @@ class EndpointRouter:
                 self._set_alarm(now)
                 return
             self._waiting.popleft()
-            waiting.turn.set_result(Place(endpoint, endpoint.throttle.sent(now)))
+            waiting.turn.set_result(Place(endpoint, endpoint.throttle.granted(now), self._hand_out))
 
     def _choose(self, avoid: Collection[Endpoint], now: float) -> Endpoint | None:
         up = [endpoint for endpoint in self.endpoints if now >= endpoint.down_until] or self.endpoints

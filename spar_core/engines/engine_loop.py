@@ -30,8 +30,14 @@ class _EngineLoop:
         self.loop.run_forever()
 
     def _stop(self) -> None:
+        self.abandon()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_STOP_S)
+
+    def abandon(self) -> None:
+        """Let connections that nobody closed end with the process, without a word."""
+        atexit.unregister(self._stop)
+        self.loop.set_exception_handler(lambda loop, context: None)
 
 
 _lock = threading.Lock()
@@ -67,7 +73,7 @@ def _forget() -> None:
     """A forked child has no such thread: it starts a loop of its own when it needs one."""
     global _running, _lock
     if _running is not None:
-        atexit.unregister(_running._stop)
+        _running.abandon()
     _running, _lock = None, threading.Lock()
 
 

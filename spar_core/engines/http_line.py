@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -12,13 +12,15 @@ import aiohttp
 from spar_core.engines.chat_answer import RetryableError
 from spar_core.engines.configuration import ServedSettings
 from spar_core.engines.endpoint_router import Endpoint, EndpointRouter
-from spar_core.engines.server_address import proxy_for
+from spar_core.engines.server_address import is_on_this_machine, proxy_for
 from spar_core.engines.throttle import Throttle
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 10.0
 _KEPT_OPEN_S = 4.0  # below uvicorn's five seconds, so that a request does not meet a connection that is being closed
 _DNS_CACHE_S = 60
+_REFUSAL_HERE_S = 0.1  # more than a refusal takes to come, the connection's establishment included
+_REFUSAL_ELSEWHERE_S = 0.5
 _OTHER_DESCRIPTORS = 256  # files, pipes and databases of the rest of the process
 
 
@@ -54,7 +56,7 @@ class HttpLine:
         self._proxies = {url: proxy_for(url) for url in urls}
         most = _affordable(settings.max_concurrency, len(urls))
         self.router = EndpointRouter(
-            [Endpoint(url, Throttle(most, first_pause_s, settings.max_pause_s)) for url in urls]
+            [Endpoint(url, Throttle(most, first_pause_s, settings.max_pause_s, _refusal_takes_s(url))) for url in urls]
         )
         self._timeout_s = settings.timeout_s
         connecting = min(settings.timeout_s, _CONNECT_TIMEOUT_S)
@@ -63,30 +65,32 @@ class HttpLine:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_OPEN_S, ttl_dns_cache=_DNS_CACHE_S),
             timeout=aiohttp.ClientTimeout(total=settings.timeout_s, sock_connect=connecting),
             cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_tracing()],
         )
 
-    async def post(self, url: str, path: str, body: Any) -> Reply:
-        """Send JSON.
+    async def post(self, url: str, path: str, body: Any, sent: Callable[[], None]) -> Reply:
+        """Send JSON; `sent` is called when it goes out on a connection.
 
         Raises:
             RetryableError: no answer, or none in time.
         """
         self.calls += 1
-        return await self._exchange("POST", url, path, json.dumps(body).encode())
+        return await self._exchange("POST", url, path, json.dumps(body).encode(), sent)
 
     async def get(self, url: str, path: str) -> Reply:
         """Fetch JSON; raises like `post`."""
-        return await self._exchange("GET", url, path, None)
+        return await self._exchange("GET", url, path, None, None)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
-    async def _exchange(self, method: str, url: str, path: str, content: bytes | None) -> Reply:
+    async def _exchange(
+        self, method: str, url: str, path: str, content: bytes | None, sent: Callable[[], None] | None
+    ) -> Reply:
+        how: dict[str, Any] = {"proxy": self._proxies[url], "allow_redirects": False, "trace_request_ctx": sent}
         try:
-            async with self._session.request(
-                method, url + path, data=content, proxy=self._proxies[url], allow_redirects=False
-            ) as response:
+            async with self._session.request(method, url + path, data=content, **how) as response:
                 received = await response.read()
         except aiohttp.ConnectionTimeoutError as error:
             raise RetryableError(f"{url}: ConnectTimeout, no connection within {_CONNECT_TIMEOUT_S:.0f} s") from error
@@ -98,6 +102,22 @@ class HttpLine:
             return Reply(response.status, response.headers, json.loads(received), True)
         except ValueError:
             return Reply(response.status, response.headers, received.decode("utf-8", "replace"), False)
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Calls what a request gave as its context when the request goes out."""
+
+    async def headers_sent(session: aiohttp.ClientSession, context: Any, parameters: Any) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx()
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(headers_sent)
+    return tracing
+
+
+def _refusal_takes_s(url: str) -> float:
+    return _REFUSAL_HERE_S if is_on_this_machine(url) else _REFUSAL_ELSEWHERE_S
 
 
 def _affordable(wanted: int, servers: int) -> int:

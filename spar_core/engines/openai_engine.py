@@ -204,7 +204,7 @@ class OpenAIEngine:
 
     async def _ask(self, line: HttpLine, place: Place, body: dict[str, Any], n: int) -> tuple[list[Completion], int]:
         url = place.endpoint.url
-        reply = await line.post(url, "/chat/completions", body)
+        reply = await line.post(url, "/chat/completions", body, place.sent)
         if not is_passing(reply.status):
             place.answered()
         check_status(reply.status, reply.headers, reply.body, url, tuple(self._dialect.extra))

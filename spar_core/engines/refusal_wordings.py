@@ -109,21 +109,19 @@ _ONE_CHOICE = re.compile(
 )
 
 
-def refused_field(message: str, parameter: str, places: list[str], extra: tuple[str, ...] = ()) -> str | None:
+def refused_field(message: str, parameter: str, extra: tuple[str, ...] = ()) -> str | None:
     """The field of a request that the server does not take; None where the refusal is not about a field's presence.
 
     Args:
         message: what the server wrote.
         parameter: the field it names apart, "" if none.
-        places: fields named by validation errors (`loc`).
         extra: names of further fields that were sent.
     """
     known = (*_FIELDS, *extra)
     if not _REFUSING.search(message):
         return None
-    for name in (parameter, *places):
-        if name in known:
-            return name
+    if parameter in known:
+        return parameter
     quoted = {found[1] for found in re.finditer(r"[\"'`]([a-z_]+)[\"'`]", message)}
     plain = {found[0] for found in re.finditer(r"[a-z_]{4,}", message)}
     for names in (quoted, plain):
@@ -133,11 +131,15 @@ def refused_field(message: str, parameter: str, places: list[str], extra: tuple[
     return "n" if _ONE_CHOICE.search(message) else None
 
 
-def validation_places(body: Any) -> tuple[str, list[str]]:
-    """Text and fields of validation errors as FastAPI lists them; ("", []) where there are none."""
-    detail = body.get("detail") if isinstance(body, dict) else None
+def validation_text(detail: Any) -> str:
+    """Validation errors as FastAPI lists them, each with its field in quotes; "" for other things."""
     if isinstance(detail, str):
-        return detail, []
+        return detail
     entries = [entry for entry in detail if isinstance(entry, dict)] if isinstance(detail, list) else []
-    places = [str(entry["loc"][-1]) for entry in entries if isinstance(entry.get("loc"), list) and entry["loc"]]
-    return "; ".join(f"{entry.get('msg', '')} ({entry.get('type', '')})" for entry in entries), places
+    return "; ".join(_validation_error(entry) for entry in entries)
+
+
+def _validation_error(entry: dict[str, Any]) -> str:
+    place = entry.get("loc")
+    name = place[-1] if isinstance(place, list) and place else ""
+    return f"'{name}': {entry.get('msg', '')} ({entry.get('type', '')})"
