@@ -1,16 +1,20 @@
 """What asking servers over HTTP costs and bears: local servers in processes of their own that answer after 1 to 5 s.
 
-    python benchmarks/http_engine.py [--part load|shards|bursts] [--baseline]
+    python benchmarks/http_engine.py [load] [baseline] [shards] [bursts]
 
-Parts: client CPU per request by requests in flight, and 4,096 requests at 8 x 256 against the ideal time; 100 shards in
-a row (an event loop each) with at most 1,024 open files; bursts of 429. `--baseline` also measures one
-`httpx.AsyncClient`, as a client whose cost grows with its connections. CPU is that of this process alone.
+load: client CPU per request by requests in flight, and 4,096 requests at 8 x 256 against the ideal time, which is that
+of the same latencies on as many slots. baseline: the CPU of one `httpx.AsyncClient` with as many connections. shards:
+100 in a row, an event loop each, with at most 1,024 open files. bursts: servers that bear 64 requests, refuse the
+others with 429, and everything for 2 of every 6 seconds. Without a word all of it. CPU is that of this process alone.
 """
 
 import asyncio
 import contextlib
+import heapq
 import json
+import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -27,6 +31,10 @@ from spar_core.records import Message
 PROMPT = "Answer the instruction. " * 80
 LATENCY_S = (1.0, 5.0)
 LEVELS = ((1, 32), (1, 256), (4, 256), (8, 256))
+BASELINE_LEVELS = LEVELS[:3]  # the fourth does not end in reasonable time
+WAVES = 2  # requests per place, where load is measured
+SHARDS, SHARD_ROWS, OPEN_FILES = 100, 40, 1024
+CAPACITY, BURST_ROWS, BURST_LATENCY_S, DOORS_S = 64, 800, (0.5, 1.5), (4.0, 2.0)
 
 
 # The servers: `python benchmarks/http_engine.py serve '{"latency": [1, 5], ...}'` prints its port.
@@ -154,11 +162,84 @@ def with_httpx(urls: list[str], concurrency: int, requests: int) -> Measured:
     return measure(work(), requests)
 
 
+def ideal_seconds(servers: int, places: int, requests: int) -> float:
+    """When the last answer comes if every place is always taken; the servers draw the same latencies."""
+    ends = []
+    for number in range(servers):
+        draws, free = random.Random(number), [0.0] * places
+        for _ in range(requests // servers):
+            heapq.heapreplace(free, free[0] + draws.uniform(*LATENCY_S))
+        ends.append(max(free))
+    return max(ends)
+
+
+# The parts.
+
+
+def load() -> None:
+    print(f"{'in flight':>10}{'requests':>10}{'CPU ms/request':>16}{'seconds':>9}{'ideal':>7}{'ratio':>7}{'calls':>7}")
+    first = 0.0
+    for count, places in LEVELS:
+        requests = WAVES * count * places
+        with servers(count) as urls:
+            done = with_engine(urls, places, requests)
+            calls = counted(urls)["calls"]
+        ideal, first = ideal_seconds(count, places, requests), first or done.cpu_ms
+        print(
+            f"{f'{count} x {places}':>10}{requests:>10}{done.cpu_ms:>16.2f}{done.seconds:>9.1f}{ideal:>7.1f}"
+            f"{done.seconds / ideal:>7.2f}{calls:>7}",
+            flush=True,
+        )
+    print(f"CPU per request, last over first: {done.cpu_ms / first:.2f}")
+
+
+def baseline() -> None:
+    for count, places in BASELINE_LEVELS:
+        with servers(count) as urls:
+            done = with_httpx(urls, places, count * places)
+        print(f"httpx, {count} x {places}: {done.cpu_ms:.1f} ms of CPU per request, {done.seconds:.1f} s", flush=True)
+
+
+def shards() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    descriptors = []
+    with servers(2, latency=(0.02, 0.05)) as urls:
+        engine = OpenAIEngine(urls, "m", ServedSettings(max_concurrency=256), model_digest="weights")
+        for _ in range(SHARDS):
+            asyncio.run(ask_all(lambda number: engine.generate(request(number)), SHARD_ROWS))
+            descriptors.append(len(os.listdir("/proc/self/fd")))
+        asyncio.run(engine.close())
+        closed = len(os.listdir("/proc/self/fd"))
+    marks = [descriptors[place] for place in (0, 9, 49, 99)]
+    print(f"open files after 1, 10, 50, 100 shards: {marks}, most {max(descriptors)}, when closed {closed}")
+
+
+def bursts() -> None:
+    for count in (1, 4):
+        requests = BURST_ROWS * count
+        with servers(count, latency=BURST_LATENCY_S, capacity=CAPACITY, closed=DOORS_S) as urls:
+            done = with_engine(urls, 256, requests)
+            seen = counted(urls)
+        print(
+            f"{count} server(s) with bursts of 429: {requests} of {requests} answered in {done.seconds:.0f} s, "
+            f"{seen['refused']} refusals, {seen['calls'] / requests:.2f} calls per request",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parts = {"load": load, "baseline": baseline, "shards": shards, "bursts": bursts}
+    wanted = sys.argv[1:] or ["load", "baseline", "bursts", "shards"]
+    if unknown := set(wanted) - set(parts):
+        raise SystemExit(f"no such part: {', '.join(sorted(unknown))}\n{__doc__}")
+    with servers(1, latency=(0, 0)) as urls:
+        with_engine(urls, 8, 32)  # imports and first connections are no part of any figure
+    for name in wanted:
+        parts[name]()
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         serve(json.loads(sys.argv[2]))
     else:
-        for count, c in LEVELS:
-            with servers(count) as urls:
-                m = with_engine(urls, c, int(sys.argv[1]) * count * c)
-                print(count, c, m, counted(urls), flush=True)
+        main()

@@ -137,6 +137,8 @@ class EndpointRouter:
 
     def _hand_out(self) -> None:
         """Give places to those who wait, in their order, as long as a server has room."""
+        if not self._waiting:
+            return
         now = _now()
         while self._waiting:
             waiting = self._waiting[0]

@@ -88,7 +88,7 @@ class Refiner:
         """Ask rounds of votes until they decide or `max_reasks` is spent; all rounds count together.
 
         The wordings and voters of a round are asked at once. What a verifier decides is asked all the same, so that
-        votes stay comparable with the truth, and asked again only while no vote agrees with it (its critique is needed).
+        votes stay comparable with the truth, and asked again only while no vote agrees with it (a critique is needed).
 
         Args:
             subject_id: id of the response or tree node; becomes the votes' `response_id`.
