@@ -27,7 +27,7 @@ class _EngineSettings(BaseModel):
         return self.model_dump(mode="json", include={"kind", *self._answering})
 
 
-class _ServedSettings(_EngineSettings):
+class ServedSettings(_EngineSettings):
     """What every engine has that asks servers over HTTP."""
 
     timeout_s: float = Field(default=600.0, gt=0, le=86400)
@@ -75,7 +75,7 @@ class TransformersEngineConfig(_EngineSettings):
     """GiB for keys and values; None: 1 on a CPU, 80 % of the free memory on a GPU."""
 
 
-class OpenAIEngineConfig(_ServedSettings):
+class OpenAIEngineConfig(ServedSettings):
     """One or several OpenAI-compatible servers that somebody else runs."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("extra_body", "send_seed"))
@@ -91,7 +91,7 @@ class OpenAIEngineConfig(_ServedSettings):
     """Environment variable that holds the key; None: no key is sent."""
 
 
-class VllmEngineConfig(_ServedSettings):
+class VllmEngineConfig(ServedSettings):
     """A vLLM server that is started for a model folder, and stopped when the engine closes."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("dtype", "max_model_len", "extra_body", "send_seed"))

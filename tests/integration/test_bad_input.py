@@ -181,8 +181,8 @@ def test_a_missing_prompts_file_is_named(search, tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second instead of ten minutes, one retry instead of six."""
-    patient = functools.partial(OpenAIEngineConfig, max_retries=1, timeout_s=1.0)
+    """One second instead of ten minutes, two instead of fifteen for a busy server, one retry instead of six."""
+    patient = functools.partial(OpenAIEngineConfig, max_retries=1, timeout_s=1.0, max_wait_s=2.0)
     monkeypatch.setattr("flows.models.OpenAIEngineConfig", patient)
 
 

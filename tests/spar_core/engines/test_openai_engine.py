@@ -8,7 +8,7 @@ from misbehaving_server import Reply, answer, choice, proper, serving
 from openai_requests import always, ask, ask_one, engine_for, request, texts
 
 from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Sampling
-from spar_core.engines.openai_engine import api_key_from
+from spar_core.engines.server_address import api_key_from
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.records import Message
 
