@@ -76,6 +76,15 @@ def test_a_server_that_dies_is_started_again_once_for_all_shards(
     assert len(starts(tmp_path)) == 2
 
 
+def test_a_server_without_its_engine_is_started_again_and_no_request_takes_the_blame(
+    pool: EnginePool, config: Engines, models: list[ModelRef], tmp_path: Path
+) -> None:
+    # It answers six, then 500 to everything while the process lives on; that is no fault of the requests.
+    engine = pool.engine(config("loses:6"), models[0], "stage")
+    assert ask(engine, *"abcdefghij") == list("ABCDEFGHIJ")
+    assert len(starts(tmp_path)) == 2
+
+
 def test_one_that_dies_over_and_over_ends_the_stage_with_the_end_of_its_log(
     pool: EnginePool, config: Engines, models: list[ModelRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
