@@ -63,7 +63,7 @@ def registered_models(run: Run) -> dict[int, Models]:
     """Both models of every iteration this run has registered, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
     for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
-        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, entry.uri)
+        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
 

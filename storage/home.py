@@ -116,6 +116,14 @@ class Home:
             self.root.mkdir(parents=True, exist_ok=True)
         return settle_record(self._record_file)
 
+    def stored(self, path: Path) -> str:
+        """`path` as it is written down: relative to the home where it lies inside, so that the home can move."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def located(self, stored: str) -> Path:
+        """The path that `stored` wrote down, in the home as it lies now."""
+        return self.root / stored  # an absolute path stays what it is
+
     def journal_file(self, stage: str, key: str, shard: int) -> Path:
         """Where the journal of one shard of one stage lies."""
         return self.journal / safe_name(stage, "stage") / safe_name(key, "stage key") / f"shard-{shard:05d}.sqlite"

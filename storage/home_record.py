@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import StorageError
 from storage.disk import disk_errors, read_json, write_json
+from storage.layouts import migrate
 
 LAYOUT = 1
 """Number of the layout of a home; raise it when files move, with a migration from the one before."""
@@ -85,11 +86,13 @@ def settle_record(file: Path) -> HomeRecord:
     if known is not None and known.folder == folder and known.layout == LAYOUT:
         return known
     identity = secrets.token_hex(_ID_BYTES)
-    if known is not None and known.folder.is_same(folder):
+    if known is None:
+        migrate(file.parent)
+    elif known.folder.is_same(folder):
         identity = known.identity
         if known.folder.path != folder.path:
             _log.info("the home %s was moved to %s", known.folder.path, folder.path)
-    elif known is not None:
+    else:
         _log.warning(
             "%s is a copy of the home %s: it has an id of its own from now on, the original is left alone",
             folder.path,

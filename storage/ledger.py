@@ -64,7 +64,8 @@ class StageRun(_Entry):
 
 
 class ModelEntry(_Entry):
-    """A registered model version. `uri` is its folder, `parent_digest` that of the weights training began with."""
+    """A registered model version. `uri` is its folder, relative to the home where it lies inside (`Home.located`);
+    `parent_digest` that of the weights training began with."""
 
     run_id: str
     role: ModelRole

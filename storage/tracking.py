@@ -109,7 +109,7 @@ class Tracker:
         """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"uri": str(artifact.folder)})
+        source = json.dumps({"uri": artifact.uri})
         dataset = Dataset(artifact.stage, artifact.content_digest[:_MAX_DIGEST], "local", source)
         with mlflow_errors(self._home):
             entry = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

@@ -78,3 +78,28 @@ def test_a_home_of_a_later_layout_is_refused_and_left_as_it_is(tmp_path):
         pass
     assert json.loads((tmp_path / "home.json").read_text()) == record
     assert Home(tmp_path).lock_holder() is None
+
+
+def _old_entry(root, name, uri, trained_by) -> None:
+    file = root / "runs" / "r" / "models" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fields = {"run_id": "r", "role": "actor", "iteration": 1, "name": "actor", "version": 1, "digest": "d"}
+    file.write_text(json.dumps(fields | {"uri": uri, "train_stage_key": trained_by}))
+
+
+def test_an_older_home_is_migrated_wherever_it_lies_now(tmp_path):
+    """Before layout 1 the ledger held absolute paths; the home was moved before it was upgraded."""
+    model = "artifacts/stage=train_actor/stage_key=k1/model"
+    (tmp_path / model).mkdir(parents=True)
+    _old_entry(tmp_path, "moved", f"/old/home/{model}", "k1")
+    _old_entry(tmp_path, "here", str(tmp_path / model), "k1")
+    _old_entry(tmp_path, "another_home", f"/another/home/{model}", None)  # a base model that another home trained
+    _old_entry(tmp_path, "gone", "/old/home/artifacts/stage=train_actor/stage_key=k2/model", "k2")
+    _held(tmp_path)
+    uris = {file.stem: json.loads(file.read_text())["uri"] for file in (tmp_path / "runs/r/models").iterdir()}
+    assert uris == {
+        "moved": model,
+        "here": model,
+        "another_home": f"/another/home/{model}",
+        "gone": "/old/home/artifacts/stage=train_actor/stage_key=k2/model",
+    }
