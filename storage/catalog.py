@@ -181,9 +181,10 @@ def open_catalog(home: Home | Path | str | None = None) -> Catalog:
     """The catalogue of a home (default: `$SPAR_HOME`, else `.spar`); an empty home has empty views.
 
     Raises:
-        StorageError: the views cannot be made.
+        StorageError: the views cannot be made, or a later version laid out the home.
     """
     where = Home.default() if home is None else home if isinstance(home, Home) else Home(home)
+    where.check_layout()
     try:
         return Catalog(where)
     except duckdb.Error as error:

@@ -106,6 +106,14 @@ class Home:
             raise StorageError(f"{self.root} is no home yet: a run makes it one")
         return record.identity
 
+    def check_layout(self) -> None:
+        """See that this version knows how the home is laid out: for those who only read it.
+
+        Raises:
+            StorageError: a later version laid it out.
+        """
+        read_record(self._record_file)
+
     def settle(self) -> HomeRecord:
         """Make this folder a home if it is none, and see whether it was moved or copied; `lock` does it too.
 
