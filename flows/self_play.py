@@ -8,6 +8,7 @@ from prefect import flow, tags
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.checks.preflight import preflight_run
 from flows.handovers import Models
 from flows.judge_summary import judges
 from flows.measuring import Measurement
@@ -38,6 +39,7 @@ def running(request: RunRequest, *, whole: bool = False) -> Iterator[Run]:
         if place in _under_way:  # a flow within a flow of the same run
             yield run
             return
+        preflight_run(run)
         runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"))
         runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
         _under_way.add(place)
