@@ -21,6 +21,7 @@ _COMMANDS = {
     "eval": "flows.commands.evaluate:evaluate",
     "ui": "flows.commands.ui:ui",
     "doctor": "flows.commands.doctor:doctor",
+    "gc": "flows.commands.gc:gc",
 }
 
 

@@ -95,6 +95,16 @@ class Home:
         return self.root / "logs"
 
     @property
+    def trash(self) -> Path:
+        """What `spar gc` has taken out of its place and not deleted yet."""
+        return self.root / "trash"
+
+    @property
+    def pins_file(self) -> Path:
+        """Which runs and models `spar gc` keeps whatever their age."""
+        return self.runs / "pins.json"
+
+    @property
     def identity(self) -> str:
         """The random id of this home: stays when the folder is renamed, differs in every copy.
 
