@@ -112,7 +112,8 @@ def _check_kept_models(home: Home, iterations: list[int]) -> None:
 def _killed_night(request: RunRequest, home: Home) -> None:
     """Kill -9 in the middle of one more night, with answers committed and judgements under way."""
     command = [sys.executable, "-c", _NIGHT, request.model_dump_json()]
-    process = subprocess.Popen(command, env=environment(), start_new_session=True)
+    server = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_")}
+    process = subprocess.Popen(command, env=environment(**server), start_new_session=True)
     deadline = time.monotonic() + 240
     try:
         while process.poll() is None and time.monotonic() < deadline:
