@@ -164,8 +164,11 @@ def _contexts(work: Work, reference: str, folder: Path) -> Iterator[Finding]:
     }
     name, remedy = "context length", f"lower it, or take a model with more than the {limit.tokens} of {limit.source}"
     too_long = [f"{key} {value}" for key, value in answers.items() if value >= limit.tokens]
-    if too_long:
-        yield Finding(name, "fail", f"{reference} has no room for {', '.join(too_long)}", remedy)
+    asked = getattr(work.config.engine, "max_model_len", None)
+    if asked is not None and asked > limit.tokens:
+        yield Finding(name, "fail", f"{reference} takes no engine.max_model_len of {asked}", remedy)
+    elif too_long:
+        yield Finding(name, "warn", f"{reference} cuts answers before {', '.join(too_long)} tokens", remedy)
     elif method.responses.max_tokens + method.judging.max_tokens >= limit.tokens:
         detail = f"{reference}: a longest answer and a longest judgement of it exceed {limit.tokens} tokens"
         yield Finding(name, "warn", detail, "long answers will be drops; lower method.responses.max_tokens")

@@ -20,12 +20,12 @@ def findings(work: Work) -> Iterator[Finding]:
 
 
 def preflight(work: Work) -> None:
-    """Stop before anything is started where something is known to be missing.
+    """Stop before anything is started where something is known to be missing; a run is also told what is tight.
 
     Raises:
         SparError: naming everything that failed, each with its remedy.
     """
-    require(findings(work))
+    require(findings(work), loud=work.trains)
 
 
 def preflight_run(run: Run) -> None:

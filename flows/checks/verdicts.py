@@ -23,9 +23,9 @@ class Finding(NamedTuple):
         return self._asdict()
 
     @property
-    def message(self) -> str:
+    def told(self) -> str:
         """Detail and remedy in one line."""
-        return f"{self.name}: {self.detail}" + (f"; {self.remedy}" if self.remedy else "")
+        return f"{self.detail}; {self.remedy}" if self.remedy else self.detail
 
 
 def judged(name: str, look: Callable[[], str]) -> Finding:
@@ -36,22 +36,24 @@ def judged(name: str, look: Callable[[], str]) -> Finding:
         return Finding(name, "fail", str(error))
 
 
-def require(findings: Iterable[Finding]) -> None:
-    """Stop where something failed; warnings are logged.
+def require(findings: Iterable[Finding], *, loud: bool) -> None:
+    """Stop where something failed; warnings are logged, as such where `loud`.
 
     Raises:
         SparError: naming all that failed.
     """
-    failed = [finding for finding in _warned(findings) if finding.verdict == "fail"]
-    if not failed:
-        return
-    text = "\n      ".join(finding.message for finding in failed)
-    remark = "nothing was started; `spar doctor` checks this without running"
-    raise SparError(f"{text}\n      ({remark})")
+    failed = [
+        finding for finding in _warned(findings, logging.WARNING if loud else logging.INFO) if finding.verdict == "fail"
+    ]
+    if len(failed) == 1:
+        raise SparError(failed[0].told)
+    if failed:
+        told = "".join(f"\n  {finding.name}: {finding.told}" for finding in failed)
+        raise SparError(f"{len(failed)} things are missing, nothing was started:{told}")
 
 
-def _warned(findings: Iterable[Finding]) -> Iterator[Finding]:
+def _warned(findings: Iterable[Finding], level: int) -> Iterator[Finding]:
     for finding in findings:
         if finding.verdict == "warn":
-            _log.warning("%s", finding.message)
+            _log.log(level, "%s: %s", finding.name, finding.told)
         yield finding

@@ -33,7 +33,7 @@ def _work(tmp_path: Path, *overrides: str, **changes) -> Work:
 
 
 def _failed(found) -> dict[str, str]:
-    return {finding.name: finding.message for finding in found if finding.verdict == "fail"}
+    return {finding.name: finding.told for finding in found if finding.verdict == "fail"}
 
 
 def test_the_shipped_configuration_passes_every_check(tmp_path):
@@ -172,16 +172,26 @@ def test_registered_models_are_looked_up_in_the_ledger(tmp_path, model):
     assert _failed(check_models(_work(tmp_path, models={"actor": "actor/2"}))) == {}
 
 
-def test_answers_must_fit_into_the_context(tmp_path):
-    """The starter holds 512 tokens."""
-    failed = _failed(check_models(_work(tmp_path, "method.refinement.max_tokens=512")))
-    assert "method.refinement.max_tokens 512" in failed["context length"]
-    tight = _work(tmp_path, "method.responses.max_tokens=256", "method.judging.max_tokens=256")
-    assert [f.verdict for f in check_models(tight) if f.name == "context length"] == ["warn"]
+def test_answers_should_fit_into_the_context_and_the_server_must_take_its_limit(tmp_path):
+    """The starter holds 512 tokens; engines cut what a prompt leaves no room for."""
+    for key in ("refinement.max_tokens=512", "responses.max_tokens=400"):
+        found = check_models(_work(tmp_path, f"method.{key}"))
+        assert [f.verdict for f in found if f.name == "context length"] == ["warn"]
+    vllm = ("engine.kind=vllm", "engine.max_model_len=513")
+    assert "max_model_len of 513" in _failed(check_models(_work(tmp_path, *vllm)))["context length"]
     long = _work(tmp_path, "training.actor.max_length=513")
     assert [f.detail for f in check_models(long) if f.name == "training length"] == [
         "training.actor.max_length 513 exceed what starter can hold"
     ]
+
+
+def test_what_is_tight_is_told_to_runs_only(tmp_path, caplog):
+    tight = _work(tmp_path, "training.actor.max_length=513", "method.refinement.max_tokens=512")
+    preflight(tight)
+    assert "refinement.max_tokens 512" in caplog.text
+    caplog.clear()
+    preflight(_work(tmp_path, "method.refinement.max_tokens=512", trains=False))
+    assert [record.levelname for record in caplog.records if record.levelno > 20] == []
 
 
 # Machine
@@ -229,7 +239,7 @@ def test_variables_that_fields_name_must_be_set(monkeypatch):
     monkeypatch.setenv("A_KEY", "secret")
     config = {"engine": {"api_key_env": "NO_SUCH_KEY"}, "other": {"token_env": "A_KEY", "base_env": None}}
     (finding,) = machine._keys(config)
-    assert finding.message == "keys: the environment variable NO_SUCH_KEY (engine.api_key_env) is not set; set it"
+    assert finding.told == "the environment variable NO_SUCH_KEY (engine.api_key_env) is not set; set it"
 
 
 # Packages
@@ -244,7 +254,7 @@ def test_a_package_of_the_wrong_version_or_an_extra_is_named(tmp_path, monkeypat
     monkeypatch.setattr(packages, "_installed", versions.get)
     failed = _failed(check_packages(_work(tmp_path, benchmarks=("ability",))))
     assert "duckdb is 1.4, wanted <3,>=2.0, absent-package is missing" in failed["packages"]
-    assert failed["extra ability"] == "extra ability: lm_eval missing; pip install -e '.[ability]'"
+    assert failed["extra ability"] == "lm_eval missing; pip install -e '.[ability]'"
 
 
 # Commands
@@ -252,7 +262,7 @@ def test_a_package_of_the_wrong_version_or_an_extra_is_named(tmp_path, monkeypat
 
 def test_every_failure_is_told_at_once(tmp_path):
     work = _work(tmp_path, "models.actor=/no/model", "prompts.source=file", "prompts.path=/no/prompts.jsonl")
-    with pytest.raises(SparError, match=r"(?s)/no/prompts.jsonl.*/no/model.*nothing was started"):
+    with pytest.raises(SparError, match=r"(?s)2 things.*nothing was started.*/no/prompts.jsonl.*/no/model"):
         preflight(work)
 
 
@@ -273,7 +283,7 @@ print(code, sorted(heavy))
         ("run", "--set", "engine.kind=vllm", "--set", "engine.python=/no/python"),
         ("search", "--prompts", "/no/such.jsonl", "--actor", "starter", "--refiner", "starter", "--out", "out"),
         ("refine", "hello", "--actor", "/no/model"),
-        ("eval", "ifeval", "--model", "/no/model", "--prompts", "/no/such.jsonl"),
+        ("eval", "starter", "--model", "/no/model"),
     ],
     ids=lambda arguments: " ".join(arguments[:3]),
 )
@@ -281,7 +291,8 @@ def test_commands_fail_before_anything_slow_is_imported_or_made(tmp_path, argume
     command = [sys.executable, "-c", _LIGHT, *arguments, "--home", str(tmp_path / "home")]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=True)
     assert ended.stdout.splitlines()[-1] == "1 []"
-    assert "nothing was started" in ended.stderr
+    assert ended.stderr.startswith("spar: ")
+    assert ended.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
