@@ -112,7 +112,9 @@ class Registry:
             )
         version = found[0]
         if not version.path.is_dir():
-            raise StorageError(f"{reference} points at {version.path}, which is gone; register the model again")
+            raise StorageError(
+                f"{reference} points at {version.path}, which is gone; take another version, or run again"
+            )
         return version
 
     def versions(self, name: str) -> list[ModelVersion]:

@@ -72,8 +72,8 @@ def gc(
         _pin(where, pinned, unpinned)
         found = plan(where, retention, _champions(where))
         if delete:
+            _forget(where, found)  # first: once a run is gone from the ledger, nobody asks for it again
             collect(where, found)
-            _forget(where, found)
     _show(where, found, as_json, deleted=delete)
     return 0
 

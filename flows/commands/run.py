@@ -47,6 +47,7 @@ def run(
         run_id=run_id,
     )
     resolved = request.resolve()
+    resolved.home.check_layout()
     started = time.monotonic()
     if not is_finished(resolved):
         preflight_run(resolved)

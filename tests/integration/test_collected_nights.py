@@ -20,7 +20,7 @@ from storage.home import Home
 from storage.ledger import Ledger
 from tests.integration.command_line import environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 _log = logging.getLogger(__name__)
 NIGHTS = int(os.environ.get("SPAR_GC_NIGHTS", "5"))
 KEPT = 2

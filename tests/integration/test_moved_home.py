@@ -12,7 +12,7 @@ from storage.registry import Registry
 from tests.integration.command_line import spar
 from tests.integration.conftest import SmokeRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 def _files(root: Path) -> dict[str, tuple[int, int]]:
