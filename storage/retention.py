@@ -52,7 +52,7 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
     whole = {run.run_id for run in runs if run.state != "completed"} | pins.runs
     finished = sorted((run for run in runs if run.run_id not in whole), key=_ended, reverse=True)
     chosen = {run.run_id for place, run in enumerate(finished) if place < retention.runs or _ended(run) >= before}
-    nights = {_night(entry) for entry in (*stages, *models)}
+    nights = {_night(stage) for stage in stages} | {_night(model) for model in models}
     staying = {night for night in nights if night[0] in whole}
     staying |= {night for run_id in chosen for night in _newest(nights, run_id, retention)}
     staying |= {_night(model) for model in models if f"{model.name}/{model.version}" in champions | pins.models}
