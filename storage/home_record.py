@@ -98,9 +98,17 @@ def settle_record(file: Path) -> HomeRecord:
             folder.path,
             known.folder.path,
         )
+        _forget_processes(file.parent)
     record = HomeRecord(identity=identity, layout=LAYOUT, folder=folder)
     write_json(file, record.model_dump(mode="json"))
     return record
+
+
+def _forget_processes(root: Path) -> None:
+    """The servers that a copy has records of are the original's: they are neither used nor ended from here."""
+    with disk_errors(root):
+        for record in (root / "prefect" / "server.json", *root.glob("work/servers/*.json")):
+            record.unlink(missing_ok=True)
 
 
 def _check_layout(file: Path, layout: object) -> None:

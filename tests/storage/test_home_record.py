@@ -52,6 +52,22 @@ def test_a_copied_home_gets_its_own_id_and_the_original_is_left_alone(tmp_path, 
     assert _held(tmp_path / "copy") == copied
 
 
+def test_a_copy_knows_nothing_of_the_servers_of_the_original_and_a_renamed_home_does(tmp_path):
+    original = Home(tmp_path / "original")
+    _held(original.root)
+    for record in (original.prefect / "server.json", original.servers / "vllm-1.json"):
+        record.parent.mkdir(parents=True)
+        record.write_text("{}")
+    copy = Home(shutil.copytree(original.root, tmp_path / "copy"))
+    _held(copy.root)
+    assert not (copy.prefect / "server.json").exists()
+    assert list(copy.servers.iterdir()) == []
+    renamed = Home(original.root.rename(tmp_path / "renamed"))
+    _held(renamed.root)
+    assert (renamed.prefect / "server.json").exists()
+    assert (renamed.servers / "vllm-1.json").exists()
+
+
 def test_a_restart_that_renumbers_devices_does_not_make_a_copy():
     folder = Folder(path="/data/home", host="box", device=64768, inode=12)
     assert folder.is_same(folder.model_copy(update={"device": 64769}))
