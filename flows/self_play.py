@@ -41,7 +41,7 @@ def running(request: RunRequest, *, whole: bool = False) -> Iterator[Run]:
             yield run
             return
         preflight_run(run)
-        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"))
+        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"), whole=whole)
         runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
         _under_way.add(place)
         try:

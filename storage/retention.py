@@ -47,16 +47,19 @@ class Kept(NamedTuple):
 def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retention, champions: frozenset[str]) -> Kept:
     """Decide what stays. `champions`: model versions that an alias of champions names, as `name/version`."""
     ledger, pins = Ledger(home), Pins.of(home)
-    runs, stages, models = ledger.runs(), ledger.stages(), ledger.models()
+    runs, models = ledger.runs(), ledger.models()
+    unfinished = {run.run_id for run in runs if run.state != "completed"}
+    # What an unfinished run had done under an earlier configuration it may do again.
+    earlier = [stage for stage in ledger.stages(superseded=True) if stage.run_id in unfinished]
+    stages = earlier + [stage for stage in ledger.stages() if stage.run_id not in unfinished]
     before = utc_now() - timedelta(days=retention.days)
-    whole = {run.run_id for run in runs if run.state != "completed"} | pins.runs
+    whole = unfinished | pins.runs
     finished = sorted((run for run in runs if run.run_id not in whole), key=_ended, reverse=True)
     chosen = {run.run_id for place, run in enumerate(finished) if place < retention.runs or _ended(run) >= before}
     nights = {_night(stage) for stage in stages} | {_night(model) for model in models}
     staying = {night for night in nights if night[0] in whole}
     staying |= {night for run_id in chosen for night in _newest(nights, run_id, retention)}
     staying |= {_night(model) for model in models if f"{model.name}/{model.version}" in champions | pins.models}
-    unfinished = {run.run_id for run in runs if run.state != "completed"}
     wanted = {(stage.stage, stage.stage_key) for stage in stages if _night(stage) in staying}
     wanted |= _trained_by(models, staying, manifests)
     wanted |= _models_of(whole, stages, models, manifests)

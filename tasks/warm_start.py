@@ -7,6 +7,7 @@ from spar_core.data.example_files import read_examples
 from spar_core.hashing import derive_seed
 from spar_core.records import ModelRole
 from spar_core.starter.teacher import warm_start_examples
+from tasks.sources import STARTER_WORLD
 from tasks.stages import ShardContext, ShardRows, Stage
 
 
@@ -23,5 +24,8 @@ def _work(context: ShardContext) -> ShardRows:
 
 
 WARM_START_EXAMPLES = {
-    role: Stage(f"warm_start_examples_{role}", version=1, work=_work) for role in get_args(ModelRole)
+    role: Stage(
+        f"warm_start_examples_{role}", version=1, work=_work, data=(*STARTER_WORLD, "spar_core.prompts/starter")
+    )
+    for role in get_args(ModelRole)
 }

@@ -93,6 +93,16 @@ def test_an_unfinished_run_keeps_the_models_that_another_run_trained_for_it(home
     assert left == _night("going", 0) | {"train_actor first-2", "judgements first-2", "prompts first-2"}
 
 
+def test_a_run_that_was_begun_anew_keeps_what_it_had_done_until_it_is_finished(home):
+    """The same run id with more iterations: what it had done is superseded until the run comes to it again."""
+    _nights(home, count=3)
+    Ledger(home).open_run("r", {"iterations": 9}, whole=True)
+    assert Ledger(home).stages("r") == []
+    assert plan(home, NOTHING, frozenset()).items == ()
+    Ledger(home).close_run("r", "completed")
+    assert {item.kind for item in plan(home, NOTHING, frozenset()).items} == {"artifact", "run"}
+
+
 def test_a_model_that_a_kept_run_starts_from_by_its_folder_stays(home):
     _nights(home, "first", 2)
     folder = home.artifacts / "stage=train_actor" / "stage_key=first-1" / "model"
