@@ -25,7 +25,7 @@ class MeasuredModel(NamedTuple):
         if self.version is not None:
             for entry in Ledger(home).models(self.version.run_id):
                 if entry.role == "actor" and entry.iteration == 0:
-                    return ModelRef(entry.digest, entry.uri)
+                    return ModelRef(entry.digest, str(home.located(entry.uri)))
         return self.served.model
 
 

@@ -20,6 +20,8 @@ _COMMANDS = {
     "refine": "flows.commands.search:refine",
     "eval": "flows.commands.evaluate:evaluate",
     "ui": "flows.commands.ui:ui",
+    "doctor": "flows.commands.doctor:doctor",
+    "gc": "flows.commands.gc:gc",
 }
 
 

@@ -14,6 +14,7 @@ def is_finished(run: Run) -> bool:
 
 
 def has_whole_artifacts(run: Run) -> bool:
-    """Whether every artifact the ledger knows of this run is still there."""
+    """Whether every artifact the ledger knows of this run is still there, but for those that `spar gc` deleted."""
     store = ArtifactStore(run.home)
-    return all(store.get(stage.stage, stage.stage_key) is not None for stage in Ledger(run.home).stages(run.run_id))
+    stages = [stage for stage in Ledger(run.home).stages(run.run_id) if not stage.collected]
+    return all(store.get(stage.stage, stage.stage_key) is not None for stage in stages)

@@ -8,6 +8,7 @@ from prefect import flow, tags
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.checks.preflight import preflight_run
 from flows.handovers import Models
 from flows.health import require_fruit, run_health
 from flows.judge_summary import judges
@@ -39,6 +40,7 @@ def running(request: RunRequest, *, whole: bool = False) -> Iterator[Run]:
         if place in _under_way:  # a flow within a flow of the same run
             yield run
             return
+        preflight_run(run)
         runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"), whole=whole)
         runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
         _under_way.add(place)
@@ -64,7 +66,7 @@ def registered_models(run: Run) -> dict[int, Models]:
     """Both models of every iteration this run has registered, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
     for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
-        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, entry.uri)
+        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
 

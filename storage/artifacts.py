@@ -78,6 +78,9 @@ class ArtifactStore:
         """The finished artifact, or None where it must be made (again).
 
         Believed only with a readable manifest and all files of the right size, and with `verify` the right checksum.
+
+        Raises:
+            StorageError: a later version of spar wrote it.
         """
         folder = self.folder(stage, key)
         loaded = _load(folder, verify=verify)
@@ -101,7 +104,7 @@ class ArtifactStore:
     def scan(self, *, verify: bool = False) -> Scan:
         """Every artifact with a manifest, in order of stage and key."""
         folders = sorted(path.parent for path in self._home.artifacts.glob(f"stage=*/stage_key=*/{MANIFEST}"))
-        loaded = [_load(folder, verify=verify) for folder in folders]
+        loaded = [_seen(folder, verify=verify) for folder in folders]
         return Scan(
             tuple(entry for entry in loaded if isinstance(entry, Whole)),
             tuple(entry for entry in loaded if isinstance(entry, Damaged)),
@@ -250,6 +253,14 @@ def _load(folder: Path, *, verify: bool) -> Whole | Damaged:
         return Damaged(folder, (f"{MANIFEST} is missing or unreadable",))
     problems = damage(folder, manifest.files, verify=verify)
     return Damaged(folder, tuple(problems)) if problems else Whole(ArtifactRef.of(manifest, folder), manifest)
+
+
+def _seen(folder: Path, *, verify: bool) -> Whole | Damaged:
+    """Like `_load`; what a later version wrote is there, but not for this one."""
+    try:
+        return _load(folder, verify=verify)
+    except StorageError as error:
+        return Damaged(folder, (str(error),))
 
 
 @contextmanager

@@ -100,6 +100,16 @@ class Home:
         return self.root / "logs"
 
     @property
+    def trash(self) -> Path:
+        """What `spar gc` has taken out of its place and not deleted yet."""
+        return self.root / "trash"
+
+    @property
+    def pins_file(self) -> Path:
+        """Which runs and models `spar gc` keeps whatever their age."""
+        return self.runs / "pins.json"
+
+    @property
     def identity(self) -> str:
         """The random id of this home: stays when the folder is renamed, differs in every copy.
 
@@ -111,6 +121,14 @@ class Home:
             raise StorageError(f"{self.root} is no home yet: a run makes it one")
         return record.identity
 
+    def check_layout(self) -> None:
+        """See that this version knows how the home is laid out: for those who only read it.
+
+        Raises:
+            StorageError: a later version laid it out.
+        """
+        read_record(self._record_file)
+
     def settle(self) -> HomeRecord:
         """Make this folder a home if it is none, and see whether it was moved or copied; `lock` does it too.
 
@@ -120,6 +138,14 @@ class Home:
         with disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         return settle_record(self._record_file)
+
+    def stored(self, path: Path) -> str:
+        """`path` as it is written down: relative to the home where it lies inside, so that the home can move."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def located(self, stored: str) -> Path:
+        """The path that `stored` wrote down, in the home as it lies now."""
+        return self.root / stored  # an absolute path stays what it is
 
     def journal_file(self, stage: str, key: str, shard: int) -> Path:
         """Where the journal of one shard of one stage lies."""

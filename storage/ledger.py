@@ -8,7 +8,7 @@ One small file per fact, replaced in one step: it is right after kill -9, and re
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -51,7 +51,8 @@ class Run(_Entry):
 
 class StageRun(_Entry):
     """What became of one stage in one run. `iteration` is null for stages outside of iterations; rows are null
-    until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home."""
+    until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home;
+    `collected`: `spar gc` has deleted the artifact since."""
 
     run_id: str
     iteration: int | None
@@ -67,11 +68,13 @@ class StageRun(_Entry):
     started: datetime
     ended: datetime | None = None
     detail: str = ""
+    collected: bool = False
     generation: int = 0
 
 
 class ModelEntry(_Entry):
-    """A registered model version. `uri` is its folder, `parent_digest` that of the weights training began with."""
+    """A registered model version. `uri` is its folder, relative to the home where it lies inside (`Home.located`);
+    `parent_digest` that of the weights training began with."""
 
     run_id: str
     role: ModelRole
@@ -126,6 +129,12 @@ class Ledger:
         where = "run" if stage.iteration is None else f"{stage.iteration:03d}"
         name = f"{where}-{safe_name(stage.stage, 'stage')}.json"
         self._write(self._folder(stage.run_id) / "stages" / name, stage)
+
+    def mark_collected(self, artifacts: Collection[tuple[str, str]]) -> None:
+        """Write down that the artifacts of these (stage, key) are deleted on purpose: they are not missed."""
+        for stage in self.stages(superseded=True):
+            if (stage.stage, stage.stage_key) in artifacts and not stage.collected:
+                self.record_stage(stage.model_copy(update={"collected": True}))
 
     def record_model(self, model: ModelEntry) -> None:
         """Write down a registered model version."""

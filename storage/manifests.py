@@ -1,16 +1,20 @@
 """Manifests: what an artifact consists of and where it came from. A manifest that matches its files means complete."""
 
+import logging
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from spar_core.errors import StorageError
 from spar_core.hashing import digest, file_digest
 from storage.digests import RowsDigest
-from storage.schemas import SCHEMA_VERSION
+from storage.disk import read_json
+from storage.schemas import OLDEST_SCHEMA, SCHEMA_VERSION
 
 MANIFEST = "manifest.json"
 MODEL_FOLDER = "model"
+_log = logging.getLogger(__name__)
 
 
 class _Stored(BaseModel):
@@ -109,12 +113,20 @@ class Manifest(_Stored):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of the artifact in `folder`; None where it is absent or unreadable."""
+    """The manifest of the artifact in `folder`; None where it is absent, unreadable, or of a schema long past.
+
+    Raises:
+        StorageError: a later version of spar wrote it.
+    """
     return _read(folder / MANIFEST, Manifest)
 
 
 def read_part_manifest(folder: Path) -> PartManifest | None:
-    """The manifest of the part in `folder`; None where it is absent or unreadable."""
+    """The manifest of the part in `folder`; None where it is absent, unreadable, or of a schema long past.
+
+    Raises:
+        StorageError: a later version of spar wrote it.
+    """
     return _read(folder / MANIFEST, PartManifest)
 
 
@@ -136,7 +148,19 @@ def damage(artifact: Path, files: tuple[StoredFile, ...], *, verify: bool) -> li
 
 
 def _read(path: Path, kind: type[StoredT]) -> StoredT | None:
+    fields = read_json(path)
+    if fields is None:
+        return None
+    version = fields.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StorageError(
+            f"{path} was written by a later version of spar (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "upgrade spar, or give this version its own --home"
+        )
+    if isinstance(version, int) and version < OLDEST_SCHEMA:
+        _log.warning("%s is of schema %d, which is no longer read: it will be made again", path, version)
+        return None
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return kind.model_validate(fields)
+    except ValidationError:
         return None

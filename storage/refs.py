@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from spar_core.errors import StorageError
 from storage.manifests import MODEL_FOLDER, Manifest, StoredTable, read_manifest
 from storage.parts import DROPS_TABLE, ROW_GROUP_ROWS
-from storage.schemas import from_batch, record_type, schema_of
+from storage.schemas import from_batch, record_type, schema_of, to_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,18 @@ class ArtifactRef:
                 for batch in _batches(self.folder / stored.path):
                     yield from from_batch(table, batch)
 
-    def table(self, table: str) -> pa.Table:
-        """A whole table in memory.
+    def batches(self, table: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a table as Arrow batches of today's columns, a few thousand rows in memory at a time.
 
         Raises:
             StorageError: the artifact has no such table, or a file cannot be read.
         """
-        loaded = [schema_of(record_type(table)).empty_table()]
+        today = schema_of(record_type(table))
         for stored in self._files(table, None):
             with _reading(self.folder / stored.path):
-                loaded.append(pq.ParquetFile(self.folder / stored.path).read())
-        return pa.concat_tables(loaded, promote_options="default")
+                for batch in _batches(self.folder / stored.path):
+                    # A file of an older version may lack columns: they take the fields' defaults.
+                    yield batch if batch.schema.equals(today) else to_batch(table, list(from_batch(table, batch)))
 
     def rows_in_part(self, table: str, part: int) -> int:
         """Number of a table's records in one part."""

@@ -109,7 +109,7 @@ class Tracker:
         """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"uri": str(artifact.folder)})
+        source = json.dumps({"uri": artifact.uri})
         dataset = Dataset(artifact.stage, artifact.content_digest[:_MAX_DIGEST], "local", source)
         with mlflow_errors(self._home):
             entry = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
@@ -124,6 +124,13 @@ class Tracker:
         """Say how a run ended: "completed", "failed" or "interrupted"."""
         with mlflow_errors(self._home):
             self._client.set_terminated(mlflow_run, _STATES[state])
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Hide `spar` runs and all below them; `mlflow gc` removes hidden runs for good."""
+        with mlflow_errors(self._home):
+            for run_id in run_ids:
+                while found := self._search({"spar.run_id": run_id}):
+                    self._client.delete_run(found.info.run_id)
 
     def _open(self, name: str, tags: dict[str, str], parent: str | None) -> str:
         identity = canonical_json(tags)

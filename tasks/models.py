@@ -54,11 +54,12 @@ def local_model(folder: Path, home: Home) -> ModelRef:
         known = json.loads(known_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    entry = known.get(str(folder))
+    place = home.stored(folder)
+    entry = known.get(place)
     if entry and entry["stamp"] == stamp:
         return ModelRef(entry["digest"], str(folder))
     digest = model_digest(folder)
-    write_json(known_file, known | {str(folder): {"stamp": stamp, "digest": digest}})
+    write_json(known_file, known | {place: {"stamp": stamp, "digest": digest}})
     return ModelRef(digest, str(folder))
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from flows.commands.options import configuration_options, home_option, json_option, opened, server_options, table
+from storage.home import Home
 
 if TYPE_CHECKING:
-    from flows.benchmark_request import BenchmarkResult
+    from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
     from flows.score_rows import ScoreRow
     from spar_core.evaluation.data_sources import Benchmark
 
@@ -150,14 +151,32 @@ def _score_file(
 
 
 def _run(values: dict[str, Any], *, quiet: bool) -> "BenchmarkResult":
+    from flows.benchmark_request import BenchmarkRequest
     from flows.session import session
 
-    where = opened(Path(values["home"]))
-    with session(where, f"eval {values['benchmark']}", quiet=quiet):
-        from flows.benchmark_request import BenchmarkRequest
+    where, request = opened(Path(values["home"])), BenchmarkRequest.model_validate(values)
+    _preflight(request, where)
+    with session(where, f"eval {request.benchmark}", quiet=quiet):
         from flows.benchmarks import benchmarks
 
-        return benchmarks(BenchmarkRequest.model_validate(values))
+        return benchmarks(request)
+
+
+def _preflight(request: "BenchmarkRequest", home: Home) -> None:
+    from flows.checks.preflight import preflight
+    from flows.checks.work import Chosen, Work, named_models
+
+    config = Chosen(request.preset, request.config_file, request.overrides).configuration(request.model, home)
+    work = Work(
+        home,
+        config,
+        named_models(model=request.model, refiner=request.refiner, judge=request.judge),
+        prompts=request.prompts,
+        benchmarks=request.names(),
+        data_dir=Path(request.data_dir) if request.data_dir else None,
+        own_prompts=request.prompts is not None,
+    )
+    preflight(work)
 
 
 def _show_result(result: "BenchmarkResult", by_kind: bool, as_json: bool) -> None:

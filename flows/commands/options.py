@@ -65,8 +65,14 @@ def server_options(command: Command) -> Command:
 
 
 def opened(home: Path | None) -> Home:
-    """The home a command works on."""
-    return Home(home) if home else Home.default()
+    """The home a command works on.
+
+    Raises:
+        StorageError: a later version laid it out.
+    """
+    where = Home(home) if home else Home.default()
+    where.check_layout()
+    return where
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], numeric: Collection[str] = ()) -> None:

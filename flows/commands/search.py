@@ -48,10 +48,15 @@ def search(  # noqa: PLR0913 - one parameter per option
       spar search --prompts mine.jsonl --actor starter --refiner starter --out found
       spar search --prompts mine.jsonl --actor http://127.0.0.1:8000/v1 --refiner refiner@champion --out found
     """
+    from flows.checks.preflight import preflight
+    from flows.checks.work import Chosen, Work, named_models
     from flows.session import session
 
     where = opened(home)
     given = [f"method.search.{key}={limits[key]}" for key in _SEARCH_KEYS if limits.get(key) is not None]
+    config = Chosen(preset, config_file, (*overrides, *given)).configuration(refiner, where)
+    models = named_models(actor=actor, refiner=refiner)
+    preflight(Work(where, config, models, prompts=str(prompts), skip_bad=skip_bad))
     with session(where, "search", quiet=as_json):
         from flows.export import export_tables
         from flows.search import SearchRequest
@@ -107,10 +112,15 @@ def refine(  # noqa: PLR0913 - one parameter per option
       spar refine "Name three birds. Use only capital letters. Do not use commas."
       spar refine "Name two fruits. Add a title." --response "Here are two fruits: apple, banana."
     """
-    from flows.models import Patience
+    from flows.checks.preflight import preflight
+    from flows.checks.work import Chosen, Work, named_models
+    from flows.models import Patience, default_models
     from flows.refinement import RefineRequest, refine_prompt, show_tree
 
     where = opened(home)
+    actor, refiner = (given or default for given, default in zip((actor, refiner), default_models(where), strict=True))
+    config = Chosen(preset, config_file, overrides).configuration(refiner, where)
+    preflight(Work(where, config, named_models(actor=actor, refiner=refiner)))
     os.environ.setdefault("TQDM_DISABLE", "1")
     request = RefineRequest(
         prompt=prompt,

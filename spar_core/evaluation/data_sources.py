@@ -59,15 +59,24 @@ def find_data(benchmark: Benchmark, data_dir: Path | None = None) -> Path:
     Raises:
         DataError: it is not in the named folder, or the hub cannot be reached; the message says what to give.
     """
+    found = local_data(benchmark, data_dir)
+    if found is None:
+        fetch(benchmark, _downloads())
+        found = _in_folder(benchmark, _downloads())
+    assert found is not None
+    return found
+
+
+def local_data(benchmark: Benchmark, data_dir: Path | None = None) -> Path | None:
+    """Like `find_data`, but None where it would have to be fetched.
+
+    Raises:
+        DataError: it is not in the named folder.
+    """
     named = data_dir or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
-    folder = named or _downloads()
-    found = _in_folder(benchmark, folder)
+    found = _in_folder(benchmark, named or _downloads())
     if found is None and named is not None:
         raise DataError(f"{named} holds no {SOURCES[benchmark].places[-1]}; --data-dir is the folder above it")
-    if found is None:
-        fetch(benchmark, folder)
-        found = _in_folder(benchmark, folder)
-    assert found is not None
     return found
 
 

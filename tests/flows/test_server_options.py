@@ -20,6 +20,7 @@ def asked(monkeypatch):
         requests.append(request)
         raise SparError("asked")
 
+    monkeypatch.setattr("flows.checks.preflight.preflight", lambda _work: None)
     monkeypatch.setattr("flows.refinement.refine_prompt", end)
     monkeypatch.setattr("flows.search.search", end)
     monkeypatch.setattr("flows.session.session", lambda *_, **__: contextlib.nullcontext())
