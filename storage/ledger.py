@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import StorageError
 from spar_core.records import ModelRole
+from spar_core.secrets import redacted, redacted_text
 from storage.disk import read_json, write_json
 from storage.home import Home, safe_name
 
@@ -84,13 +85,15 @@ class Ledger:
         self._home = home
 
     def open_run(self, run_id: str, config: dict[str, Any]) -> Run:
-        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now.
+        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now, without
+        secrets.
 
         Raises:
             StorageError: the id cannot name a folder, or the disk is full.
         """
         known = self.run(run_id)
-        run = Run(run_id=run_id, state="running", created=known.created if known else utc_now(), config=config)
+        created = known.created if known else utc_now()
+        run = Run(run_id=run_id, state="running", created=created, config=redacted(config))
         self._write(self._folder(run_id) / "run.json", run)
         return run
 
@@ -112,7 +115,8 @@ class Ledger:
         """Write down a stage's state, in place of what was known of it in this run and iteration."""
         where = "run" if stage.iteration is None else f"{stage.iteration:03d}"
         name = f"{where}-{safe_name(stage.stage, 'stage')}.json"
-        self._write(self._folder(stage.run_id) / "stages" / name, stage)
+        hidden = stage.model_copy(update={"detail": redacted_text(stage.detail)})
+        self._write(self._folder(stage.run_id) / "stages" / name, hidden)
 
     def record_model(self, model: ModelEntry) -> None:
         """Write down a registered model version."""

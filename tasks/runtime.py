@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, Self
 
+from spar_core.secrets import hide_in_logs
 from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.home import Home
 from storage.journal import Journal
@@ -97,6 +98,7 @@ class Runtime:
         Raises:
             StorageError: another process holds it.
         """
+        hide_in_logs()
         if self._holders:
             self._holders += 1
             try:

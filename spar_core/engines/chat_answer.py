@@ -8,6 +8,7 @@ from typing import Any
 from spar_core.engines.base import Completion
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.records import FinishReason
+from spar_core.secrets import redacted_text
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -92,7 +93,7 @@ def check_status(status: int, headers: Any, body: Any, origin: str) -> None:
     if status == 200:
         return
     message, parameter, code = _error_fields(body)
-    said = f"{origin} answered HTTP {status}" + (f": {message[:300]}" if message else "")
+    said = f"{origin} answered HTTP {status}" + (f": {redacted_text(message)[:300]}" if message else "")
     if status in _RETRIED_STATUS or status >= 500:
         raise RetryableError(said, after_s=_retry_after(headers.get("retry-after")), crashed=status == 500)
     if status in (401, 403):

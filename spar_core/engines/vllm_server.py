@@ -13,6 +13,7 @@ import httpx
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.errors import EngineError
 from spar_core.ports import free_port, port_is_free
+from spar_core.secrets import with_values
 
 _HOST = "127.0.0.1"
 _POLL_S = 0.5
@@ -153,7 +154,7 @@ def server_environment(config: VllmEngineConfig) -> dict[str, str]:
     """Environment of the server: this process's, without what would point it at another Python."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_cache_gib)}
-    return {**inherited, **quiet, **config.env}
+    return {**inherited, **quiet, **with_values(config.env, "engine.env")}
 
 
 def _executable(python: str) -> Path:
