@@ -14,7 +14,6 @@ from tasks.engines import ModelRef
 from tasks.known_servers import server_digest
 from tasks.models import resolve_model
 
-
 SERVER_OPTIONS = frozenset(("timeout_s", "retries", "fresh", "model_digest"))
 """Fields of requests that say what `ServerOptions` does; results depend on them by the identity of models alone."""
 
@@ -101,7 +100,7 @@ def check_options(options: ServerOptions, references: tuple[str | None, ...]) ->
             "give each its own: https://host/v1#MODEL&digest=TEXT"
         )
     if options.fresh and not servers:
-        raise ConfigError("--fresh is for servers given by their address; models with weights here are known by content")
+        raise ConfigError("--fresh is for servers given by address; models with weights here are known by content")
 
 
 def default_configuration(reference: str, home: Home) -> RunConfig:

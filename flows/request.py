@@ -11,7 +11,6 @@ from spar_core.engines.model_reference import check_reference
 from spar_core.errors import ConfigError, StorageError
 from storage.home import Home, safe_name
 
-
 # What a Prefect server can tell of a secret before it stores a parameter; `check_override` sees the rest.
 _NO_SECRETS = (
     "^(?!.*([Kk][Ee][Yy][Ss]?|[Tt][Oo][Kk][Ee][Nn]|[Ss][Ee][Cc][Rr][Ee][Tt][Ss]?|[Pp][Aa][Ss][Ss][Ww](or)?(OR)?[Dd]"

@@ -49,9 +49,7 @@ def server_digest(home: Home, engine: OpenAIEngineConfig, description: Descripti
             )
     else:
         seen = same.seen_again(answers, now)
-        _log.warning(
-            "%s: answers of %s reused (identity %s; --fresh asks anew)", where, _date(same), seen.identity[:8]
-        )
+        _log.warning("%s: answers of %s reused (identity %s; --fresh asks anew)", where, _date(same), seen.identity[:8])
     kept = known | {seen.identity: seen}
     write_json(file, {identity: entry.model_dump(mode="json") for identity, entry in kept.items()})
     return seen.identity

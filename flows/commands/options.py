@@ -40,7 +40,7 @@ def configuration_options(command: Command) -> Command:
             multiple=True,
             metavar="KEY.PATH=VALUE",
             callback=_checked_overrides,
-            help="Override one value; may be repeated. A secret by its variable: --set engine.env.HF_TOKEN='$HF_TOKEN'.",
+            help="Override one value; may be repeated. A secret by its variable: engine.env.HF_TOKEN='$HF_TOKEN'.",
         ),
         click.option(
             "--config",
@@ -67,7 +67,7 @@ def server_options(command: Command) -> Command:
             metavar="TEXT",
             help="Identity of the weights of the server that is named, instead of asking it a few fixed prompts.",
         ),
-        click.option("--fresh", is_flag=True, help="Reuse nothing that servers given by their address answered before."),
+        click.option("--fresh", is_flag=True, help="Reuse nothing that servers given by address answered before."),
         click.option("--retries", type=click.IntRange(0, 100), help="Further attempts at a server.  [default: 6]"),
         click.option(
             "--timeout",

@@ -138,7 +138,8 @@ def _parse_override(text: str) -> dict[str, Any]:
     path, separator, raw = text.partition("=")
     if not separator or not all(path.split(".")):
         raise ConfigError(
-            f"--set takes key.path=value, got {_NO_PATH.split(text)[0]!r}; for example --set training.actor.learning_rate=1e-6"
+            f"--set takes key.path=value, got {_NO_PATH.split(text)[0]!r}; "
+            "for example --set training.actor.learning_rate=1e-6"
         )
     try:
         value = yaml.safe_load(raw)

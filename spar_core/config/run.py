@@ -12,7 +12,6 @@ from spar_core.engines.configuration import EngineConfig, TransformersEngineConf
 from spar_core.engines.model_reference import check_reference, is_server
 from spar_core.hashing import digest
 
-
 _OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
 
 
@@ -168,8 +167,8 @@ class RunConfig(FrozenConfig):
     def _engine_serves_what_is_trained(self) -> Self:
         if self.engine.kind == "openai":
             raise ValueError(
-                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); use `vllm` "
-                "(started per model) or `transformers`. A server is named where a model is named: "
+                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); use "
+                "`vllm` (started per model) or `transformers`. A server is named where a model is named: "
                 f"http://host/v1#MODEL&key=VARIABLE as method.judging.second_voter; {_OTHER_USES}"
             )
         return self

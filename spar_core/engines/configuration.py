@@ -15,9 +15,7 @@ _OWN_FIELDS = frozenset(("model", "messages", "max_tokens", "max_completion_toke
 
 
 class _EngineSettings(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     _answering: ClassVar[frozenset[str]] = frozenset()
     """Names of the fields that change answers."""
@@ -87,6 +85,8 @@ def _plain_address(address: str) -> str:
         parts = urlsplit(address if "://" in address else f"http://{address}")
     except ValueError:
         raise ValueError("is no server address: give one like http://localhost:8000/v1") from None
+    if not parts.hostname:
+        raise ValueError("is no server address: give one like http://localhost:8000/v1")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(
             "an address holds no user, password, query or fragment; export the key in an environment variable and name "

@@ -40,6 +40,7 @@ def _from_hub(model: str) -> Path:
         return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise EngineError(
-            f"model {model!r} is neither a folder nor a hub model that can be downloaded here ({type(error).__name__}): "
-            "check the spelling, the network and HF_TOKEN (or `hf auth login`), or download it and name the folder"
+            f"model {model!r} is neither a folder nor a hub model that can be downloaded here "
+            f"({type(error).__name__}): check the spelling, the network and HF_TOKEN (or `hf auth login`), or download "
+            "it and name the folder"
         ) from error

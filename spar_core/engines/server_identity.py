@@ -74,8 +74,7 @@ class ServerIdentity(BaseModel):
     def seen_again(self, answers: Sequence[str], now: datetime) -> "ServerIdentity":
         """The same with new variants of its answers."""
         variants = tuple(
-            known if answer in known else (*known, answer)
-            for answer, known in zip(answers, self.answers, strict=True)
+            known if answer in known else (*known, answer) for answer, known in zip(answers, self.answers, strict=True)
         )
         return self.model_copy(update={"answers": variants, "last_seen": now})
 
