@@ -57,6 +57,7 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = ()) -> Refiner
         RefinementConfig.model_validate(config.get("refinement", {})),
         rule_verifier(anchors) if judging.anchor == "verifier" else None,
         second,
+        context.watch(),
     )
 
 
