@@ -6,7 +6,7 @@ from spar_core.config.loading import build_config, load_config
 from spar_core.config.run import RunConfig
 from spar_core.engines.configuration import EngineConfig
 from spar_core.engines.model_reference import STARTER, is_registered, is_server, server_reference
-from spar_core.engines.server_identity import describe
+from spar_core.engines.server_identity import description_of
 from spar_core.errors import ConfigError, StorageError
 from storage.home import Home
 from storage.ledger import Ledger
@@ -79,7 +79,7 @@ class ModelFinder:
 
     def _asked(self, reference: str) -> Served:
         options, server = self._options, server_reference(reference)
-        description = describe(server.addresses, server.model, server.settings.get("api_key_env"))
+        description = description_of(server.addresses, server.model, server.settings.get("api_key_env"))
         engine = server.engine(description.model, **options.settings())
         if options.fresh and engine.model_digest is not None:
             raise ConfigError("--fresh makes a new identity, and a model digest states one: give one of them")

@@ -29,7 +29,7 @@ class _EngineSettings(BaseModel):
         return self.model_dump(mode="json", include={"kind", *self._answering})
 
 
-class _ServedSettings(_EngineSettings):
+class ServedSettings(_EngineSettings):
     """What every engine has that asks servers over HTTP."""
 
     timeout_s: float = Field(default=600.0, gt=0, le=86400)
@@ -98,7 +98,7 @@ def _plain_address(address: str) -> str:
 Address = Annotated[str, AfterValidator(_plain_address)]
 
 
-class OpenAIEngineConfig(_ServedSettings):
+class OpenAIEngineConfig(ServedSettings):
     """One or several OpenAI-compatible servers that somebody else runs."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("extra_body", "send_seed"))
@@ -114,7 +114,7 @@ class OpenAIEngineConfig(_ServedSettings):
     """Environment variable that holds the key; None: no key is sent."""
 
 
-class VllmEngineConfig(_ServedSettings):
+class VllmEngineConfig(ServedSettings):
     """A vLLM server that is started for a model folder, and stopped when the engine closes."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("dtype", "max_model_len", "extra_body", "send_seed"))

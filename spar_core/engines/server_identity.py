@@ -10,17 +10,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 
 from spar_core.engines.base import GenerationRequest, Sampling
 from spar_core.engines.configuration import OpenAIEngineConfig
+from spar_core.engines.server_address import api_key_from, proxy_for, with_version
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import digest
 from spar_core.records import Message
-from spar_core.secrets import fetched, redacted_text
+from spar_core.secrets import redacted_text
 
 # Open questions, whose answers differ between weights; a few words each, since a probe costs its tokens at every start.
 PROBES: Final = (
@@ -35,7 +35,6 @@ _PROBE_TOKENS = 24
 _TIMEOUT_S = 10.0
 _DESCRIBING = ("id", "root", "parent", "max_model_len", "owned_by")  # not `created`: vLLM's is the time of its start
 _KEEPS_ITS_LIST = frozenset((404, 405, 501))
-_LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class Description(NamedTuple):
@@ -98,7 +97,9 @@ def new_identity(
     )
 
 
-def describe(addresses: Sequence[str], model: str | None, key_variable: str | None = None) -> Description:
+def describe(
+    addresses: Sequence[str], model: str | None, headers: Mapping[str, str], key_variable: str | None = None
+) -> Description:
     """Ask the first server that answers what it serves.
 
     A server may keep its list to itself, or leave models out of it, where the model is named; but it must answer.
@@ -106,24 +107,35 @@ def describe(addresses: Sequence[str], model: str | None, key_variable: str | No
     Args:
         addresses: addresses of servers of the same model.
         model: its name; null: the only one there is.
-        key_variable: environment variable that holds the key.
+        headers: of the request, with the key.
+        key_variable: the environment variable that holds the key, for messages.
 
     Raises:
-        EngineError: nothing answers, the key is missing or wrong, or the model has to be named.
-        ConfigError: the key's variable is not set.
+        EngineUnavailableError: nothing answers.
+        EngineError: the key is missing or wrong, or the model has to be named.
     """
-    headers = {} if key_variable is None else {"Authorization": f"Bearer {fetched(key_variable, 'key of a server')}"}
     failures = []
-    for address in addresses:
+    for address in map(with_version, addresses):
         try:
-            answer = _get(f"{address.rstrip('/')}/models", headers)
+            answer = _get(f"{address}/models", headers)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             failures.append(f"{address} ({type(error).__name__})")
             continue
         return _read(answer, address, model, key_variable)
-    raise EngineError(
+    raise EngineUnavailableError(
         f"no OpenAI-compatible server answers at {', '.join(failures)}; start it, or check the address (it ends in /v1)"
     )
+
+
+def description_of(addresses: Sequence[str], model: str | None, key_variable: str | None = None) -> Description:
+    """What `describe` says, with the key in an environment variable.
+
+    Raises:
+        ConfigError: the variable is not set.
+        EngineError: as `describe`.
+    """
+    key = api_key_from(key_variable)
+    return describe(addresses, model, {"Authorization": f"Bearer {key}"} if key else {}, key_variable)
 
 
 def probe(config: OpenAIEngineConfig) -> tuple[str, ...]:
@@ -185,8 +197,14 @@ def _read(answer: httpx.Response, address: str, model: str | None, key_variable:
 
 
 def _get(url: str, headers: Mapping[str, str]) -> httpx.Response:
-    local = urlsplit(url).hostname in _LOCAL  # servers on this machine are reached without a proxy
-    return httpx.get(url, headers=headers, timeout=_TIMEOUT_S, trust_env=not local, verify=url.startswith("https"))
+    return httpx.get(
+        url,
+        headers=headers,
+        timeout=_TIMEOUT_S,
+        proxy=proxy_for(url),
+        trust_env=False,
+        verify=url.startswith("https"),  # certificates take a while to load
+    )
 
 
 def _key_in_use(variable: str | None) -> str:

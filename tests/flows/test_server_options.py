@@ -1,4 +1,4 @@
-"""`--timeout`, `--retries`, `--fresh` and `--model-digest` of the searching commands reach the engine of a server given by its address."""
+"""`--timeout`, `--retries`, `--fresh`, `--model-digest` of the searching commands reach the engines of servers."""
 
 import contextlib
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spar_core.engines.configuration import OpenAIEngineConfig
-from spar_core.engines.server_identity import PROBES, describe, probe
+from spar_core.engines.server_identity import PROBES, description_of, probe
 from spar_core.errors import EngineError
 from storage.disk import read_json
 from storage.home import Home
@@ -25,7 +25,7 @@ def _engine(server: ChatServer, **fields: object) -> OpenAIEngineConfig:
 
 
 def _identity(home: Home, server: ChatServer, *, fresh: bool = False, **fields: object) -> str:
-    return server_digest(home, _engine(server, **fields), describe([server.url], "m"), fresh=fresh)
+    return server_digest(home, _engine(server, **fields), description_of([server.url], "m"), fresh=fresh)
 
 
 def test_new_weights_behind_an_old_name_are_noticed(home, caplog):
@@ -117,9 +117,9 @@ def test_the_key_in_use_is_named_where_it_is_wrong(monkeypatch):
     monkeypatch.setenv("THE_KEY", "wrong-canary")
     with chat_server(token="right") as server:
         with pytest.raises(EngineError, match="HTTP 401: the key was that in the environment variable THE_KEY"):
-            describe([server.url], "m", "THE_KEY")
+            description_of([server.url], "m", "THE_KEY")
         with pytest.raises(EngineError, match=r"no key was sent.*#MODEL&key=VARIABLE"):
-            describe([server.url], "m")
+            description_of([server.url], "m")
         with pytest.raises(EngineError, match="environment variable THE_KEY") as refused:
             probe(_engine(server, api_key_env="THE_KEY"))
     assert "wrong-canary" not in str(refused.value)
