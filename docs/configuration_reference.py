@@ -16,8 +16,8 @@ A run's configuration is merged, lowest first: defaults, profile (`profile: pape
 preset or `--config FILE` (YAML in this shape), `--set key.path=value`. Unknown keys and values out of range are
 errors that name the key, the value and what is allowed. This page is generated from the configuration classes.
 
-Secrets are named, never written down: [docs/models.md](models.md#keys-and-secrets). Keys marked `(server)` are those of a
-server's description file.
+Secrets are named, never written down: [docs/models.md](models.md#keys-and-secrets). Keys marked `(server)` are those
+of a server's description file.
 
 Presets: `starter` (default), `smoke`, `llama3-8b`, `llama3-70b`, `glm4-9b`, `mistral-7b`
 (`spar_core/config/presets/*.yaml`, each value of the paper with its source).

@@ -70,11 +70,12 @@ def refine_prompt(request: RefineRequest, home: Home) -> Refined:
     check_options(request.servers, (request.actor, request.refiner))
     home.private()
     config = _configuration(request, refiner_name, home)
-    pool = EnginePool(capacity=2)
+    pool = EnginePool(logs=home.logs, records=home.servers)
     finder = ModelFinder(home, config.engine, request.servers)
     refiner = finder.served(refiner_name)
     library = PromptLibrary.load(config.method.prompt_set)
     actor = finder.served(request.actor or actor_default)
+    pool.keep([(actor.engine, actor.model), (refiner.engine, refiner.model)], "refine")
     try:
         return asyncio.run(
             _refine(

@@ -75,6 +75,11 @@ class Home:
         return self.root / "work"
 
     @property
+    def servers(self) -> Path:
+        """Records of running model servers, by which those whose owner died are found."""
+        return self.work / "servers"
+
+    @property
     def runs(self) -> Path:
         """The ledger of runs, stages and registered models."""
         return self.root / "runs"

@@ -48,7 +48,7 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = ()) -> Refiner
     judging = JudgingConfig.model_validate(config["judging"])
     second = None
     if SECOND_VOTER in context.call.models:
-        context.runtime.engines.keep(2)
+        context.keep_together("refiner", SECOND_VOTER)
         second = context.engine(SECOND_VOTER)
     return Refiner(
         context.engine("refiner"),

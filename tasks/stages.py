@@ -60,8 +60,13 @@ class ShardContext:
     def engine(self, role: str) -> Engine:
         """The engine of a role; every completion is journaled until the stage is committed."""
         model = self.call.models[role]
-        engine = self.runtime.engines.engine(self.call.engines[role], model)
+        engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
         return MeteredEngine(JournaledEngine(engine, self.runtime.journal(self.call, self.shard)), self.meter)
+
+    def keep_together(self, *roles: str) -> None:
+        """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""
+        call = self.call
+        self.runtime.engines.keep([(call.engines[role], call.models[role]) for role in roles], call.key)
 
     def watch(self) -> Watch:
         """What ends the shard when too little of what its models write can be used."""
@@ -153,6 +158,8 @@ class Stage:
             entry.failed(error)
             progress.failed(error)
             raise
+        finally:
+            runtime.engines.stage_ended(call.key)
         runtime.finished[place] = artifact
         seconds = entry.completed(artifact, cached=cached)
         progress.finished(artifact, cached=cached, seconds=seconds)

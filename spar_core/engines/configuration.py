@@ -125,11 +125,11 @@ class VllmEngineConfig(ServedSettings):
     python: str = ".venv-vllm/bin/python"
     """Python executable of the environment in which vLLM is installed."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type of the weights."""
+    """Type of the weights; "auto" is the files' own, but float32 on a CPU without bfloat16 instructions."""
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     """GPUs over which the model is split."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    """Share of a GPU's memory the server may take; a CPU server ignores it (see cpu_cache_gib)."""
+    """Share of a GPU's memory that all servers on it may take together; a CPU server ignores it (see cpu_cache_gib)."""
     cpu_cache_gib: int = Field(default=2, ge=1, le=4096)
     """GiB for keys and values of a CPU server."""
     max_model_len: int | None = Field(default=None, ge=16)
@@ -145,7 +145,7 @@ class VllmEngineConfig(ServedSettings):
     start_timeout_s: float = Field(default=900.0, gt=0, le=86400)
     """Seconds until the server must be healthy."""
     log_folder: Path | None = None
-    """Where the server's log goes; None: the system's folder for temporary files."""
+    """Where the server's log goes; None: logs/ in the home."""
 
     def identity(self) -> dict[str, JsonValue]:
         """The settings that change answers; of arguments and environment all that is not known to change nothing."""
