@@ -4,10 +4,11 @@ from typing import Any, NamedTuple
 
 from spar_core.config.loading import build_config, load_config
 from spar_core.config.run import RunConfig
-from spar_core.engines.configuration import EngineConfig
+from spar_core.engines.configuration import EngineConfig, OpenAIEngineConfig
 from spar_core.engines.model_reference import STARTER, is_registered, is_server, server_reference
-from spar_core.engines.server_identity import description_of
+from spar_core.engines.server_identity import Description, description_of
 from spar_core.errors import ConfigError, StorageError
+from spar_core.hashing import canonical_json
 from storage.home import Home
 from storage.ledger import Ledger
 from tasks.engines import ModelRef
@@ -60,6 +61,7 @@ class ModelFinder:
         self._engine = engine
         self._options = options or ServerOptions()
         self._found: dict[str, Served] = {}
+        self._identities: dict[str, str] = {}
 
     def served(self, reference: str) -> Served:
         """A model's identity, and what serves it.
@@ -77,13 +79,20 @@ class ModelFinder:
     def _loaded(self, reference: str) -> Served:
         return Served(resolve_model(reference, self._home), self._engine)
 
+    def _identity(self, engine: OpenAIEngineConfig, description: Description) -> str:
+        same = canonical_json([engine.base_urls, engine.model, engine.identity()])
+        if same not in self._identities:
+            fresh = self._options.fresh
+            self._identities[same] = server_digest(self._home, engine, description, fresh=fresh)
+        return self._identities[same]
+
     def _asked(self, reference: str) -> Served:
         options, server = self._options, server_reference(reference)
         description = description_of(server.addresses, server.model, server.settings.get("api_key_env"))
         engine = server.engine(description.model, **options.settings())
         if options.fresh and engine.model_digest is not None:
             raise ConfigError("--fresh makes a new identity, and a model digest states one: give one of them")
-        digest = engine.model_digest or server_digest(self._home, engine, description, fresh=options.fresh)
+        digest = engine.model_digest or self._identity(engine, description)
         return Served(ModelRef(digest, description.model), engine.model_copy(update={"model_digest": digest}))
 
 

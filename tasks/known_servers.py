@@ -34,7 +34,7 @@ def server_digest(home: Home, engine: OpenAIEngineConfig, description: Descripti
     file = home.models / "servers.json"
     known = _read(read_json(file) or {})
     settings = _sent(engine)
-    answers, now = probe(engine), utc_now()
+    answers, now = probe(engine, description.listed), utc_now()
     alike = [entry for entry in known.values() if entry.describes(description.fields, settings)]
     same = max((entry for entry in alike if entry.answered_like(answers)), key=_last_seen, default=None)
     where = f"{description.model} at {', '.join(engine.base_urls)}"

@@ -38,10 +38,14 @@ _KEEPS_ITS_LIST = frozenset((404, 405, 501))
 
 
 class Description(NamedTuple):
-    """What a server says of the model it serves as `model`: fields of its entry in the list, or the name alone."""
+    """What a server says of the model it serves as `model`: fields of its entry in the list, or the name alone.
+
+    `listed` are the names in its list; hosted servers answer by others too.
+    """
 
     model: str
     fields: dict[str, Any]
+    listed: tuple[str, ...] = ()
 
 
 class ServerIdentity(BaseModel):
@@ -138,8 +142,10 @@ def description_of(addresses: Sequence[str], model: str | None, key_variable: st
     return describe(addresses, model, {"Authorization": f"Bearer {key}"} if key else {}, key_variable)
 
 
-def probe(config: OpenAIEngineConfig) -> tuple[str, ...]:
+def probe(config: OpenAIEngineConfig, listed: Sequence[str] = ()) -> tuple[str, ...]:
     """The server's greedy answers to `PROBES`; one it refuses counts by the reason.
+
+    `listed`: the models in its list, for messages.
 
     Raises:
         EngineError: the server does not answer, or address, key or model name are wrong.
@@ -149,7 +155,10 @@ def probe(config: OpenAIEngineConfig) -> tuple[str, ...]:
     except EngineUnavailableError:
         raise
     except EngineError as error:
-        raise EngineError(f"{error} ({_key_in_use(config.api_key_env)})") from error
+        others = "" if not listed or config.model in listed else f"; its list has {', '.join(map(repr, listed))}"
+        raise EngineError(
+            f"{error} ({config.model!r} was asked for{others}; {_key_in_use(config.api_key_env)})"
+        ) from error
 
 
 async def _answers(config: OpenAIEngineConfig) -> tuple[str, ...]:
@@ -193,7 +202,8 @@ def _read(answer: httpx.Response, address: str, model: str | None, key_variable:
             raise EngineError(f"{address} serves {', '.join(listed) or 'no model'}; name one: {address}#MODEL")
         model = next(iter(listed))
     entry = listed.get(model, {"id": model})
-    return Description(model, {name: entry[name] for name in _DESCRIBING if entry.get(name) is not None})
+    fields = {name: entry[name] for name in _DESCRIBING if entry.get(name) is not None}
+    return Description(model, fields, tuple(listed))
 
 
 def _get(url: str, headers: Mapping[str, str]) -> httpx.Response:

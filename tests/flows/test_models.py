@@ -80,6 +80,7 @@ def test_one_command_asks_a_server_once(server, tmp_path):
     first = finder.served(server.url)
     asked = len(server.chats)
     assert finder.served(server.url) == first
+    assert finder.served(f"{server.url}#m&concurrency=3").model == first.model  # by another name
     assert len(server.chats) == asked
 
 
