@@ -9,6 +9,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.benchmark_models import MeasuredModel, measured_model
 from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
+from flows.models import SERVER_OPTIONS, ModelFinder
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.method import ResponsesConfig
@@ -34,7 +35,7 @@ from tasks.runtime import Runtime
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
-_NOT_RESULTS = {"home", "data_dir", "model", "refiner", "judge", "timeout_s", "retries"}  # models count by digest
+_NOT_RESULTS = {"home", "data_dir", "model", "refiner", "judge", *SERVER_OPTIONS}  # models count by digest
 _REFINERS = ("llmbar", "refinement")
 
 
@@ -73,6 +74,7 @@ class _Benchmarks:
         self._request = request
         self._home = home
         self._config = config
+        self._finder = ModelFinder(home, config.engine, request.servers())
         self.model = self._measured(request.model)
         self._refiner = self._measured(request.refiner) if request.refiner else self.model
         self._judge = self._chosen_judge()
@@ -117,7 +119,7 @@ class _Benchmarks:
         return self._measured(self._request.judge)
 
     def _measured(self, reference: str) -> MeasuredModel:
-        return measured_model(reference, self._home, self._config.engine, self._request.patience())
+        return measured_model(reference, self._home, self._finder)
 
     def _role(self, name: str) -> ModelRole:
         registered = self.model.version.name if self.model.version else None

@@ -1,6 +1,7 @@
 """Whether there is anything left to do: asked before a server is started for nothing."""
 
 from flows.request import Run
+from spar_core.secrets import redacted
 from storage.artifacts import ArtifactStore
 from storage.ledger import Ledger
 
@@ -8,7 +9,7 @@ from storage.ledger import Ledger
 def is_finished(run: Run) -> bool:
     """Whether this very run is complete and all its artifacts are whole."""
     known = Ledger(run.home).run(run.run_id)
-    if known is None or known.state != "completed" or known.config != run.config.model_dump(mode="json"):
+    if known is None or known.state != "completed" or known.config != redacted(run.config.model_dump(mode="json")):
         return False
     return has_whole_artifacts(run)
 

@@ -29,10 +29,14 @@ class StageRunner:
         Only there the limits of `health` end a stage: a search or a benchmark shows what there is.
         """
         self._run = run
-        self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else engines
+        self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else dict(engines)
         self._health = run.config.health if engines is None else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
+
+    def serve(self, role: str, engine: EngineConfig) -> None:
+        """From now on `engine` serves the models of a role."""
+        self._engines[role] = engine
 
     def templates(self, *names: str) -> dict[str, str]:
         """What the prompt texts a stage reads say, as an entry of its configuration."""

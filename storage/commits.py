@@ -10,6 +10,7 @@ from typing import Any
 
 from spar_core.errors import StorageError
 from spar_core.hashing import canonical_json, file_digest, model_digest
+from spar_core.secrets import redacted
 from storage.digests import RowsDigest, content_digest
 from storage.manifests import MODEL_FOLDER, ArtifactInput, Manifest, PartManifest, StoredFile
 from storage.refs import ArtifactRef
@@ -74,7 +75,7 @@ def build_manifest(
         engines=dict(provenance.engines),
         data_digest=provenance.data_digest,
         libraries=dict(provenance.libraries),
-        config=json.loads(canonical_json(provenance.config)),
+        config=redacted(json.loads(canonical_json(provenance.config))),
         metrics=metrics,
     )
 

@@ -1,19 +1,24 @@
 """The layout of one home: the folder that holds everything `spar` keeps."""
 
 import fcntl
+import logging
 import os
 import re
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spar_core.errors import StorageError
 from storage.disk import disk_errors
 from storage.home_record import HomeRecord, read_record, settle_record
 
+_log = logging.getLogger(__name__)
+
 DEFAULT_HOME = ".spar"
 HOME_VARIABLE = "SPAR_HOME"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_OWNER_ALONE = 0o700
 _held_descriptors: set[int] = set()
 
 
@@ -151,6 +156,25 @@ class Home:
         """Where the journal of one shard of one stage lies."""
         return self.journal / safe_name(stage, "stage") / safe_name(key, "stage key") / f"shard-{shard:05d}.sqlite"
 
+    def private(self) -> None:
+        """See that the folder is there and that its owner alone can enter it: it holds users' texts.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        with disk_errors(self.root):
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                self.root.mkdir(mode=_OWNER_ALONE)
+            mode = stat.S_IMODE(self.root.stat().st_mode)
+        if mode & ~_OWNER_ALONE:
+            try:
+                self.root.chmod(mode & _OWNER_ALONE)
+            except OSError:  # somebody else's folder, such as a mounted volume
+                _log.warning("%s is open to others (mode %o), and only its owner can change that", self.root, mode)
+                return
+            _log.warning("%s was open to others (mode %o): its owner alone can enter it now", self.root, mode)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the home for writing; the system frees it when the process ends, however it ends.
@@ -162,8 +186,8 @@ class Home:
                 version laid it out.
         """
         with disk_errors(self._lock_file):
-            self.root.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+            self.private()
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         owner = os.getpid()
         try:
             with disk_errors(self._lock_file):

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from spar_core.errors import StorageError
 from spar_core.hashing import canonical_json
 from spar_core.records import ModelRole
+from spar_core.secrets import redacted, redacted_text
 from storage.disk import read_json, write_json
 from storage.home import Home, safe_name
 
@@ -94,7 +95,8 @@ class Ledger:
         self._home = home
 
     def open_run(self, run_id: str, config: dict[str, Any], *, whole: bool = False) -> Run:
-        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now.
+        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now,
+        without secrets.
 
         `whole`: the run is gone through from its start. Under another configuration than before this supersedes what
         it had done, of which it enters again what it still does.
@@ -103,6 +105,7 @@ class Ledger:
             StorageError: the id cannot name a folder, or the disk is full.
         """
         known = self.run(run_id)
+        config = redacted(config)
         run = Run(run_id=run_id, state="running", created=utc_now(), config=config)
         if known is not None:
             anew = whole and canonical_json(known.config) != canonical_json(config)
@@ -128,7 +131,8 @@ class Ledger:
         """Write down a stage's state, in place of what was known of it in this run and iteration."""
         where = "run" if stage.iteration is None else f"{stage.iteration:03d}"
         name = f"{where}-{safe_name(stage.stage, 'stage')}.json"
-        self._write(self._folder(stage.run_id) / "stages" / name, stage)
+        hidden = stage.model_copy(update={"detail": redacted_text(stage.detail)})
+        self._write(self._folder(stage.run_id) / "stages" / name, hidden)
 
     def mark_collected(self, artifacts: Collection[tuple[str, str]]) -> None:
         """Write down that the artifacts of these (stage, key) are deleted on purpose: they are not missed."""

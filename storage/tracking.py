@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.hashing import canonical_json
+from spar_core.secrets import redacted
 from storage.home import Home
 from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name
 from storage.refs import ArtifactRef
@@ -42,14 +43,16 @@ class Tracker:
     def open_run(self, run_id: str, config: Mapping[str, Any] | None = None) -> str:
         """The MLflow run of a `spar` run, made or found again; returns its id.
 
-        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`.
+        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`, both
+        without secrets.
         """
         tags = {"spar.run_id": run_id, "spar.level": "run"}
         found = self._open(run_id, tags, None)
         if config is not None:
+            shown = redacted(config)
             with mlflow_errors(self._home):
-                self._log_parameters(found, _flat(config))
-                self._client.log_text(found, canonical_json(config), "config.json")
+                self._log_parameters(found, _flat(shown))
+                self._client.log_text(found, canonical_json(shown), "config.json")
         return found
 
     def open_experiment(self, experiment_id: str, name: str) -> str:

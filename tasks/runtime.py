@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol, Self
 
 from spar_core.engines.server_guard import end_orphans
+from spar_core.secrets import hide_in_logs
 from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.home import Home
 from storage.journal import Journal, discard_journals
@@ -105,6 +106,7 @@ class Runtime:
         Raises:
             StorageError: another process holds it.
         """
+        hide_in_logs()
         with self._holding:
             if self._holders == 0:
                 self._held.enter_context(self.home.lock())

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from flows.commands.options import configuration_options, home_option, json_option, opened, server_options, table
+from flows.commands.options import (
+    configuration_options,
+    home_option,
+    json_option,
+    model_option,
+    opened,
+    server_options,
+    table,
+)
 from storage.home import Home
 
 if TYPE_CHECKING:
@@ -41,9 +49,9 @@ def _model_options(command: Any) -> Any:
         ),
         click.option("--limit", type=click.IntRange(1), help="Evenly chosen items, for a first look."),
         click.option("--role", type=click.Choice(["actor", "refiner"]), help="Role the scores are filed under."),
-        click.option("--judge", help="Who judges FollowBench: a model as for --model; with a file, just a name."),
-        click.option("--refiner", help="Who compares (llmbar) or mends (refinement).  [default: the model]"),
-        click.option("--model", help="starter, a folder, actor@champion, a hub id, or http://host:port/v1#name."),
+        model_option("--judge", "Who judges FollowBench: a model as for --model; with a file, just a name."),
+        model_option("--refiner", "Who compares (llmbar) or mends (refinement).  [default: the model]"),
+        model_option("--model", "starter, a folder, actor@champion, a hub id, or http://host:port/v1#name&key=VAR."),
     ):
         command = option(command)
     return command

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.training import TrainingConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
+from spar_core.engines.model_reference import check_reference, is_server
 from spar_core.hashing import digest
+
+_OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
 
 
 class ModelsConfig(FrozenConfig):
@@ -19,6 +22,16 @@ class ModelsConfig(FrozenConfig):
     """Model that answers."""
     refiner: str | None = None
     """Model that judges and rewrites; null: the same as the actor."""
+
+    @field_validator("actor", "refiner")
+    @classmethod
+    def _has_weights(cls, value: str | None) -> str | None:
+        if value is not None and is_server(check_reference(value)):
+            raise ValueError(
+                "a run trains this model, so it needs the weights: give `starter`, a folder or a hub id. A server can "
+                f"vote beside the refiner (method.judging.second_voter); {_OTHER_USES}"
+            )
+        return value
 
 
 class PromptsConfig(FrozenConfig):
@@ -177,8 +190,9 @@ class RunConfig(FrozenConfig):
     def _engine_serves_what_is_trained(self) -> Self:
         if self.engine.kind == "openai":
             raise ValueError(
-                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); "
-                "use `vllm` (started per model) or `transformers`, or `spar search` against that server"
+                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); use "
+                "`vllm` (started per model) or `transformers`. A server is named where a model is named: "
+                f"http://host/v1#MODEL&key=VARIABLE as method.judging.second_voter; {_OTHER_USES}"
             )
         return self
 

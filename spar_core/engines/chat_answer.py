@@ -12,6 +12,7 @@ from spar_core.engines.base import Completion
 from spar_core.engines.refusal_wordings import Room
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.records import FinishReason
+from spar_core.secrets import redacted_text
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -116,7 +117,7 @@ def check_status(status: int, headers: Mapping[str, str], body: Any, origin: str
     if status == 200:
         return
     message, parameter, code = error_fields(body)
-    said = f"{origin} answered HTTP {status}" + (f": {message[:300]}" if message else "")
+    said = f"{origin} answered HTTP {status}" + (f": {redacted_text(message)[:300]}" if message else "")
     if status == 402 or (status == 429 and _NO_QUOTA.search(f"{code} {message}")):
         raise EngineError(f"{said}. The account has no quota left: top it up, or use another key")
     if status in _BUSY_STATUS:

@@ -20,16 +20,17 @@ from spar_core.engines.chat_answer import (
 from spar_core.engines.configuration import ServedSettings
 from spar_core.engines.effort import Effort
 from spar_core.engines.endpoint_router import Place
-from spar_core.engines.engine_loop import on_engine_loop, wait_on_engine_loop
+from spar_core.engines.engine_loop import on_engine_loop
 from spar_core.engines.http_line import HttpLine
 from spar_core.engines.request_dialect import RequestDialect
 from spar_core.engines.server_address import with_version
+from spar_core.engines.server_identity import describe
 from spar_core.engines.usage import EngineStats, UsageMeter
-from spar_core.errors import EngineError, EngineUnavailableError
+from spar_core.errors import EngineError
 from spar_core.hashing import digest
+from spar_core.secrets import with_fields
 
 _LOG = logging.getLogger(__name__)
-_IDENTIFYING_FIELDS = ("id", "root", "parent", "max_model_len")
 
 
 class OpenAIEngine:
@@ -72,7 +73,7 @@ class OpenAIEngine:
         self._backoff_s = backoff_s
         self._digest = model_digest
         self._meter = UsageMeter()
-        self._dialect = RequestDialect(model, settings.send_seed, settings.extra_body)
+        self._dialect = RequestDialect(model, settings.send_seed, with_fields(settings.extra_body, "extra_body"))
         self._line: HttpLine | None = None
         self._asking: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -84,10 +85,11 @@ class OpenAIEngine:
 
         Raises:
             EngineUnavailableError: no server answers.
-            EngineError: the servers answer, but do not serve the model.
+            EngineError: the key is wrong, or what answers is no such server.
         """
         if self._digest is None:
-            self._digest = wait_on_engine_loop(self._digest_by_name())
+            said = describe(self._urls, self._model, self._headers)
+            self._digest = digest(["served by name", said.fields])
         return self._digest
 
     @property
@@ -213,22 +215,6 @@ class OpenAIEngine:
         answer = read_answer(reply.body, n)
         self._answered += 1
         return answer
-
-    async def _digest_by_name(self) -> str:
-        failures, line = [], self._open_line()
-        for url in self._urls:
-            try:
-                reply = await line.get(url, "/models")
-                check_status(reply.status, reply.headers, reply.body, url)
-                served = {entry["id"]: entry for entry in reply.body["data"]}
-            except (RetryableError, KeyError, TypeError) as error:
-                failures.append(f"{url}: {type(error).__name__} {error}")
-                continue
-            if self._model not in served:
-                raise EngineError(f"{url} does not serve {self._model!r}, only {sorted(served)}: correct model")
-            description = {name: served[self._model].get(name) for name in _IDENTIFYING_FIELDS}
-            return digest(["served by name", self._model, description])
-        raise EngineUnavailableError(f"no server answers ({'; '.join(failures)}): check that they run")
 
 
 def _closed() -> EngineError:

@@ -1,11 +1,11 @@
 """Server addresses: their form, the way to them, and the key."""
 
 import ipaddress
-import os
 import urllib.request
 from urllib.parse import urlsplit
 
 from spar_core.errors import EngineError
+from spar_core.secrets import fetched
 
 
 def with_version(url: str) -> str:
@@ -58,11 +58,6 @@ def api_key_from(variable: str | None) -> str | None:
     """The key in an environment variable; None where no variable is named.
 
     Raises:
-        EngineError: the variable is named but not set.
+        ConfigError: the variable is named but not set.
     """
-    if variable is None:
-        return None
-    key = os.environ.get(variable)
-    if not key:
-        raise EngineError(f"environment variable {variable} (api_key_env) is not set: export the server's key in it")
-    return key
+    return None if variable is None else fetched(variable, "api_key_env")

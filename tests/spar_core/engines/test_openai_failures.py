@@ -163,13 +163,10 @@ def test_all_servers_down_names_every_address() -> None:
     assert all(url in str(caught.value) for url in urls)
 
 
-def test_identity_of_a_model_that_is_not_served_or_of_no_server_is_a_clear_error() -> None:
+def test_identity_of_what_is_no_server_is_a_clear_error() -> None:
     with serving() as server:
-        server.models = {"data": [{"id": "another"}]}
-        with pytest.raises(EngineError, match=r"does not serve 'm', only \['another'\]"):
-            _ = engine_for(server.url).model_digest
         server.models = "nonsense"
-        with pytest.raises(EngineUnavailableError, match=server.url):
+        with pytest.raises(EngineError, match=f"{server.url}.*list of models cannot be read"):
             _ = engine_for(server.url).model_digest
-    with pytest.raises(EngineUnavailableError, match="check that they run"):
+    with pytest.raises(EngineUnavailableError, match="no OpenAI-compatible server answers"):
         _ = engine_for(f"http://127.0.0.1:{free_port()}").model_digest
