@@ -10,8 +10,8 @@ from spar_core.records import FinishReason, Judgement, Message, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Verifier
 from spar_core.roles.asking import ask
-from spar_core.roles.requests import judge_messages, judge_wordings, refine_messages
-from spar_core.roles.rewrite import parse_rewrite
+from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
+from spar_core.roles.rewrite import parse_rewrite, placeholders_of
 from spar_core.roles.verdict import parse_verdict
 
 
@@ -77,6 +77,7 @@ class Refiner:
         self._judging = judging
         self._judge_sampling = judging.sampling()
         self._refine_sampling = refinement.sampling()
+        self._placeholders = placeholders_of(library.text(REFINE))
 
     @property
     def model_digest(self) -> str:
@@ -153,7 +154,7 @@ class Refiner:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []
         for index, completion in enumerate(asked.completions):
-            parsed = parse_rewrite(completion.text, completion.finish_reason)
+            parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders)
             rewrites.append(
                 Rewrite(parsed.response, parsed.reflection, completion.finish_reason, seed, index, parsed.failure)
             )
