@@ -22,7 +22,7 @@ from spar_core.search.scheduler import run_trees
 from spar_core.starter.world import generate_prompts
 from spar_core.synthesis.sources import seed_prompts
 from spar_core.synthesis.verifiable import verifiable_prompts
-from tasks.judge_votes import is_rewrite, share_of_shard
+from tasks.judge_votes import is_rewrite
 from tasks.judgements import refiner_of
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
 
@@ -106,7 +106,7 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
 
 def _first_answers(context: ShardContext) -> Iterator[Response]:
     """The first sample of the first prompts of this shard: an equal share of the items per shard."""
-    share = share_of_shard(context, context.call.config["items"], "answers")
+    share = context.share(context.call.config["items"], "answers")
     first = (answer for answer in context.read("answers", "eval_responses") if answer.sample_index == 0)
     for _, answer in zip(range(share), first, strict=False):
         yield answer
@@ -141,5 +141,5 @@ def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
 
 EVAL_PROMPTS = Stage("eval_prompts", version=1, work=_prompts, splits=True)
 EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts")
-EVAL_REFINER = Stage("eval_refiner", version=2, work=_refiner, sharded_by="answers")
+EVAL_REFINER = Stage("eval_refiner", version=3, work=_refiner, sharded_by="answers")
 SCORES = Stage("eval_scores", version=2, work=_scores)

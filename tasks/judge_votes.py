@@ -47,12 +47,6 @@ async def _judge(context: ShardContext) -> ShardRows:
     return ShardRows(len(texts), len(texts))
 
 
-def share_of_shard(context: ShardContext, items: int, sharded_by: str) -> int:
-    """This shard's equal share of a number of items."""
-    parts = len(context.call.inputs[sharded_by].manifest().parts)
-    return items // parts + (context.shard < items % parts)
-
-
 def is_rewrite(node: TreeNode) -> bool:
     """Whether a tree node is a rewrite that was put to the vote."""
     return node.parent_id is not None and node.failure is None and node.duplicate_of is None
@@ -60,7 +54,7 @@ def is_rewrite(node: TreeNode) -> bool:
 
 def _own_answers(context: ShardContext, prompts: dict[str, Prompt]) -> Iterator[Response]:
     """First samples in order, half of the share wrong and half right: mistakes grow rare, and they are the question."""
-    share = share_of_shard(context, context.call.config["items"], "answers")
+    share = context.share(context.call.config["items"], "answers")
     room = {True: share // 2, False: share - share // 2}
     for answer in context.read("answers", "eval_responses"):
         if answer.sample_index == 0:
@@ -77,7 +71,7 @@ def _first_rewrites(context: ShardContext) -> list[_Rewritten]:
     trees = {tree.tree_id: tree for tree in context.read("first", "eval_trees")}
     nodes = [n for n in context.read("first", "eval_tree_nodes") if is_rewrite(n) and n.depth == 1]
     nodes.sort(key=lambda node: derive_seed(context.call.seed, "eval_votes", node.node_id))
-    share = share_of_shard(context, context.call.config["items"], "answers")
+    share = context.share(context.call.config["items"], "answers")
     return [_Rewritten(trees[node.tree_id], node) for node in nodes[:share]]
 
 

@@ -56,6 +56,11 @@ class ShardContext:
         """This shard's rows of an input that was written in the same parts."""
         return self.call.inputs[name].read(table, part=self.shard)
 
+    def share(self, items: int, name: str) -> int:
+        """This shard's equal share of a number of items, by an input that was written in the same parts."""
+        parts = len(self.call.inputs[name].manifest().parts)
+        return items // parts + (self.shard < items % parts)
+
     def engine(self, role: str) -> Engine:
         """The engine of a role; every completion is journaled until the stage is committed."""
         model = self.call.models[role]

@@ -42,4 +42,4 @@ def _anchors(context: ShardContext) -> list[Prompt]:
     return [prompt for prompt in context.call.inputs["prompts"].read("prompts") if prompt.prompt_id in wanted]
 
 
-TREES = Stage("trees", version=1, work=_work, sharded_by="roots")
+TREES = Stage("trees", version=2, work=_work, sharded_by="roots")

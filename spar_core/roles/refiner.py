@@ -84,7 +84,9 @@ class Refiner:
         """Content digest of the weights that judge and rewrite."""
         return self._engine.model_digest
 
-    async def judge(self, subject_id: str, prompt_text: str, response_text: str, seed: int) -> JudgementOutcome:
+    async def judge(
+        self, subject_id: str, prompt_text: str, response_text: str, seed: int, *, seed_id: str | None = None
+    ) -> JudgementOutcome:
         """Ask rounds of votes until they decide or `max_reasks` is spent; all rounds count together.
 
         What a verifier decides is asked all the same, so that votes stay comparable with the truth, and asked again
@@ -95,6 +97,7 @@ class Refiner:
             prompt_text: the instruction.
             response_text: the answer to check.
             seed: the run's seed; each round's is derived from it, the subject and the round's number.
+            seed_id: stands for the subject in that; null: `subject_id`.
 
         Raises:
             EngineUnavailableError: no answer after all retries.
@@ -106,7 +109,7 @@ class Refiner:
         reason: voting.NoMajority | None = None
         for attempt in range(self._judging.max_reasks + 1):
             for request in requests:
-                own_seed = derive_seed(seed, request.purpose, subject_id, attempt)
+                own_seed = derive_seed(seed, request.purpose, seed_id or subject_id, attempt)
                 voter = self._voters[request.voter - 1]
                 asked = await ask(voter, request.messages, self._judge_sampling, own_seed, request.wanted)
                 if asked.failure:
