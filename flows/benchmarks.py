@@ -1,7 +1,6 @@
 """The benchmarks on a model or server: the flow behind `spar eval BENCHMARK --model REF`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,28 +9,28 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.benchmark_models import MeasuredModel, measured_model
 from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
-from flows.stage_calls import plain
+from flows.request import Run
+from flows.stage_calls import StageRunner, plain
 from spar_core.config.method import ResponsesConfig
 from spar_core.config.run import RunConfig
+from spar_core.engines.configuration import EngineConfig
 from spar_core.errors import ConfigError
 from spar_core.evaluation import ifbench, ifeval
 from spar_core.evaluation.data_sources import SOURCES, Benchmark, find_data, prompts_warning
 from spar_core.evaluation.followbench import load_followbench
 from spar_core.evaluation.llmbar import STRATEGIES, load_llmbar
 from spar_core.hashing import digest
-from spar_core.prompts import PromptLibrary
 from spar_core.records import EvalScore, ModelRole
 from storage.artifacts import ArtifactRef
 from storage.home import Home
 from tasks.benchmarks import BENCHMARK_ANSWERS, BENCHMARK_PROMPTS, INSTRUCTION_SCORES, log_scores
-from tasks.calls import StageCall, Surroundings
+from tasks.calls import FileRef
 from tasks.engines import ModelRef
 from tasks.evaluation import EVAL_ACTOR, EVAL_PROMPTS, EVAL_REFINER
 from tasks.general_ability import ABILITY, CODE_TASKS, SAFE_TASKS, require_harness
 from tasks.judged_benchmarks import FOLLOWBENCH_SCORES, FOLLOWBENCH_VERDICTS, LLMBAR_SCORES, LLMBAR_VERDICTS, VOTES
 from tasks.repairs import REFINEMENT_SCORES, REPAIRS, STARTER_SCORES
 from tasks.runtime import Runtime
-from tasks.stages import Stage
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
@@ -74,13 +73,18 @@ class _Benchmarks:
         self._request = request
         self._home = home
         self._config = config
-        self._library = PromptLibrary.load(config.method.prompt_set)
         self.model = self._measured(request.model)
         self._refiner = self._measured(request.refiner) if request.refiner else self.model
         self._judge = self._chosen_judge()
         asked = request.model_dump(mode="json", exclude=_NOT_RESULTS)
         models = [model.served.model.digest for model in (self.model, self._refiner, self._judge) if model]
         self.run_id = f"eval-{request.benchmark}-{digest([asked, models, config.results_digest()])[:8]}"
+        self._stages = StageRunner(Run(home, self.run_id, config), self._engines())
+        self._iteration = self.model.iteration
+
+    def _engines(self) -> dict[str, EngineConfig]:
+        judge, model = self._judge or self._refiner, self.model.served.engine
+        return {"model": model, "actor": model, "refiner": self._refiner.served.engine, "judge": judge.served.engine}
 
     def versions(self) -> dict[ModelRole, Any]:
         """The registered versions that were measured, by role."""
@@ -120,7 +124,7 @@ class _Benchmarks:
         default = registered or ("refiner" if name in _REFINERS else "actor")
         return self._request.role or ("refiner" if default == "refiner" else "actor")
 
-    def _data(self, name: Benchmark) -> dict[str, ModelRef]:
+    def _data(self, name: Benchmark) -> dict[str, FileRef]:
         """The benchmark's data by content; what is not as published is noted."""
         folder = Path(self._request.data_dir) if self._request.data_dir else None
         own = self._request.prompts if name in ("ifeval", "ifbench") else None
@@ -136,41 +140,49 @@ class _Benchmarks:
             content = digest([part.data_digest for part in parts])
         self.notes += [warning] if warning else []
         self.licences += [] if own or SOURCES[name].licence in self.licences else [SOURCES[name].licence]
-        return {"data": ModelRef(content, str(path.absolute()))}
+        return {"data": FileRef(content, str(path.absolute()))}
 
     def _languages(self) -> tuple[Literal["en", "zh"], ...]:
         return self._request.languages or ("en", "zh")
 
     def _instructions(self, name: Benchmark) -> ArtifactRef:
         data, reads = self._data(name), {"benchmark": name, "limit": self._request.limit}
-        prompts = self._stage(BENCHMARK_PROMPTS, name, {}, data, reads)
-        answers = self._answers(name, prompts)
-        models = {**data, "model": self.model.served.model}
-        inputs = {"prompts": prompts, "answers": answers}
-        return self._stage(INSTRUCTION_SCORES, name, inputs, models, {**reads, "role": self._role(name)})
+        prompts = self._prompts(name, data, reads)
+        inputs = {"prompts": prompts, "answers": self._answers(name, prompts)}
+        models, scored = {"model": self.model.served.model}, {**reads, "role": self._role(name)}
+        return self._stages.run(INSTRUCTION_SCORES.named(name), self._iteration, inputs, models, scored, files=data)
+
+    def _prompts(self, place: str, data: dict[str, FileRef], reads: dict[str, Any]) -> ArtifactRef:
+        return self._stages.run(BENCHMARK_PROMPTS.named(place), self._iteration, config=reads, files=data)
 
     def _answers(self, name: str, prompts: ArtifactRef) -> ArtifactRef:
         sampling = ResponsesConfig(per_prompt=1, temperature=0.0, top_p=1.0, max_tokens=self._request.max_tokens)
         models = {"model": self.model.served.model}
-        return self._stage(BENCHMARK_ANSWERS, name, {"prompts": prompts}, models, {"sampling": plain(sampling)})
+        reads = {"sampling": plain(sampling)}
+        return self._stages.run(BENCHMARK_ANSWERS.named(name), self._iteration, {"prompts": prompts}, models, reads)
 
     def _followbench(self) -> list[ArtifactRef]:
         data, judge = self._data("followbench"), self._judge or self._refiner
         self.judge_name = judge.name
         if judge.served.model.digest == self.model.served.model.digest:
             self.notes.append(f"the judge ({judge.name}) is the model under test: biased in its own favour")
-        models = {**data, "model": self.model.served.model}
+        models = {"model": self.model.served.model}
         found = []
         for language in self._languages():
             place = f"followbench-{language}"
             reads = {"benchmark": "followbench", "language": language, "limit": self._request.limit}
-            prompts = self._stage(BENCHMARK_PROMPTS, place, {}, data, reads)
+            prompts = self._prompts(place, data, reads)
             answers = self._answers(place, prompts)
             inputs = {"prompts": prompts, "answers": answers}
             judged = {**reads, "role": self._role("followbench"), "judge": judge.name}
             asked = {**models, "judge": judge.served.model}
-            verdicts = self._stage(FOLLOWBENCH_VERDICTS, place, inputs, asked, judged)
-            found.append(self._stage(FOLLOWBENCH_SCORES, place, {"verdicts": verdicts}, models, judged))
+            verdicts = self._stages.run(
+                FOLLOWBENCH_VERDICTS.named(place), self._iteration, inputs, asked, judged, files=data
+            )
+            scores = self._stages.run(
+                FOLLOWBENCH_SCORES.named(place), self._iteration, {"verdicts": verdicts}, models, judged, files=data
+            )
+            found.append(scores)
         return found
 
     def _llmbar(self) -> list[ArtifactRef]:
@@ -179,15 +191,20 @@ class _Benchmarks:
         if unknown:
             raise ConfigError(f"unknown LLMBar strategy {unknown[0]!r}; allowed: {VOTES}, {', '.join(STRATEGIES)}")
         data, reads = self._data("llmbar"), {"benchmark": "llmbar", "limit": self._request.limit}
-        prompts = self._stage(BENCHMARK_PROMPTS, "llmbar", {}, data, reads)
-        models = {**data, "refiner": self._refiner.served.model}
+        prompts = self._prompts("llmbar", data, reads)
+        models = {"refiner": self._refiner.served.model}
         role = "refiner" if self._request.refiner else self._role("llmbar")
         found = []
         for strategy in strategies:
             compared = {**reads, "strategy": strategy, "role": role, "evaluator": self._refiner.name}
             judging = {**compared, **self._judging()} if strategy == VOTES else compared
-            verdicts = self._stage(LLMBAR_VERDICTS, strategy, {"prompts": prompts}, models, judging)
-            found.append(self._stage(LLMBAR_SCORES, strategy, {"verdicts": verdicts}, models, compared))
+            verdicts = self._stages.run(
+                LLMBAR_VERDICTS.named(strategy), self._iteration, {"prompts": prompts}, models, judging, files=data
+            )
+            scores = self._stages.run(
+                LLMBAR_SCORES.named(strategy), self._iteration, {"verdicts": verdicts}, models, compared, files=data
+            )
+            found.append(scores)
         return found
 
     def _held_out(self, actor: ModelRef) -> dict[str, ArtifactRef]:
@@ -195,9 +212,9 @@ class _Benchmarks:
         config = self._config.evaluation
         count = config.prompts if self._request.limit is None else min(config.prompts, self._request.limit)
         reads = {"source": config.source, "split": config.split, "count": count}
-        prompts = self._stage(EVAL_PROMPTS, "", {}, {}, reads, seed=config.seed)
-        sampling = {"samples": config.samples, "sampling": plain(config.actor)}
-        answers = self._stage(EVAL_ACTOR, "", {"prompts": prompts}, {"actor": actor}, sampling, seed=config.seed)
+        prompts = self._stages.run(EVAL_PROMPTS, self._iteration, config=reads, seed=config.seed)
+        sampling, inputs = {"samples": config.samples, "sampling": plain(config.actor)}, {"prompts": prompts}
+        answers = self._stages.run(EVAL_ACTOR, self._iteration, inputs, {"actor": actor}, sampling, seed=config.seed)
         return {"prompts": prompts, "answers": answers}
 
     def _starter(self) -> ArtifactRef:
@@ -208,8 +225,9 @@ class _Benchmarks:
             models["refiner"] = self._refiner.served.model
             reads = {"items": self._config.evaluation.refiner_items, **self._mending()}
             seed = self._config.evaluation.seed
-            inputs["refiner"] = self._stage(EVAL_REFINER, "", held, {"refiner": models["refiner"]}, reads, seed=seed)
-        return self._stage(STARTER_SCORES, "", inputs, models, {})
+            mending = {"refiner": models["refiner"]}
+            inputs["refiner"] = self._stages.run(EVAL_REFINER, self._iteration, held, mending, reads, seed=seed)
+        return self._stages.run(STARTER_SCORES, self._iteration, inputs, models)
 
     def _refinement(self) -> ArtifactRef:
         """With --refiner the model answers and the refiner mends; else the model mends what its run began with."""
@@ -217,8 +235,9 @@ class _Benchmarks:
         held = self._held_out(answering)
         reads = {"items": self._config.evaluation.refiner_items, **self._mending()}
         models = {"refiner": self._refiner.served.model}
-        repairs = self._stage(REPAIRS, "", held, models, reads, seed=self._config.evaluation.seed)
-        return self._stage(REFINEMENT_SCORES, "", {"repairs": repairs}, models, {})
+        seed = self._config.evaluation.seed
+        repairs = self._stages.run(REPAIRS, self._iteration, held, models, reads, seed=seed)
+        return self._stages.run(REFINEMENT_SCORES, self._iteration, {"repairs": repairs}, models)
 
     def _ability(self) -> ArtifactRef:
         require_harness()
@@ -226,12 +245,12 @@ class _Benchmarks:
         if not self._request.unsafe_code:
             self.notes.append("HumanEval is left out: it executes what the model writes; --unsafe-code runs it")
         reads = {"tasks": tasks, "limit": self._request.limit, "role": self._role("ability")}
-        return self._stage(ABILITY, "", {}, {"model": self.model.served.model}, reads)
+        return self._stages.run(ABILITY, self._iteration, models={"model": self.model.served.model}, config=reads)
 
     def _judging(self) -> dict[str, Any]:
         return {
             "judging": plain(self._config.method.judging.votes_alone()),
-            "templates": self._library.digest_of("judge"),
+            **self._stages.templates("judge"),
         }
 
     def _mending(self) -> dict[str, Any]:
@@ -240,41 +259,5 @@ class _Benchmarks:
             "judging": plain(method.judging.votes_alone()),
             "refinement": plain(method.refinement),
             "search": plain(method.search),
-            "templates": self._library.digest_of("judge", "refine"),
+            **self._stages.templates("judge", "refine"),
         }
-
-    def _stage(
-        self,
-        stage: Stage,
-        place: str,
-        inputs: dict[str, ArtifactRef],
-        models: dict[str, ModelRef],
-        reads: dict[str, Any],
-        seed: int | None = None,
-    ) -> ArtifactRef:
-        """Run a stage under a name of its own: one run may hold a stage once per benchmark, language or strategy."""
-        named = replace(stage, name=f"{stage.name}-{place}") if place else stage
-        judge = self._judge or self._refiner
-        engines = {
-            "model": self.model.served.engine,
-            "actor": self.model.served.engine,
-            "refiner": self._refiner.served.engine,
-            "judge": judge.served.engine,
-        }
-        call = StageCall(
-            stage=named.name,
-            version=named.version,
-            home=str(self._home.root),
-            run_id=self.run_id,
-            iteration=self.model.iteration,
-            seed=self._config.seed if seed is None else seed,
-            inputs=inputs,
-            models=models,
-            config=reads,
-            surroundings=Surroundings(
-                engines=engines,
-                orchestration=self._config.orchestration,
-                prompt_set=self._config.method.prompt_set,
-            ),
-        )
-        return named.run(call, parts=named.parts(inputs))

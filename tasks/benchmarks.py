@@ -1,6 +1,6 @@
 """Stages of the benchmarks: read the prompts, let a model answer, score by rule; and the scores' way to MLflow.
 
-Every stage takes the benchmark's data as the "model" `data`: a file or folder known by its content.
+Every stage takes the benchmark's data as its file `data`: a file or folder known by its content.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ def asked(context: ShardContext, part: int | None = None) -> list[Asked]:
 
 def _data(context: ShardContext) -> tuple[str, str]:
     """Where the data lies, and its digest: what is kept in memory is asked for by both."""
-    data = context.call.models["data"]
+    data = context.call.files["data"]
     return data.location, data.digest
 
 

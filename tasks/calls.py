@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from spar_core.config.run import OrchestrationConfig
 from spar_core.config.training import LaunchConfig
@@ -12,14 +12,20 @@ from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 
 
+class FileRef(NamedTuple):
+    """A user's file, folder or data set by content: `digest` identifies it, `location` only finds it."""
+
+    digest: str
+    location: str
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where and how stages run; changes no result. `engines` by role.
+    """Where and how stages run; changes no result.
 
     `prompt_set` says where the prompt texts lie; what they say is in the configuration, by digest.
     """
 
-    engines: Mapping[str, EngineConfig] = field(default_factory=dict)
     orchestration: OrchestrationConfig = field(default_factory=OrchestrationConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     prompt_set: str = "default"
@@ -30,8 +36,8 @@ class Surroundings:
 class StageCall:
     """One call of one stage.
 
-    `inputs`, `models`, `config` and `seed` decide the result and make up the key. `home`, `run_id`, `iteration`
-    and `surroundings` only say where and how it runs.
+    `inputs`, `models`, `files`, `config` and `seed` decide the result and make up the key. `home`, `run_id`,
+    `iteration` and `surroundings` only say where and how it runs.
     """
 
     stage: str
@@ -43,8 +49,13 @@ class StageCall:
     seed: int
     inputs: Mapping[str, ArtifactRef] = field(default_factory=dict)
     models: Mapping[str, ModelRef] = field(default_factory=dict)
+    """By role."""
     config: Mapping[str, Any] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
+    files: Mapping[str, FileRef] = field(default_factory=dict, kw_only=True)
+    """Users' files and data sets, by what the stage takes them for."""
+    engines: Mapping[str, EngineConfig] = field(default_factory=dict, kw_only=True)
+    """What serves the models, by role."""
 
     @property
     def key(self) -> str:
@@ -56,6 +67,7 @@ class StageCall:
                 self.seed,
                 {name: ref.content_digest for name, ref in self.inputs.items()},
                 {role: model.digest for role, model in self.models.items()},
+                {name: file.digest for name, file in self.files.items()},
                 self.config,
             ]
         )

@@ -123,7 +123,7 @@ def harness_model(engine: EngineConfig, model: ModelRef) -> tuple[str, dict[str,
 def _measure(context: ShardContext) -> ShardRows:
     harness = require_harness()
     config, model = context.call.config, context.call.models["model"]
-    kind, arguments = harness_model(context.call.surroundings.engines["model"], model)
+    kind, arguments = harness_model(context.call.engines["model"], model)
     tasks = list(config["tasks"])
     unsafe = any(task in CODE_TASKS for task in tasks)
     if unsafe:

@@ -18,7 +18,7 @@ def _read(context: ShardContext) -> ShardRows:
     drops: list[Drop] = []
     answers: list[Response] = []
     rows = 0
-    for row in read_prompt_rows(context.call.models["file"].location, skip_bad=context.call.config["skip_bad"]):
+    for row in read_prompt_rows(context.call.files["prompts"].location, skip_bad=context.call.config["skip_bad"]):
         rows += 1
         if isinstance(row, Drop):
             drops.append(row)

@@ -64,7 +64,7 @@ class ShardContext:
     def engine(self, role: str) -> Engine:
         """The engine of a role; every completion is journaled until the stage is committed."""
         model = self.call.models[role]
-        engine = self.runtime.engines.engine(self.call.surroundings.engines[role], model)
+        engine = self.runtime.engines.engine(self.call.engines[role], model)
         return MeteredEngine(JournaledEngine(engine, self.runtime.journal(self.call, self.shard)), self.meter)
 
 
@@ -114,7 +114,7 @@ class Stage:
 
     def named(self, place: str) -> "Stage":
         """The same stage under a name of its own: an iteration of a run holds a stage of one name once."""
-        return replace(self, name=f"{self.name}-{place}")
+        return replace(self, name=f"{self.name}-{place}") if place else self
 
     def run(self, call: StageCall, parts: int = 1) -> ArtifactRef:
         """Run or reuse the stage inside a flow and enter it in the ledger.

@@ -21,7 +21,7 @@ def _work(context: ShardContext) -> ShardRows:
         seed = derive_seed(context.call.seed, "warm_start", role)
         examples = warm_start_examples(role, config["count"], seed)
     else:
-        examples = list(read_examples(Path(context.call.models["file"].location), role))
+        examples = list(read_examples(Path(context.call.files["examples"].location), role))
     context.part.write("refiner_examples", examples)
     return ShardRows(len(examples), len(examples))
 

@@ -7,7 +7,7 @@ from spar_core.errors import ConfigError, DataError
 from spar_core.records import EvalScore
 from storage.home import Home
 from tasks import general_ability
-from tasks.calls import StageCall, Surroundings
+from tasks.calls import StageCall
 from tasks.engines import ModelRef
 from tasks.general_ability import ABILITY, ability_gate, ability_scores, harness_model, measured_ability
 from tasks.runtime import Runtime
@@ -98,7 +98,7 @@ def test_the_stage_runs_the_harness_and_the_catalogue_shows_it(tmp_path, monkeyp
         seed=7,
         models={"model": ModelRef("d", "/models/a")},
         config={"tasks": ["gsm8k", "triviaqa", "mmlu"], "limit": 5, "role": "actor"},
-        surroundings=Surroundings({"model": TransformersEngineConfig()}),
+        engines={"model": TransformersEngineConfig()},
     )
     ABILITY._work(call, 0)
     artifact = ABILITY._commit(call, 1)

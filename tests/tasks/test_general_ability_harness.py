@@ -10,7 +10,7 @@ import pytest
 from spar_core.engines.configuration import TransformersEngineConfig
 from spar_core.starter import base_model_dir
 from tasks import general_ability
-from tasks.calls import StageCall, Surroundings
+from tasks.calls import StageCall
 from tasks.engines import ModelRef
 from tasks.general_ability import ABILITY
 
@@ -80,7 +80,7 @@ def test_the_stage_reads_what_the_harness_returns(tmp_path, local_tasks, monkeyp
         seed=7,
         models={"model": ModelRef("d", str(base_model_dir()))},
         config={"tasks": ["gsm8k", "triviaqa", "mmlu"], "limit": 2, "role": "actor"},
-        surroundings=Surroundings({"model": TransformersEngineConfig(device="cpu")}),
+        engines={"model": TransformersEngineConfig(device="cpu")},
     )
     ABILITY._work(call, 0)
     artifact = ABILITY._commit(call, 1)

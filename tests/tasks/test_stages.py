@@ -60,9 +60,18 @@ class Bench:
             shard_size=self.shard_size, shard_retries=self.retries, parallel_shards=self.parallel
         )
         script = ScriptedEngineConfig(script="tests.tasks.moody_model:answer")
-        surroundings = Surroundings({"actor": script}, orchestration)
+        surroundings = Surroundings(orchestration)
         return StageCall(
-            stage.name, stage.version, str(self.home.root), "run", 1, 0, inputs or {}, models or {}, {}, surroundings
+            stage.name,
+            stage.version,
+            str(self.home.root),
+            "run",
+            iteration=1,
+            seed=0,
+            inputs=inputs or {},
+            models=models or {},
+            engines={"actor": script},
+            surroundings=surroundings,
         )
 
     def parts(self, artifact: ArtifactRef) -> list[Path]:
