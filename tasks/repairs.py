@@ -4,7 +4,7 @@
 
 | metric | text whose truth counts |
 | --- | --- |
-| single, tree | the search's best text, as `spar refine` would use it: the accepted rewrite, else the one of most votes |
+| single, tree | the search's best text, which `spar refine` would show: accepted, else the most approved |
 | single_accepted, tree_accepted | the accepted rewrite alone; an answer without one counts as not mended |
 | first_rewrite | the first rewrite, whatever the votes say; both searches have the same |
 """
