@@ -31,6 +31,6 @@ def truncation_warning(value: float, n: int, *, what: str = "answers", remedy: s
     if value <= _WORTH_A_WARNING:
         return ""
     return (
-        f"{round(value * n)} of {n} {what} ({100 * value:.1f} %) were cut at the token limit and are scored as they are: "
-        f"{remedy}, else the scores tell more of the limit than of the model"
+        f"{round(value * n)} of {n} {what} ({100 * value:.1f} %) were cut at the token limit and are scored as they "
+        f"are: {remedy}, else the scores tell more of the limit than of the model"
     )
