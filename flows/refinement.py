@@ -93,10 +93,11 @@ def refine_prompt(request: RefineRequest, home: Home) -> Refined:
     actor_default, refiner_default = default_models(home)
     refiner_name = request.refiner or refiner_default
     config = _configuration(request, refiner_name, home)
-    pool = EnginePool(capacity=2)
+    pool = EnginePool(logs=home.logs, records=home.servers)
     refiner = served_model(refiner_name, home, config.engine, request.patience)
     library = PromptLibrary.load(config.method.prompt_set)
     actor = served_model(request.actor or actor_default, home, config.engine, request.patience)
+    pool.keep([(actor.engine, actor.model), (refiner.engine, refiner.model)], "refine")
     try:
         return asyncio.run(
             _refine(

@@ -9,10 +9,11 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.handovers import Models
+from flows.health import require_fruit, run_health
 from flows.judge_summary import judges
 from flows.measuring import Measurement
 from flows.pipeline import Pipeline
-from flows.publishing import publish_judge, publish_summary
+from flows.publishing import publish_health, publish_judge, publish_summary
 from flows.request import Run, RunRequest
 from flows.summary import run_summary
 from spar_core.errors import ConfigError
@@ -83,6 +84,7 @@ def self_play(request: RunRequest) -> list[dict[str, Any]]:
             models = iteration(pinned, index, Start(models, first))
         rows = run_summary(run.home, run.run_id)
         publish_summary(run.run_id, rows)
+        publish_health(run.run_id, run_health(run.home, run.run_id))
         return [row.plain() for row in rows]
 
 
@@ -116,6 +118,7 @@ def iteration(request: RunRequest, index: int | None = None, start: Start | None
 
     Raises:
         ConfigError: the iteration before it is not complete.
+        FruitlessError: its data are not worth training on; finished work is kept.
     """
     with running(request) as run:
         pipeline = Pipeline(run)
@@ -128,6 +131,7 @@ def iteration(request: RunRequest, index: int | None = None, start: Start | None
                 raise ConfigError(f"iteration {number} of run {run.run_id} needs iteration {number - 1} first")
             start = Start(known[number - 1], known[0])
         data = pipeline.data(number, start.models, start.first)
+        require_fruit(run.home, run.run_id, number, data.pairs, run.config.health)
         models = pipeline.train(number, start.models, data)
         scores = Measurement(run, pipeline.stages).evaluate(number, models, start.first, data)
         _publish_judge(run, number)

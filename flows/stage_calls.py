@@ -24,9 +24,13 @@ class StageRunner:
     """Runs the stages of one run, be it self-play, a search or a benchmark. Use it inside a flow."""
 
     def __init__(self, run: Run, engines: Mapping[str, EngineConfig] | None = None) -> None:
-        """`engines`: what serves the models, by role; null: the run's engine serves them all."""
+        """`engines`: what serves the models, by role; null: the run's engine serves them all, as in self-play.
+
+        Only there the limits of `health` end a stage: a search or a benchmark shows what there is.
+        """
         self._run = run
         self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else engines
+        self._health = run.config.health if engines is None else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
 
@@ -76,6 +80,7 @@ class StageRunner:
                 launch=config_of_run.training.launch,
                 prompt_set=config_of_run.method.prompt_set,
                 training_intervals=intervals or {},
+                health=self._health,
             ),
         )
         return stage.run(call, parts=stage.parts(inputs))

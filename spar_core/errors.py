@@ -32,6 +32,13 @@ class EngineUnavailableError(EngineError):
     """The engine did not answer after all retries; the stage stops and a rerun resumes it."""
 
 
+class FruitlessError(SparError):
+    """The loop makes nothing worth training on: too little of what the models write can be used.
+
+    The message counts the causes and says what to change; nothing that is finished is lost.
+    """
+
+
 class TrainingError(SparError):
     """A training subprocess failed; the message names its log."""
 

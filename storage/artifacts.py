@@ -133,6 +133,15 @@ class ArtifactStore:
             if self._whole_part(folder, index) is not None:
                 shutil.rmtree(temporary)  # another worker finished the same part meanwhile
 
+    def metrics_so_far(self, stage: str, key: str) -> dict[str, float]:
+        """Sums of what the finished parts of an artifact measured, also before it is committed."""
+        sums: dict[str, float] = {}
+        for folder in self.folder(stage, key).glob("part-?????"):
+            part = read_part_manifest(folder)
+            for name, value in part.metrics.items() if part is not None else ():
+                sums[name] = sums.get(name, 0.0) + value
+        return sums
+
     def discard_parts(self, stage: str, key: str) -> None:
         """Forget the parts of an unfinished artifact that will be cut anew; those being written stay."""
         folder = self.folder(stage, key)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spar_core.errors import StorageError
 from storage.disk import disk_errors
+from storage.home_record import HomeRecord, read_record, settle_record
 
 DEFAULT_HOME = ".spar"
 HOME_VARIABLE = "SPAR_HOME"
@@ -69,6 +70,11 @@ class Home:
         return self.root / "work"
 
     @property
+    def servers(self) -> Path:
+        """Records of running model servers, by which those whose owner died are found."""
+        return self.work / "servers"
+
+    @property
     def runs(self) -> Path:
         """The ledger of runs, stages and registered models."""
         return self.root / "runs"
@@ -93,6 +99,28 @@ class Home:
         """Log files of training subprocesses and servers."""
         return self.root / "logs"
 
+    @property
+    def identity(self) -> str:
+        """The random id of this home: stays when the folder is renamed, differs in every copy.
+
+        Raises:
+            StorageError: the home was never held, so it has none, or a later version laid it out.
+        """
+        record = read_record(self._record_file)
+        if record is None:
+            raise StorageError(f"{self.root} is no home yet: a run makes it one")
+        return record.identity
+
+    def settle(self) -> HomeRecord:
+        """Make this folder a home if it is none, and see whether it was moved or copied; `lock` does it too.
+
+        Raises:
+            StorageError: a later version laid out the home, or the folder cannot be written.
+        """
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        return settle_record(self._record_file)
+
     def journal_file(self, stage: str, key: str, shard: int) -> Path:
         """Where the journal of one shard of one stage lies."""
         return self.journal / safe_name(stage, "stage") / safe_name(key, "stage key") / f"shard-{shard:05d}.sqlite"
@@ -104,7 +132,8 @@ class Home:
         Readers need no lock.
 
         Raises:
-            StorageError: another process holds it (named by its pid), or the folder cannot be written.
+            StorageError: another process holds it (named by its pid), the folder cannot be written, or a later
+                version laid it out.
         """
         with disk_errors(self._lock_file):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -122,6 +151,7 @@ class Home:
             with disk_errors(self._lock_file):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{owner}\n".encode(), 0)
+            self.settle()
             yield
         finally:
             if os.getpid() == owner:  # a child forked inside the block has closed its copy already
@@ -139,6 +169,10 @@ class Home:
                 return None if _try_lock(descriptor, fcntl.LOCK_SH) else _read_pid(descriptor)
         finally:
             os.close(descriptor)
+
+    @property
+    def _record_file(self) -> Path:
+        return self.root / "home.json"
 
     @property
     def _lock_file(self) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from spar_core.config.run import OrchestrationConfig
+from spar_core.config.run import HealthConfig, OrchestrationConfig
 from spar_core.config.training import LaunchConfig
 from spar_core.engines.configuration import EngineConfig
 from spar_core.hashing import digest
@@ -30,6 +30,8 @@ class Surroundings:
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     prompt_set: str = "default"
     training_intervals: Mapping[str, int] = field(default_factory=dict)
+    health: HealthConfig | None = None
+    """When what the models write is too little use to go on; null where only measuring is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: En
     judging = JudgingConfig.model_validate(config["judging"])
     second = None
     if SECOND_VOTER in context.call.models:
-        context.runtime.engines.keep(2)
+        context.keep_together("refiner", SECOND_VOTER)
         second = context.engine(SECOND_VOTER)
     return Refiner(
         engine or context.engine("refiner"),
@@ -58,6 +58,7 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: En
         RefinementConfig.model_validate(config.get("refinement", {})),
         rule_verifier(anchors) if judging.anchor == "verifier" else None,
         second,
+        context.watch(),
     )
 
 

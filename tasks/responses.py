@@ -12,7 +12,9 @@ def _work(context: ShardContext) -> ShardRows:
 
 
 async def _respond(context: ShardContext) -> ShardRows:
-    actor = Actor(context.engine("actor"), ResponsesConfig.model_validate(context.call.config["responses"]))
+    actor = Actor(
+        context.engine("actor"), ResponsesConfig.model_validate(context.call.config["responses"]), context.watch()
+    )
     limit = context.call.surroundings.orchestration.requests_in_flight
     context.part.write("responses", ())
     prompts = answered = 0

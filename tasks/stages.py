@@ -19,7 +19,8 @@ from prefect.futures import as_completed
 from spar_core.engines.base import Engine
 from spar_core.engines.journaled import JournaledEngine
 from spar_core.engines.usage import MeteredEngine, UsageMeter
-from spar_core.errors import ConfigError, DataError, SparError
+from spar_core.errors import ConfigError, DataError, EngineError, FruitlessError, SparError
+from spar_core.roles.watch import Watch
 from storage.artifacts import ArtifactRef, ArtifactStore, Provenance
 from storage.home import Home
 from storage.parts import PartWriter
@@ -64,10 +65,29 @@ class ShardContext:
     def engine(self, role: str) -> Engine:
         """The engine of a role; every completion is journaled until the stage is committed."""
         model = self.call.models[role]
-        engine = self.runtime.engines.engine(self.call.engines[role], model)
+        engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
         return MeteredEngine(JournaledEngine(engine, self.runtime.journal(self.call, self.shard)), self.meter)
 
+    def keep_together(self, *roles: str) -> None:
+        """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""
+        call = self.call
+        self.runtime.engines.keep([(call.engines[role], call.models[role]) for role in roles], call.key)
 
+    def watch(self) -> Watch:
+        """What ends the shard when too little of what its models write can be used."""
+        health = self.call.surroundings.health
+        if health is None:
+            return Watch({})
+        return Watch(
+            {
+                "votes": health.max_unreadable_votes,
+                "rewrites": health.max_unusable_rewrites,
+                "answers": health.max_cut_answers,
+            }
+        )
+
+
+_REFUSED = "refused."  # metrics of a part: requests refused, by reason
 Work = Callable[[ShardContext], ShardRows]
 
 
@@ -143,6 +163,8 @@ class Stage:
             entry.failed(error)
             progress.failed(error)
             raise
+        finally:
+            runtime.engines.stage_ended(call.key)
         runtime.finished[place] = artifact
         seconds = entry.completed(artifact, cached=cached)
         progress.finished(artifact, cached=cached, seconds=seconds)
@@ -207,16 +229,18 @@ class Stage:
             context = ShardContext(call, shard, runtime, part)
             rows = self.work(context)
             part.account(rows_in=rows.rows_in, rows_out=rows.rows_out)
-            used = context.meter.stats
-            if used.requests:
+            used, refusals = context.meter.stats, context.meter.refusals
+            if used.requests or refusals:
                 tokens = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
-                part.measure({"requests": used.requests, **tokens})
+                refused = {f"{_REFUSED}{reason}": count for reason, count in refusals.items()}
+                part.measure({"requests": used.requests, **tokens, **refused})
 
     def _commit(self, call: StageCall, parts: int) -> ArtifactRef:
         runtime = Runtime.of(call.home)
         finished = runtime.store.get(call.stage, call.key)
         if finished is not None:
             return finished
+        self._refuse_emptiness(runtime, call)
         provenance = Provenance(
             inputs=tuple(call.inputs.values()),
             model_digests={role: model.digest for role, model in call.models.items()},
@@ -229,6 +253,19 @@ class Stage:
         for shard in range(parts):
             runtime.journal(call, shard).discard()
         return artifact
+
+    def _refuse_emptiness(self, runtime: Runtime, call: StageCall) -> None:
+        """A stage of which the engine refused every request has no result; its parts are forgotten, not committed."""
+        metrics = runtime.store.metrics_so_far(call.stage, call.key)
+        refused = {name.removeprefix(_REFUSED): int(n) for name, n in metrics.items() if name.startswith(_REFUSED)}
+        if not refused or metrics.get("requests"):
+            return
+        runtime.store.discard_parts(call.stage, call.key)
+        causes = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+        raise EngineError(
+            f"stage {self.name}: the engine refused every request ({causes}), so there is nothing to keep. "
+            "Check the server's settings and the configured limits (max_tokens, max_model_len), then run again"
+        )
 
 
 def write_in_parts(context: ShardContext, table: str, records: Sequence[Any], size: int) -> int:
@@ -249,7 +286,7 @@ def _worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
     """A user's mistake stays one however often it is tried; an engine or a disk may recover."""
     try:
         state.result()
-    except (ConfigError, DataError):
+    except (ConfigError, DataError, FruitlessError):
         return False
     except Exception:  # noqa: BLE001 - whatever else it was may pass
         return True

@@ -102,6 +102,27 @@ class PromotionConfig(FrozenConfig):
     still be promoted. Measured every iteration with lm-eval (extra `ability`); null: neither measured nor asked."""
 
 
+class HealthConfig(FrozenConfig):
+    """When a run stops because what its models write cannot be used; changes no result and enters no key.
+
+    A limit is the largest share that may be lost. The limits on votes, rewrites and answers already hold within a
+    shard, as soon as so many were seen that chance cannot explain them; all hold before an iteration trains.
+    """
+
+    max_unreadable_votes: Fraction = 0.5
+    """Share of the refiner's votes without a verdict that can be read."""
+    max_unusable_rewrites: Fraction = 0.8
+    """Share of the refiner's rewrites that are cut, empty or without the markers of an answer."""
+    max_cut_answers: Fraction = 0.8
+    """Share of the actor's answers that end at the token limit."""
+    max_refused_prompts: Fraction = 0.5
+    """Share of prompts that the actor's engine refuses."""
+    max_undecided_answers: Fraction = 0.8
+    """Share of answers on which the votes make no judgement."""
+    min_pairs: Annotated[int, Field(ge=0)] = 1
+    """Fewest preference pairs an iteration trains on; 0 goes on with none, and the actor stays as it is."""
+
+
 class OrchestrationConfig(FrozenConfig):
     """How the work is spread; changes nothing in any result and enters no stage key."""
 
@@ -147,6 +168,8 @@ class RunConfig(FrozenConfig):
     """Measurements."""
     promotion: PromotionConfig = PromotionConfig()
     """The gate from candidate to champion."""
+    health: HealthConfig = HealthConfig()
+    """When a run stops for lack of anything to learn from."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
 
@@ -169,7 +192,7 @@ class RunConfig(FrozenConfig):
 
     def results_digest(self) -> str:
         """Digest of everything that can change a result (not how the work is spread)."""
-        return digest(self.model_dump(mode="json", exclude={"orchestration", "iterations"}))
+        return digest(self.model_dump(mode="json", exclude={"orchestration", "iterations", "health"}))
 
     def default_run_id(self) -> str:
         """Run id used unless one is given: the same configuration names the same run."""

@@ -13,6 +13,7 @@ from spar_core.roles.asking import ask
 from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
 from spar_core.roles.rewrite import parse_rewrite, placeholders_of
 from spar_core.roles.verdict import parse_verdict
+from spar_core.roles.watch import Watch
 
 
 class JudgementOutcome(NamedTuple):
@@ -67,9 +68,15 @@ class Refiner:
         refinement: RefinementConfig,
         verifier: Verifier | None = None,
         second_voter: Engine | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        """Raises ConfigError if the prompt set has fewer wordings of its judge prompt than `judging` asks for."""
+        """`watch` ends the work when too little of what the model writes can be used.
+
+        Raises:
+            ConfigError: the prompt set has fewer wordings of its judge prompt than `judging` asks for.
+        """
         self._verifier = verifier
+        self._watch = watch or Watch({})
         self._wordings = judge_wordings(library, judging.wordings)
         self._engine = engine
         self._voters = (engine,) if second_voter is None else (engine, second_voter)
@@ -101,6 +108,7 @@ class Refiner:
 
         Raises:
             EngineUnavailableError: no answer after all retries.
+            FruitlessError: too few of the votes so far can be read.
         """
         requests = self._vote_requests(prompt_text, response_text)
         checked = self._verifier(prompt_text, response_text) if self._verifier else None
@@ -118,6 +126,7 @@ class Refiner:
                     verdict = parse_verdict(text, ended)
                     who = (request.wording, request.voter)
                     votes.append(Vote(subject_id, len(votes), verdict, text, ended, own_seed, *who))
+            self._watch.voted(votes[attempt * self._judging.votes :])
             if ruled is not None:
                 if any(vote.verdict is ruled for vote in votes):
                     break
@@ -150,6 +159,7 @@ class Refiner:
 
         Raises:
             EngineUnavailableError: no answer after all retries.
+            FruitlessError: too few of the rewrites so far can be used.
         """
         messages = refine_messages(self._library, prompt_text, response_text, critique)
         asked = await ask(self._engine, messages, self._refine_sampling, seed, count)
@@ -161,6 +171,8 @@ class Refiner:
             rewrites.append(
                 Rewrite(parsed.response, parsed.reflection, completion.finish_reason, seed, index, parsed.failure)
             )
+        texts = (completion.text for completion in asked.completions)
+        self._watch.rewritten(zip((rewrite.failure for rewrite in rewrites), texts, strict=True))
         return rewrites
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from spar_core.errors import TrainingError
 from spar_core.hashing import digest, file_digest, model_digest
+from spar_core.processes import process_mark
 from spar_core.training.failures import explain_failure
 from spar_core.training.model_folder import PROVENANCE, check_model_folder
-from spar_core.training.parentage import PARENT_VARIABLE, process_mark
+from spar_core.training.parentage import PARENT_VARIABLE
 from spar_core.training.process_group import stop_group
 from spar_core.training.progress import MetricsCallback, MetricsTail
 from spar_core.training.specification import TrainingOutcome, TrainingSpec
