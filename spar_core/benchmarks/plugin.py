@@ -81,11 +81,22 @@ class Measurement(NamedTuple):
 
 
 class Judges(Protocol):
-    """Who may be asked for verdicts. `name`: the judge as the user calls it."""
+    """Who may be asked for verdicts."""
 
-    name: str
-    seed: int
-    prompts: Path | None
+    @property
+    def name(self) -> str:
+        """The judge as the user calls it."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        ...
+
+    @property
+    def prompts(self) -> Path | None:
+        """The user's folder of judge prompts; null: the benchmark's own."""
+        ...
 
     def engine(self) -> Engine:
         """The judge's engine."""

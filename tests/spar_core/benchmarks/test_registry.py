@@ -88,3 +88,14 @@ def test_bad_answers_stop_it_or_are_left_out(data: Path, tmp_path: Path) -> None
     found = BENCHMARK.score_file(FileRequest(answers, data_dir=data, skip_bad=True))
     assert [drop.reason for drop in found.left_out] == ["bad_row"]
     assert found.plain["alone"]["value"] == 1.0
+
+
+def test_the_example_in_the_docs_is_the_benchmark_of_these_tests() -> None:
+    root = Path(__file__).parents[3]
+    shown = (
+        (root / "docs" / "evaluation.md")
+        .read_text(encoding="utf-8")
+        .partition("# spar_core/benchmarks/capitals.py\n")[2]
+    )
+    own = (Path(__file__).parent / "capitals.py").read_text(encoding="utf-8").partition('"""\n\n')[2]
+    assert shown.partition("```")[0] == own
