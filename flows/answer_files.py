@@ -64,7 +64,7 @@ def _instructions(request: FileRequest, benchmark: Benchmark) -> FileScores:
             sink.write(item.row() | ({"reasons": reasons} if any(reasons) else {}))
     notes = [] if request.prompts else [prompts_warning(benchmark, prompts)]
     notes += _instruction_notes(report)
-    kinds = {score.metric: _plain_score(score) for score in report.scores if "/" in score.metric}
+    kinds = {score.metric: score.plain() for score in report.scores if "/" in score.metric}
     plain = {
         "benchmark": benchmark,
         **report.headline(),
@@ -102,7 +102,7 @@ def _followbench(request: FileRequest) -> FileScores:
         "rows": report.rows,
         "judge": report.judge.name,
         "runs": [_plain_followbench(run) for run in report.runs],
-        "judge_texts": {score.metric: _plain_score(score) for score in report.judge_texts},
+        "judge_texts": {score.metric: score.plain() for score in report.judge_texts},
         "unscored": dict(report.unscored),
         "warnings": notes,
     }
@@ -120,7 +120,7 @@ def _plain_followbench(run: FollowBenchReport) -> dict[str, Any]:
     return {
         "run": run.run,
         "language": run.language,
-        "scores": {score.metric: _plain_score(score) for score in run.scores},
+        "scores": {score.metric: score.plain() for score in run.scores},
         "published": published or None,
         "published_level_weighted": None if run.published_level_weighted is None else {**run.published_level_weighted},
         "unscored": dict(run.unscored),
@@ -148,7 +148,7 @@ def _plain_llmbar(run: LLMBarReport) -> dict[str, Any]:
     return {
         "evaluator": run.evaluator,
         "strategy": run.strategy,
-        "scores": {score.metric: _plain_score(score) for score in run.scores},
+        "scores": {score.metric: score.plain() for score in run.scores},
         "statistics": {subset: asdict(statistics) for subset, statistics in run.statistics.items()},
         "adversarial": None if run.adversarial is None else run.adversarial._asdict(),
         "overall": None if run.overall is None else run.overall._asdict(),
@@ -159,11 +159,6 @@ def _plain_llmbar(run: LLMBarReport) -> dict[str, Any]:
 def licence_of(benchmark: Benchmark) -> str:
     """The line that names a benchmark's licence."""
     return SOURCES[benchmark].licence
-
-
-def _plain_score(score: Score) -> dict[str, Any]:
-    values = {"value": score.value, "ci_low": score.ci_low, "ci_high": score.ci_high, "n": score.n}
-    return {**values, "unscored": score.unscored}
 
 
 def _unscored_notes(unscored: Mapping[str, int]) -> list[str]:

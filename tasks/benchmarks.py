@@ -201,4 +201,4 @@ def log_scores(
 
 BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=1, work=_prompts, splits=True)
 BENCHMARK_ANSWERS = Stage("benchmark_answers", version=1, work=_answers, sharded_by="prompts")
-INSTRUCTION_SCORES = Stage("instruction_scores", version=1, work=_instruction_scores)
+INSTRUCTION_SCORES = Stage("instruction_scores", version=2, work=_instruction_scores)

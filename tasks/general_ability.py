@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from spar_core.engines.configuration import EngineConfig, OpenAIEngineConfig, TransformersEngineConfig
 from spar_core.errors import ConfigError, DataError
+from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.scores import score_record
+from spar_core.evaluation.statistics import wilson
 from spar_core.records import EvalItem, EvalScore, ModelRole
 from storage.home import Home
 from tasks.engines import ModelRef
@@ -51,12 +54,17 @@ def ability_scores(results: Mapping[str, Any], tasks: Sequence[str], role: Model
             raise DataError(f"lm-eval's results hold no {' or '.join(_METRICS[task])} of {task}, only {list(measured)}")
         name, _, filtered = metric.partition(",")
         value, error = float(measured[metric]), measured.get(f"{name}_stderr,{filtered}")
-        half = _Z * float(error) if isinstance(error, (int, float)) and math.isfinite(error) else 0.0
         n = _sample_count(results, task)
-        scores.append(
-            EvalScore(BENCHMARK, role, digest, task, value, max(0.0, value - half), min(1.0, value + half), n)
-        )
+        scores.append(score_record(BENCHMARK, role, digest, task, _estimate(value, error, n)))
     return scores
+
+
+def _estimate(value: float, error: object, n: int) -> Estimate:
+    """From the harness's standard error; of some groups it has none, and 0 where all samples agree: then Wilson's."""
+    if not isinstance(error, (int, float)) or not math.isfinite(error) or error <= 0:
+        return wilson(value * n, n)
+    half = _Z * float(error)
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), n)
 
 
 def ability_gate(before: Mapping[str, float], after: Mapping[str, float], margin: float) -> Gate:

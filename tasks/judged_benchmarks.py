@@ -139,7 +139,7 @@ def _llmbar_scores(context: ShardContext) -> ShardRows:
 
 
 def _renamed(score: Score, strategy: str) -> Score:
-    return replace(score, metric=f"{strategy}/{score.metric}")
+    return score._replace(metric=f"{strategy}/{score.metric}")
 
 
 def _json(value: dict[str, Any]) -> str:
@@ -147,6 +147,6 @@ def _json(value: dict[str, Any]) -> str:
 
 
 FOLLOWBENCH_VERDICTS = Stage("followbench_verdicts", version=1, work=_followbench_verdicts, sharded_by="answers")
-FOLLOWBENCH_SCORES = Stage("followbench_scores", version=1, work=_followbench_scores)
+FOLLOWBENCH_SCORES = Stage("followbench_scores", version=2, work=_followbench_scores)
 LLMBAR_VERDICTS = Stage("llmbar_verdicts", version=1, work=_llmbar_verdicts, sharded_by="prompts")
-LLMBAR_SCORES = Stage("llmbar_scores", version=1, work=_llmbar_scores)
+LLMBAR_SCORES = Stage("llmbar_scores", version=2, work=_llmbar_scores)

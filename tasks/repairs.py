@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from spar_core.config.method import SearchConfig
 from spar_core.evaluation.measures import Measured, self_play_measures
-from spar_core.evaluation.scores import score_records, share_score
+from spar_core.evaluation.scores import score_record, score_records, share_score
 from spar_core.evaluation.statistics import paired_difference
 from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
-from spar_core.records import EvalItem, EvalScore, Judgement, Prompt, Response, Root, TreeNode, Verdict
+from spar_core.records import EvalItem, Judgement, Prompt, Response, Root, TreeNode, Verdict
 from spar_core.roles import Refiner, Subject, judge_all
 from spar_core.search.scheduler import run_trees
 from tasks.judgements import refiner_of
@@ -133,7 +133,7 @@ def _refinement_scores(context: ShardContext) -> ShardRows:
     if pairs:
         single, tree, groups = ([row[index] for row in pairs] for index in range(3))
         difference = paired_difference(single, tree, groups)
-        records.append(EvalScore(REFINEMENT, "refiner", digest, "tree_minus_single", *difference))
+        records.append(score_record(REFINEMENT, "refiner", digest, "tree_minus_single", difference))
     context.part.write("eval_scores", records)
     return ShardRows(len(clusters), len(clusters))
 
@@ -161,5 +161,5 @@ def _starter_scores(context: ShardContext) -> ShardRows:
 
 
 REPAIRS = Stage("repairs", version=1, work=_repairs, sharded_by="answers")
-REFINEMENT_SCORES = Stage("refinement_scores", version=1, work=_refinement_scores)
-STARTER_SCORES = Stage("starter_scores", version=2, work=_starter_scores)
+REFINEMENT_SCORES = Stage("refinement_scores", version=2, work=_refinement_scores)
+STARTER_SCORES = Stage("starter_scores", version=3, work=_starter_scores)

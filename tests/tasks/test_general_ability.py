@@ -4,7 +4,6 @@ import pytest
 
 from spar_core.engines.configuration import OpenAIEngineConfig, ScriptedEngineConfig, TransformersEngineConfig
 from spar_core.errors import ConfigError, DataError
-from spar_core.records import EvalScore
 from storage.home import Home
 from tasks import general_ability
 from tasks.calls import StageCall, Surroundings
@@ -37,7 +36,10 @@ def test_results_become_scores_with_intervals():
     assert gsm8k.ci_low == pytest.approx(0.5 - 1.96 * 0.05, abs=1e-4)
     assert (gsm8k.metric, gsm8k.value, gsm8k.n) == ("gsm8k", 0.5, 100)
     assert (triviaqa.value, triviaqa.ci_high) == (0.99, 1.0)
-    assert mmlu == EvalScore("ability", "actor", "d", "mmlu", 0.25, 0.25, 0.25, 10)
+    # No standard error of a group: Wilson for a share of 0.25 of 10, centre (0.25 + 0.19207) / 1.38415 = 0.31938, half
+    # width 1.95996 x sqrt(0.25 x 0.75 / 10 + 0.0096037) / 1.38415 = 0.23842.
+    assert (mmlu.metric, mmlu.value, mmlu.n) == ("mmlu", 0.25, 10)
+    assert (mmlu.ci_low, mmlu.ci_high) == (pytest.approx(0.08096, abs=1e-4), pytest.approx(0.55780, abs=1e-4))
 
 
 def test_a_result_without_the_metric_is_refused():
