@@ -31,7 +31,7 @@ class StageRunner:
     def run(
         self,
         stage: Stage,
-        iteration: int,
+        iteration: int | None,
         inputs: dict[str, ArtifactRef] | None = None,
         models: dict[str, ModelRef] | None = None,
         config: dict[str, Any] | None = None,
@@ -42,7 +42,7 @@ class StageRunner:
 
         Args:
             stage: what to run.
-            iteration: the iteration it is entered under.
+            iteration: the iteration it is entered under; null: none of them.
             inputs: artifacts it reads, by name.
             models: models it reads, by name.
             config: configuration values it reads; they enter its key.

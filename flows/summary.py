@@ -73,7 +73,8 @@ def run_summary(home: Home, run_id: str) -> list[IterationRow]:
         stages = catalog.rows(
             "SELECT iteration, sum(seconds) AS seconds, sum(rows_dropped) AS drops, "
             "sum(CASE WHEN stage = 'pairs' THEN rows_out ELSE 0 END) AS pairs "
-            "FROM stages WHERE run_id = ? AND state = 'completed' GROUP BY iteration ORDER BY iteration",
+            "FROM stages WHERE run_id = ? AND state = 'completed' AND iteration IS NOT NULL "
+            "GROUP BY iteration ORDER BY iteration",
             [run_id],
         )
         names = {metric: name for name, metric in _METRICS.items()}

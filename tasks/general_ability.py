@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from spar_core.engines.configuration import EngineConfig, OpenAIEngineConfig, TransformersEngineConfig
 from spar_core.errors import ConfigError, DataError
+from spar_core.evaluation.comparison import Observation, paired_change
 from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.scores import score_record
 from spar_core.evaluation.statistics import wilson
 from spar_core.records import EvalItem, EvalScore, ModelRole
-from storage.home import Home
+from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.stages import ShardContext, ShardRows, Stage
 
@@ -67,32 +68,44 @@ def _estimate(value: float, error: object, n: int) -> Estimate:
     return Estimate(value, max(0.0, value - half), min(1.0, value + half), n)
 
 
-def ability_gate(before: Mapping[str, float], after: Mapping[str, float], margin: float) -> Gate:
-    """Whether no task of `before` fell by more than `margin` (fraction) in `after`.
+def ability_kept(before: ArtifactRef | None, after: ArtifactRef | None, margin: float) -> Gate:
+    """Whether no task of `before` may have fallen by more than `margin` (fraction) in `after`.
 
-    A task that one of the two was not measured on fails the gate: what is unknown is not kept.
+    Compared are two artifacts of the stage `ability` that asked for the same tasks in the same way, sample by sample.
+    What is unknown is not kept: a task that one of them lacks fails the gate.
     """
-    if not before or not after:
-        return Gate(False, "general ability was not measured; run `spar eval ability` on both models")
-    for task, earlier in before.items():
-        if task not in after:
+    if before is None or after is None:
+        return Gate(False, "general ability was not measured")
+    if before.manifest().config != after.manifest().config or _is_partial(after):
+        return Gate(False, "general ability was not measured in the same way, on whole tasks")
+    earlier, later = _by_task(before), _by_task(after)
+    for task, samples in earlier.items():
+        change = paired_change(samples, later.get(task, ()))
+        if change is None:
             return Gate(False, f"general ability: {task} was not measured")
-        if after[task] < earlier - margin:
-            return Gate(False, f"general ability: {task} fell from {earlier:.4f} to {after[task]:.4f}, margin {margin}")
-    return Gate(True, f"general ability held within {margin}")
+        if change.ci_low < -margin:
+            shown = f"{change.shown(signed=True)} points on {change.n} samples"
+            return Gate(False, f"general ability: {task} {shown}, margin {100 * margin:g}")
+    held = f"general ability held within {100 * margin:g} points"
+    return Gate(True, held) if earlier else Gate(False, "general ability was not measured")
 
 
-def measured_ability(home: Home, digest: str) -> dict[str, float]:
-    """The catalogue's ability scores of some weights, by task; empty where they were never measured."""
-    from storage.catalog import open_catalog
+def _is_partial(measured: ArtifactRef) -> bool:
+    return measured.manifest().config.get("limit") is not None
 
-    with open_catalog(home) as catalog:
-        rows = catalog.rows(
-            "SELECT metric, max(value) AS value FROM eval_scores "
-            "WHERE benchmark = ? AND model_digest = ? GROUP BY metric",
-            [BENCHMARK, digest],
-        )
-    return {row["metric"]: row["value"] for row in rows}
+
+def _by_task(measured: ArtifactRef) -> dict[str, list[Observation]]:
+    """The samples of each task under the filter that its score is of."""
+    found: dict[str, dict[str, list[Observation]]] = {}
+    for item in measured.read("eval_items"):
+        if item.value is not None:
+            of_task = found.setdefault(item.metric, {})
+            of_task.setdefault(item.detail, []).append(Observation(item.item_id, item.cluster_id, item.value))
+    chosen = {}
+    for task, filters in found.items():
+        wanted = [name.partition(",")[2] for name in _METRICS.get(task, ())]
+        chosen[task] = filters[next((name for name in wanted if name in filters), next(iter(filters)))]
+    return chosen
 
 
 def require_harness() -> Any:
