@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.benchmark_models import MeasuredModel, measured_model
 from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
+from flows.runs import RunPlan, opened_run
 from flows.stage_calls import plain
 from spar_core.config.method import ResponsesConfig
 from spar_core.config.run import RunConfig
@@ -30,7 +31,6 @@ from tasks.evaluation import EVAL_ACTOR, EVAL_PROMPTS, EVAL_REFINER
 from tasks.general_ability import ABILITY, CODE_TASKS, SAFE_TASKS, require_harness
 from tasks.judged_benchmarks import FOLLOWBENCH_SCORES, FOLLOWBENCH_VERDICTS, LLMBAR_SCORES, LLMBAR_VERDICTS, VOTES
 from tasks.repairs import REFINEMENT_SCORES, REPAIRS, STARTER_SCORES
-from tasks.runtime import Runtime
 from tasks.stages import Stage
 
 # Prefect types its own decorator for another runner than the one it ships.
@@ -49,16 +49,9 @@ def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
     """
     home, config = Home(request.home), request.configuration()
     bench = _Benchmarks(request, home, config)
-    runtime = Runtime.of(str(home.root))
-    with runtime.held(), tags(f"home:{home.root}", f"run:{bench.run_id}"):
-        runtime.ledger.open_run(bench.run_id, config.model_dump(mode="json"))
-        try:
-            scores = [score for name in request.names() for score in bench.run(name)]
-            log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
-        except BaseException as error:
-            runtime.ledger.close_run(bench.run_id, "failed" if isinstance(error, Exception) else "interrupted")
-            raise
-        runtime.ledger.close_run(bench.run_id, "completed")
+    with opened_run(RunPlan(home, bench.run_id, config.model_dump(mode="json"), "run")):
+        scores = [score for name in request.names() for score in bench.run(name)]
+        log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
     return BenchmarkResult(
         bench.run_id, tuple(scores), bench.judge_name, tuple(dict.fromkeys(bench.notes)), tuple(bench.licences)
     )

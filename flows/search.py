@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.models import Patience, Served, default_configuration, served_model
+from flows.publishing import stages_shown
+from flows.runs import RunPlan, opened_run
 from flows.stage_calls import content_reference, plain
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
@@ -19,7 +21,6 @@ from tasks.calls import StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.judgements import JUDGEMENTS
 from tasks.negatives import NEGATIVES
-from tasks.runtime import Runtime
 from tasks.search_inputs import SEARCH_PROMPTS, SEARCH_RESPONSES
 from tasks.stages import Stage
 from tasks.trees import TREES
@@ -83,17 +84,11 @@ def search(request: SearchRequest) -> SearchTables:
     patience = Patience(request.timeout_s, request.retries)
     refiner = served_model(request.refiner, home, config.engine, patience)
     actor = served_model(request.actor, home, config.engine, patience) if request.actor else None
-    runtime = Runtime.of(str(home.root))
     identity = request.model_dump(mode="json", exclude={"timeout_s", "retries"})  # patience changes no result
     run_id = f"search-{digest([identity, config.results_digest()])[:8]}"
-    with runtime.held(), tags(f"home:{home.root}", f"run:{run_id}"):
-        runtime.ledger.open_run(run_id, config.model_dump(mode="json"))
-        try:
-            artifacts = _Search(home, run_id, config, actor, refiner).run(request)
-        except BaseException as error:
-            runtime.ledger.close_run(run_id, "failed" if isinstance(error, Exception) else "interrupted")
-            raise
-        runtime.ledger.close_run(run_id, "completed")
+    plan = RunPlan(home, run_id, config.model_dump(mode="json"), "run", tracked=False)
+    with opened_run(plan), stages_shown(home, run_id, 0, tracked=False):
+        artifacts = _Search(home, run_id, config, actor, refiner).run(request)
     return SearchTables(run_id=run_id, artifacts=artifacts)
 
 

@@ -176,7 +176,9 @@ def flow_runs(home: Home):
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.root}"])))
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.identity}"]))
+        )
 
 
 def task_runs(home: Home):
@@ -184,7 +186,9 @@ def task_runs(home: Home):
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
     with get_client(sync_client=True) as client:
-        return client.read_task_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.root}"])))
+        return client.read_task_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.identity}"]))
+        )
 
 
 def ledger_runs(home: Home):
