@@ -39,7 +39,7 @@ _NOT_RESULTS = {"home", "data_dir", "model", "refiner", "judge", "timeout_s", "r
 _REFINERS = ("llmbar", "refinement")
 
 
-@flow(name="benchmarks", task_runner=_RUNNER)
+@flow(name="benchmarks", flow_run_name="benchmarks", task_runner=_RUNNER)
 def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
     """Run benchmarks; every stage is cached by content, so the same request resumes and other ones share its answers.
 

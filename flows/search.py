@@ -73,7 +73,7 @@ class SearchTables(BaseModel):
     artifacts: dict[str, Any]
 
 
-@flow(name="search", task_runner=_RUNNER)
+@flow(name="search", flow_run_name="search", task_runner=_RUNNER)
 def search(request: SearchRequest) -> SearchTables:
     """Answer, judge and search; every stage is cached, so the same request resumes.
 

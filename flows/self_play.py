@@ -61,7 +61,7 @@ def registered_models(run: Run) -> dict[int, Models]:
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
 
-@flow(name="self_play", task_runner=_RUNNER)
+@flow(name="self_play", flow_run_name="self-play", task_runner=_RUNNER)
 def self_play(request: RunRequest) -> list[dict[str, Any]]:
     """Warm start, then every iteration; returns one summary row per iteration."""
     with running(request, "run") as run:
@@ -136,7 +136,7 @@ def _iterate(run: Run, number: int, start: Start) -> Models:
         return models
 
 
-@flow(name="evaluation", task_runner=_RUNNER)
+@flow(name="evaluation", flow_run_name="evaluation", task_runner=_RUNNER)
 def evaluation(request: RunRequest, index: int | None = None) -> list[dict[str, Any]]:
     """Measure the models after an iteration (the latest complete one by default) on held-out prompts."""
     with running(request, "evaluation", aside=True) as run:

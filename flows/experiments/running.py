@@ -60,7 +60,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-@flow(name="experiment", task_runner=_RUNNER)
+@flow(name="experiment", flow_run_name="experiment", task_runner=_RUNNER)
 def experiment(request: ExperimentRequest) -> list[Failure]:
     """Run what is not finished yet, measure the search curves; returns the runs that failed.
 
