@@ -23,8 +23,8 @@ from flows.runs import SKIPPED
 NAME = "spar-alarm"
 STATES = ("Failed", "Crashed", "TimedOut", "Cancelled", SKIPPED, "Late")
 _TEXT = (
-    '{"text": "{{ flow_run.name }} of {{ deployment.name }} is {{ flow_run.state.name }}: {{ flow_run.state.message }}", '
-    '"flow_run": "{{ flow_run.id }}"}'
+    '{"text": {{ (flow_run.name ~ " of " ~ deployment.name ~ " is " ~ flow_run.state.name ~ ": " ~ '
+    'flow_run.state.message) | tojson }}, "flow_run": "{{ flow_run.id }}"}'
 )
 
 

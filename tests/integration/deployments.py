@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml as an operator meets them: a worker's process, flow runs triggered, watched, changed."""
+"""The deployments of prefect.yaml as an operator meets them: a worker's process; flow runs triggered and watched."""
 
 import os
 import signal
