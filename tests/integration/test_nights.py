@@ -154,7 +154,7 @@ def test_a_night_is_not_overrun_is_cancelled_and_goes_on_when_it_is_retried(work
     overlapping = ended(triggered("iteration/iteration", of_home(home, SCRIPTED)), worker)
     assert overlapping.state_name == "Cancelled"
     assert "concurrency limit" in overlapping.state.message
-    other = ended(triggered("self-play/self-play", of_home(home, SCRIPTED)), worker)
+    other = ended(triggered("self_play/self-play", of_home(home, SCRIPTED)), worker)
     assert (other.state_name, other.state.is_cancelled()) == ("Skipped", True)
     assert f"{home.root} is in use by iteration of smoke-" in other.state.message
     assert flow_run(night).state_name == "Running"
