@@ -49,7 +49,10 @@ class StageProgress:
 
     def failed(self, error: BaseException) -> None:
         """The stage ended with an error."""
-        _log.error("%s failed: %s: %s", self._place, type(error).__name__, error)
+        if isinstance(error, Exception):
+            _log.error("%s failed: %s: %s", self._place, type(error).__name__, error)
+        else:
+            _log.warning("%s interrupted", self._place)
         self._reporter.stage_failed(self._call, error)
 
     def _show(self, percent: float) -> None:

@@ -132,3 +132,22 @@ def test_a_held_home_is_an_error_where_no_deployment_asked(home):
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.slow
+def test_a_schedule_until_complete_does_nothing_once_all_iterations_are_there(home):
+    from flows.request import RunRequest
+    from flows.self_play import iteration
+    from storage.ledger import ModelEntry
+
+    request = RunRequest(preset="smoke", home=str(home.root), run_id="r", iterations=1)
+    ledger = Ledger(home)
+    for number in (0, 1):
+        for role in ("actor", "refiner"):
+            entry = {"run_id": "r", "role": role, "name": role, "version": number + 1, "uri": f"/m{number}"}
+            ledger.record_model(ModelEntry(iteration=number, digest=f"{role}{number}", **entry))
+    models = iteration(request, until_complete=True)
+    assert (models.actor.digest, models.refiner.digest) == ("actor1", "refiner1")
+    run = ledger.run("r")
+    assert (run.state, run.activity.state) == ("completed", "completed")
+    assert ledger.stages("r") == []
