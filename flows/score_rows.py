@@ -24,6 +24,9 @@ _HEADLINES = (
     "tree",
     "tree_minus_single",
     "answer_refused",
+    "truncated",
+    "judge_truncated",
+    "unanswered",
 )
 
 

@@ -8,11 +8,13 @@ from prefect import flow, tags
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.checks.preflight import preflight_run
 from flows.handovers import Models
+from flows.health import require_fruit, run_health
 from flows.judge_summary import judges
 from flows.measuring import Measurement
 from flows.pipeline import Pipeline
-from flows.publishing import publish_judge, publish_summary
+from flows.publishing import publish_health, publish_judge, publish_summary
 from flows.request import Run, RunRequest
 from flows.summary import run_summary
 from spar_core.errors import ConfigError
@@ -38,7 +40,8 @@ def running(request: RunRequest, *, whole: bool = False) -> Iterator[Run]:
         if place in _under_way:  # a flow within a flow of the same run
             yield run
             return
-        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"))
+        preflight_run(run)
+        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"), whole=whole)
         runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
         _under_way.add(place)
         try:
@@ -63,7 +66,7 @@ def registered_models(run: Run) -> dict[int, Models]:
     """Both models of every iteration this run has registered, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
     for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
-        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, entry.uri)
+        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
 
@@ -83,6 +86,7 @@ def self_play(request: RunRequest) -> list[dict[str, Any]]:
             models = iteration(pinned, index, Start(models, first))
         rows = run_summary(run.home, run.run_id)
         publish_summary(run.run_id, rows)
+        publish_health(run.run_id, run_health(run.home, run.run_id))
         return [row.plain() for row in rows]
 
 
@@ -116,6 +120,7 @@ def iteration(request: RunRequest, index: int | None = None, start: Start | None
 
     Raises:
         ConfigError: the iteration before it is not complete.
+        FruitlessError: its data are not worth training on; finished work is kept.
     """
     with running(request) as run:
         pipeline = Pipeline(run)
@@ -128,6 +133,7 @@ def iteration(request: RunRequest, index: int | None = None, start: Start | None
                 raise ConfigError(f"iteration {number} of run {run.run_id} needs iteration {number - 1} first")
             start = Start(known[number - 1], known[0])
         data = pipeline.data(number, start.models, start.first)
+        require_fruit(run.home, run.run_id, number, data.pairs, run.config.health)
         models = pipeline.train(number, start.models, data)
         scores = Measurement(run, pipeline.stages).evaluate(number, models, start.first, data)
         _publish_judge(run, number)

@@ -8,6 +8,7 @@ it can be opened while a run goes on, by any number of readers. It shows the hom
 """
 
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -43,7 +44,9 @@ class Catalog:
         self._home = home
         self._store = ArtifactStore(home)
         self._verified = False
-        self._spill = tempfile.TemporaryDirectory(prefix="spar-sql-")
+        # On the home's disk where it can be written: what does not fit into memory may not fit into /tmp either.
+        scratch = home.work if os.access(home.work, os.W_OK) else None
+        self._spill = tempfile.TemporaryDirectory(prefix="spar-sql-", dir=scratch)
         self._scan = self._store.scan()
         try:
             self._connection = self._connect()
@@ -181,9 +184,10 @@ def open_catalog(home: Home | Path | str | None = None) -> Catalog:
     """The catalogue of a home (default: `$SPAR_HOME`, else `.spar`); an empty home has empty views.
 
     Raises:
-        StorageError: the views cannot be made.
+        StorageError: the views cannot be made, or a later version laid out the home.
     """
     where = Home.default() if home is None else home if isinstance(home, Home) else Home(home)
+    where.check_layout()
     try:
         return Catalog(where)
     except duckdb.Error as error:

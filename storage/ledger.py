@@ -8,7 +8,7 @@ One small file per fact, replaced in one step: it is right after kill -9, and re
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,7 +16,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import StorageError
+from spar_core.hashing import canonical_json
 from spar_core.records import ModelRole
+from spar_core.secrets import redacted, redacted_text
 from storage.disk import read_json, write_json
 from storage.home import Home, safe_name
 
@@ -34,18 +36,24 @@ EntryT = TypeVar("EntryT", bound=_Entry)
 
 
 class Run(_Entry):
-    """One run. `config` is the whole configuration; a run that was killed still says "running"."""
+    """One run. `config` is the whole configuration; a run that was killed still says "running".
+
+    `generation` counts how often the run was begun anew under another configuration: stages of earlier ones are
+    superseded until the run reaches them again.
+    """
 
     run_id: str
     state: RunState
     created: datetime
     ended: datetime | None = None
     config: dict[str, Any]
+    generation: int = 0
 
 
 class StageRun(_Entry):
     """What became of one stage in one run. `iteration` is null for stages outside of iterations; rows are null
-    until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home."""
+    until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home;
+    `collected`: `spar gc` has deleted the artifact since."""
 
     run_id: str
     iteration: int | None
@@ -61,10 +69,13 @@ class StageRun(_Entry):
     started: datetime
     ended: datetime | None = None
     detail: str = ""
+    collected: bool = False
+    generation: int = 0
 
 
 class ModelEntry(_Entry):
-    """A registered model version. `uri` is its folder, `parent_digest` that of the weights training began with."""
+    """A registered model version. `uri` is its folder, relative to the home where it lies inside (`Home.located`);
+    `parent_digest` that of the weights training began with."""
 
     run_id: str
     role: ModelRole
@@ -83,14 +94,22 @@ class Ledger:
     def __init__(self, home: Home) -> None:
         self._home = home
 
-    def open_run(self, run_id: str, config: dict[str, Any]) -> Run:
-        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now.
+    def open_run(self, run_id: str, config: dict[str, Any], *, whole: bool = False) -> Run:
+        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now,
+        without secrets.
+
+        `whole`: the run is gone through from its start. Under another configuration than before this supersedes what
+        it had done, of which it enters again what it still does.
 
         Raises:
             StorageError: the id cannot name a folder, or the disk is full.
         """
         known = self.run(run_id)
-        run = Run(run_id=run_id, state="running", created=known.created if known else utc_now(), config=config)
+        config = redacted(config)
+        run = Run(run_id=run_id, state="running", created=utc_now(), config=config)
+        if known is not None:
+            anew = whole and canonical_json(known.config) != canonical_json(config)
+            run = run.model_copy(update={"created": known.created, "generation": known.generation + anew})
         self._write(self._folder(run_id) / "run.json", run)
         return run
 
@@ -112,7 +131,14 @@ class Ledger:
         """Write down a stage's state, in place of what was known of it in this run and iteration."""
         where = "run" if stage.iteration is None else f"{stage.iteration:03d}"
         name = f"{where}-{safe_name(stage.stage, 'stage')}.json"
-        self._write(self._folder(stage.run_id) / "stages" / name, stage)
+        hidden = stage.model_copy(update={"detail": redacted_text(stage.detail)})
+        self._write(self._folder(stage.run_id) / "stages" / name, hidden)
+
+    def mark_collected(self, artifacts: Collection[tuple[str, str]]) -> None:
+        """Write down that the artifacts of these (stage, key) are deleted on purpose: they are not missed."""
+        for stage in self.stages(superseded=True):
+            if (stage.stage, stage.stage_key) in artifacts and not stage.collected:
+                self.record_stage(stage.model_copy(update={"collected": True}))
 
     def record_model(self, model: ModelEntry) -> None:
         """Write down a registered model version."""
@@ -127,9 +153,12 @@ class Ledger:
         """All runs, oldest first."""
         return sorted(self._all("*/run.json", Run), key=lambda run: (run.created, run.run_id))
 
-    def stages(self, run_id: str | None = None) -> list[StageRun]:
-        """The stages of one run, or of all, in the order they were started."""
+    def stages(self, run_id: str | None = None, *, superseded: bool = False) -> list[StageRun]:
+        """The stages of one run, or of all, in the order they were started; on demand with those superseded."""
         found = self._all(f"{run_id or '*'}/stages/*.json", StageRun)
+        if not superseded:
+            now = {run.run_id: run.generation for run in self._all(f"{run_id or '*'}/run.json", Run)}
+            found = (stage for stage in found if stage.generation == now.get(stage.run_id, stage.generation))
         return sorted(found, key=lambda stage: (stage.started, stage.run_id, stage.stage))
 
     def models(self, run_id: str | None = None) -> list[ModelEntry]:

@@ -85,7 +85,7 @@ class Registry:
                 iteration=model.iteration,
                 name=model.role,
                 version=int(version.version),
-                uri=str(model.path),
+                uri=self._home.stored(model.path),
                 digest=model.digest,
                 parent_digest=model.parent_digest,
                 train_stage_key=model.train_stage_key,
@@ -112,7 +112,9 @@ class Registry:
             )
         version = found[0]
         if not version.path.is_dir():
-            raise StorageError(f"{reference} points at {version.path}, which is gone; register the model again")
+            raise StorageError(
+                f"{reference} points at {version.path}, which is gone; take another version, or run again"
+            )
         return version
 
     def versions(self, name: str) -> list[ModelVersion]:
@@ -215,13 +217,10 @@ class Registry:
 
     def _described(self, entry: "MlflowVersion", aliases: Mapping[str, int]) -> ModelVersion:
         tags = entry.tags
-        path = Path(tags["spar.path"])
-        if not path.is_dir() and "spar.home_path" in tags:
-            path = self._home.root / tags["spar.home_path"]  # the home was moved
         return ModelVersion(
             name=entry.name,
             version=int(entry.version),
-            path=path,
+            path=self._home.located(tags.get("spar.home_path", tags["spar.path"])),  # older versions wrote both
             digest=tags["spar.digest"],
             run_id=tags["spar.run_id"],
             iteration=int(tags["spar.iteration"]),
@@ -238,9 +237,7 @@ def _identity_tags(model: Registration) -> dict[str, str]:
 
 
 def _tags(model: Registration, home: Home) -> dict[str, str]:
-    tags = _identity_tags(model) | {"spar.role": model.role, "spar.path": str(model.path)}
-    if model.path.is_relative_to(home.root):
-        tags["spar.home_path"] = str(model.path.relative_to(home.root))
+    tags = _identity_tags(model) | {"spar.role": model.role, "spar.path": home.stored(model.path)}
     optional = {
         "spar.parent_version": model.parent_version,
         "spar.parent_digest": model.parent_digest,

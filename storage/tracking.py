@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.hashing import canonical_json
+from spar_core.secrets import redacted
 from storage.home import Home
 from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name
 from storage.refs import ArtifactRef
@@ -42,14 +43,16 @@ class Tracker:
     def open_run(self, run_id: str, config: Mapping[str, Any] | None = None) -> str:
         """The MLflow run of a `spar` run, made or found again; returns its id.
 
-        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`.
+        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`, both
+        without secrets.
         """
         tags = {"spar.run_id": run_id, "spar.level": "run"}
         found = self._open(run_id, tags, None)
         if config is not None:
+            shown = redacted(config)
             with mlflow_errors(self._home):
-                self._log_parameters(found, _flat(config))
-                self._client.log_text(found, canonical_json(config), "config.json")
+                self._log_parameters(found, _flat(shown))
+                self._client.log_text(found, canonical_json(shown), "config.json")
         return found
 
     def open_experiment(self, experiment_id: str, name: str) -> str:
@@ -109,7 +112,7 @@ class Tracker:
         """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"uri": str(artifact.folder)})
+        source = json.dumps({"uri": artifact.uri})
         dataset = Dataset(artifact.stage, artifact.content_digest[:_MAX_DIGEST], "local", source)
         with mlflow_errors(self._home):
             entry = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
@@ -124,6 +127,13 @@ class Tracker:
         """Say how a run ended: "completed", "failed" or "interrupted"."""
         with mlflow_errors(self._home):
             self._client.set_terminated(mlflow_run, _STATES[state])
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Hide `spar` runs and all below them; `mlflow gc` removes hidden runs for good."""
+        with mlflow_errors(self._home):
+            for run_id in run_ids:
+                while found := self._search({"spar.run_id": run_id}):
+                    self._client.delete_run(found.info.run_id)
 
     def _open(self, name: str, tags: dict[str, str], parent: str | None) -> str:
         identity = canonical_json(tags)

@@ -11,6 +11,7 @@ from spar_core.hashing import canonical_json
 from storage.artifacts import Damaged, Whole
 from storage.ledger import ModelEntry, Run, StageRun
 from storage.lineage import Edge
+from storage.schemas import TABLES, schema_of
 
 # Times are stored in UTC without a zone, so that clients print them as they are.
 _TIME = pa.timestamp("us")
@@ -133,15 +134,15 @@ def quoted(text: str | Path) -> str:
 
 
 def _scan(table: str, files: Sequence[Path]) -> str:
+    # Folders above the home may have names like `seed=7` too: only the last three of a file's path count.
     listed = ", ".join(quoted(path) for path in files)
-    if table == "drops":
-        # Its own column `stage` is more exact than the folder's, and would be hidden by it.
-        key = "regexp_extract(filename, '/stage_key=([^/]+)/', 1) AS stage_key"
-        options = "union_by_name=true, hive_partitioning=false, filename=true"
-        return f"SELECT * EXCLUDE (filename), {key} FROM read_parquet([{listed}], {options})"
-    # Without autocast a key of digits alone would become a number.
-    options = "union_by_name=true, hive_partitioning=true, hive_types_autocast=false"
-    return f"SELECT * FROM read_parquet([{listed}], {options})"
+    place = "/stage=([^/]+)/stage_key=([^/]+)/[^/]+/[^/]+$"
+    key = f"regexp_extract(filename, '{place}', 2) AS stage_key"
+    stage = f", regexp_extract(filename, '{place}', 1) AS stage"
+    if "stage" in schema_of(TABLES[table]).names:
+        stage = ""  # the table's own column is more exact than the folder's
+    options = "union_by_name=true, hive_partitioning=false, filename=true"
+    return f"SELECT * EXCLUDE (filename), {key}{stage} FROM read_parquet([{listed}], {options})"
 
 
 def _column(table: str, name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from spar_core.config.base import FrozenConfig
+from spar_core.secrets import Environment
 
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -95,8 +96,9 @@ class LaunchConfig(FrozenConfig):
     """An `accelerate config` file (FSDP, DeepSpeed, several nodes): training starts through `accelerate launch`."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads per process; null: OMP_NUM_THREADS, else the cores this process may run on, shared out among them."""
-    environment: dict[str, str] = Field(default_factory=dict)
-    """Extra environment variables of the subprocess."""
+    environment: Environment = Field(default_factory=dict)
+    """Extra environment variables of the subprocess; a secret by the name of the variable that holds it:
+    {"WANDB_API_KEY": "$WANDB_API_KEY"}."""
 
     @model_validator(mode="after")
     def _one_launcher(self) -> Self:

@@ -13,6 +13,7 @@ from spar_core.errors import TrainingError
 from spar_core.hashing import digest, file_digest, model_digest
 from spar_core.processes import process_mark
 from spar_core.processors import usable_cores, wanted_threads
+from spar_core.secrets import with_values
 from spar_core.training.failures import explain_failure
 from spar_core.training.model_folder import PROVENANCE, check_model_folder
 from spar_core.training.parentage import PARENT_VARIABLE
@@ -106,7 +107,7 @@ def environment(spec: TrainingSpec) -> dict[str, str]:
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with a fixed workspace
         PARENT_VARIABLE: process_mark(os.getpid()),
         **_one_device(spec),
-        **spec.launch.environment,
+        **with_values(spec.launch.environment, "training.launch.environment"),
     }
 
 

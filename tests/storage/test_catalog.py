@@ -265,3 +265,13 @@ def test_a_home_whose_name_needs_quoting(tmp_path):
 def test_every_record_table_is_a_view(home):
     names = {row["name"] for row in _rows(home, "SHOW TABLES")}
     assert names == {*schemas.TABLES, "runs", "stages", "models", "lineage", "artifacts"}
+
+
+@pytest.mark.parametrize("above", ["seed=7", "model_digest=zzz", "stage_key=k9", "stage=other/stage_key=k9"])
+def test_names_of_folders_above_the_home_are_no_columns(tmp_path, above):
+    home = Home(tmp_path / above / "home")
+    ref = _commit(home, "judgements", "k1", {"votes": [Vote("r", 0, Verdict.YES, "fine", "stop", seed=3)]})
+    _use(home, "run", 1, ref)
+    (row,) = _rows(home, "SELECT stage_key, stage, seed FROM votes")
+    assert row == {"stage_key": "k1", "stage": "judgements", "seed": 3}
+    assert "zzz" not in str(_rows(home, "SELECT * FROM votes"))
