@@ -1,19 +1,23 @@
 """What `spar eval` asks of the benchmarks' flow, and what it gets back."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+import flows.own_benchmarks  # noqa: F401 - makes them known
+from flows.evaluation_record import EvaluationRecord
 from flows.models import ServerOptions, check_options, default_configuration
 from flows.request import Override, Reference
 from flows.score_rows import ScoreRow, rows_of_records
+from spar_core.benchmarks import benchmark, names
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.records import EvalScore, ModelRole
 from storage.home import Home
 
-_ALL = ("ifeval", "ifbench", "followbench", "llmbar", "starter", "refinement")
+ALL = "all"
 
 
 class BenchmarkRequest(BaseModel):
@@ -21,8 +25,8 @@ class BenchmarkRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
-    benchmark: Literal["ifeval", "ifbench", "followbench", "llmbar", "starter", "refinement", "ability", "all"]
-    """`all`: every one but `ability`."""
+    benchmark: str
+    """A benchmark's name; `all`: every one that is part of it (all but `ability`)."""
     model: Reference
     """Model under test."""
     home: str
@@ -37,12 +41,16 @@ class BenchmarkRequest(BaseModel):
     """Evenly chosen items; null: all."""
     prompts: str | None = None
     """Other prompts for ifeval or ifbench."""
+    skip_bad: bool = False
+    """Leave bad rows of the prompts out, counted, instead of stopping."""
     data_dir: str | None = None
     """Folder of the benchmarks' data."""
     strategies: tuple[str, ...] = ()
-    """LLMBar strategies; empty: the refiner's votes, and Vanilla."""
-    languages: tuple[Literal["en", "zh"], ...] = ()
-    """FollowBench languages; empty: both."""
+    """LLMBar strategies; empty: the refiner's votes, and ours-Vanilla."""
+    judge_prompts: str | None = None
+    """Folder of the published judge prompts, or of FollowBench's in other words; null: this project's wording."""
+    languages: tuple[str, ...] = ()
+    """FollowBench languages (`en`, `zh`); empty: both."""
     max_tokens: int = Field(default=2048, ge=1)
     """Limit of new tokens per answer."""
     timeout_s: float | None = Field(default=None, gt=0, le=86400)
@@ -62,6 +70,13 @@ class BenchmarkRequest(BaseModel):
     overrides: tuple[Override, ...] = ()
     """`key.path=value` strings."""
 
+    @field_validator("benchmark")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name != ALL:
+            benchmark(name)
+        return name
+
     def configuration(self) -> RunConfig:
         """The configuration whose `method`, `engine`, `evaluation` and `seed` count here."""
         if self.preset is None and self.config_file is None:
@@ -80,7 +95,9 @@ class BenchmarkRequest(BaseModel):
 
     def names(self) -> tuple[str, ...]:
         """The benchmarks asked for."""
-        return _ALL if self.benchmark == "all" else (self.benchmark,)
+        if self.benchmark != ALL:
+            return (self.benchmark,)
+        return tuple(name for name in names() if benchmark(name).in_all)
 
 
 class BenchmarkResult(NamedTuple):
@@ -91,7 +108,28 @@ class BenchmarkResult(NamedTuple):
     judge: str | None
     notes: tuple[str, ...]
     licences: tuple[str, ...]
+    sampling: Mapping[str, Any]
+    seed: int
+    data: Mapping[str, Mapping[str, Any]]
+    left_out: Mapping[str, int]
 
     def rows(self) -> list[ScoreRow]:
         """The scores as rows of a table."""
         return rows_of_records(self.scores)
+
+    def plain(self, request: BenchmarkRequest) -> dict[str, Any]:
+        """JSON-like values."""
+        record = EvaluationRecord(
+            request.benchmark,
+            self.rows(),
+            self.notes,
+            request.model_dump(mode="json", exclude={"home"}),
+            self.data,
+            self.left_out,
+            self.judge,
+            self.run_id,
+            self.sampling,
+            request.limit,
+            self.seed,
+        )
+        return record.plain()

@@ -41,6 +41,30 @@ class Refined(NamedTuple):
     result: SearchResult | None
 
     @property
+    def decided(self) -> bool:
+        """Whether the votes on the first answer made a majority; without one nothing is known of it."""
+        return self.outcome.judgement is not None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the refiner approves of `answer`."""
+        if self.result is not None:
+            return self.result.accepted is not None
+        judgement = self.outcome.judgement
+        return judgement is not None and judgement.verdict is Verdict.YES
+
+    @property
+    def problem(self) -> str:
+        """What to say where no votes could be read, and what to do; empty where they could."""
+        if self.decided:
+            return ""
+        return (
+            f"the votes on the answer gave no majority ({self.outcome.failure}: {self.outcome.detail}): nothing was "
+            "searched, and nothing is accepted; take a refiner that ends with its verdict line, or set "
+            "method.prompt_set, method.judging.votes or method.judging.max_tokens"
+        )
+
+    @property
     def answer(self) -> str:
         """The best answer known."""
         return self.response if self.result is None else self.result.best.response
@@ -53,7 +77,8 @@ class Refined(NamedTuple):
             "response": self.response,
             "value": None if judgement is None else judgement.value,
             "answer": self.answer,
-            "accepted": self.result is None or self.result.accepted is not None,
+            "accepted": self.accepted,
+            "problem": self.problem or None,
             "stop_reason": None if self.result is None else self.result.tree.stop_reason,
             "nodes": [] if self.result is None else [_plain_node(node) for node in self.result.nodes],
         }
@@ -133,8 +158,6 @@ def show_tree(found: Refined) -> None:
 
     console = Console()
     judgement = found.outcome.judgement
-    if judgement is None:
-        console.print(f"The votes gave no majority ({found.outcome.failure}: {found.outcome.detail}).", style="yellow")
     if found.result is None:
         console.print(Text(found.response))
         if judgement is not None:

@@ -8,6 +8,7 @@ from prefect import flow, tags
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.champions import StartFrom, decide, decide_late, starting_models
 from flows.checks.preflight import preflight_run
 from flows.handovers import Models
 from flows.health import require_fruit, run_health
@@ -21,6 +22,7 @@ from spar_core.errors import ConfigError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
+from tasks.gate import Candidate
 from tasks.registration import Trained, register_models
 from tasks.runtime import Runtime
 
@@ -97,9 +99,11 @@ def warm_start(request: RunRequest) -> Models:
         pipeline = Pipeline(run)
         base = pipeline.base_models()
         models = pipeline.warm_start()
-        scores = Measurement(run, pipeline.stages).evaluate(0, models, models, None)
+        measurement = Measurement(run, pipeline.stages)
+        scores = measurement.evaluate(0, models, models, None)
         _publish_judge(run, 0)
-        _register(pipeline, 0, base, models, scores)
+        candidates = _register(pipeline, 0, base, models, scores)
+        decide(run, measurement, 0, candidates, models)
         return models
 
 
@@ -110,13 +114,17 @@ def _numbered() -> str:
 
 
 @flow(name="iteration", flow_run_name=_numbered, task_runner=_RUNNER)
-def iteration(request: RunRequest, index: int | None = None, start: Start | None = None) -> Models:
-    """One self-play iteration: answers, judgements, trees, training, measurement, registration.
+def iteration(
+    request: RunRequest, index: int | None = None, start: Start | None = None, start_from: StartFrom | None = None
+) -> Models:
+    """One self-play iteration: answers, judgements, trees, training, measurement, registration, the gate.
 
     Args:
         request: the run it belongs to; its warm start is made if it is missing.
         index: number of the iteration; null takes the next one that is not complete (for schedules).
-        start: models to go on from; null takes those that the iteration before registered.
+        start: the models of the iteration before; null takes those that were registered last.
+        start_from: `last`, the models of the iteration before, or `champion`, those of the run's lineage; null: as
+            `promotion.continue_from` says. An iteration that has begun goes on from what it began with.
 
     Raises:
         ConfigError: the iteration before it is not complete.
@@ -127,17 +135,20 @@ def iteration(request: RunRequest, index: int | None = None, start: Start | None
         known = registered_models(run)
         if start is None and 0 not in known:
             known[0] = warm_start(request.pinned())
+        measurement = Measurement(run, pipeline.stages)
+        first = known[0] if start is None else start.first
+        if index is None:
+            decide_late(run, measurement, max(known), first)
         number = max(known) + 1 if index is None else index
-        if start is None:
-            if number - 1 not in known:
-                raise ConfigError(f"iteration {number} of run {run.run_id} needs iteration {number - 1} first")
-            start = Start(known[number - 1], known[0])
-        data = pipeline.data(number, start.models, start.first)
+        last = known.get(number - 1) if start is None else start.models
+        before = starting_models(run, number, last, start_from)
+        data = pipeline.data(number, before, first)
         require_fruit(run.home, run.run_id, number, data.pairs, run.config.health)
-        models = pipeline.train(number, start.models, data)
-        scores = Measurement(run, pipeline.stages).evaluate(number, models, start.first, data)
+        models = pipeline.train(number, before, data)
+        scores = measurement.evaluate(number, models, first, data)
         _publish_judge(run, number)
-        _register(pipeline, number, start.models, models, scores)
+        candidates = _register(pipeline, number, before, models, scores)
+        decide(run, measurement, number, candidates, first)
         return models
 
 
@@ -163,10 +174,12 @@ def _publish_judge(run: Run, number: int) -> None:
             publish_judge(run.run_id, judge)
 
 
-def _register(pipeline: Pipeline, number: int, before: Models, after: Models, scores: ArtifactRef | None) -> None:
+def _register(
+    pipeline: Pipeline, number: int, before: Models, after: Models, scores: ArtifactRef | None
+) -> list[Candidate]:
     run = pipeline.run
     roles: tuple[ModelRole, ...] = ("actor", "refiner")
     trained = [
         Trained(role, after.of(role), before.of(role), pipeline.trained_by.get(after.of(role).digest)) for role in roles
     ]
-    register_models(str(run.home.root), run.run_id, number, trained, scores, run.config.promotion)
+    return register_models(str(run.home.root), run.run_id, number, trained, scores)

@@ -1,8 +1,10 @@
-"""The ledger: which runs there were, what became of each of their stages, and which models they registered.
+"""The ledger: which runs there were, what became of their stages, which models they registered and what was promoted.
 
     runs/<run_id>/run.json
                  /stages/<iteration>-<stage>.json
                  /models/<role>-v<version>.json
+                 /promotions/<role>-v<version>.json
+                 /starts/<iteration>.json
 
 One small file per fact, replaced in one step: it is right after kill -9, and readable while a run goes on.
 """
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 RunState = Literal["running", "completed", "failed", "interrupted"]
 StageState = Literal["running", "completed", "failed"]
+Decision = Literal["first", "promoted", "refused", "unmeasured"]
 
 
 class _Entry(BaseModel):
@@ -88,6 +91,42 @@ class ModelEntry(_Entry):
     train_stage_key: str | None = None
 
 
+class Promotion(_Entry):
+    """What the gate decided on one model version, and why.
+
+    `first`: no champion of the lineage stood against it. `unmeasured`: there was nothing to compare it by.
+    Figures are over the `n` items both were measured on, `difference` is candidate minus champion, paired, with its
+    95 % interval. `stage_key` is that of the candidate's measurement.
+    """
+
+    run_id: str
+    iteration: int
+    role: ModelRole
+    version: int
+    champion_version: int | None = None
+    lineage: str
+    metric: str
+    value: float | None = None
+    champion_value: float | None = None
+    difference: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n: int | None = None
+    decision: Decision
+    reason: str
+    time: datetime
+    stage_key: str | None = None
+
+
+class Start(_Entry):
+    """The champions that an iteration began with, by digest; kept so that resuming it goes on from the same."""
+
+    run_id: str
+    iteration: int
+    actor: str
+    refiner: str
+
+
 class Ledger:
     """The runs of one home. Writers write different files; readers tolerate half-finished runs."""
 
@@ -142,8 +181,25 @@ class Ledger:
 
     def record_model(self, model: ModelEntry) -> None:
         """Write down a registered model version."""
-        name = f"{safe_name(model.name, 'model name')}-v{model.version}.json"
+        name = _version_file(model.name, model.version)
         self._write(self._folder(model.run_id) / "models" / name, model)
+
+    def record_promotion(self, promotion: Promotion) -> None:
+        """Write down what was decided on a model version, in place of what was decided on it before."""
+        name = _version_file(promotion.role, promotion.version)
+        self._write(self._folder(promotion.run_id) / "promotions" / name, promotion)
+
+    def promotion(self, run_id: str, role: ModelRole, version: int) -> Promotion | None:
+        """What was decided on a version of a run; None where nothing was."""
+        return _read(self._folder(run_id) / "promotions" / _version_file(role, version), Promotion)
+
+    def record_start(self, start: Start) -> None:
+        """Write down with which champions an iteration begins."""
+        self._write(self._folder(start.run_id) / "starts" / f"{start.iteration:03d}.json", start)
+
+    def start(self, run_id: str, iteration: int) -> Start | None:
+        """The champions an iteration began with; None where it did not begin with champions."""
+        return _read(self._folder(run_id) / "starts" / f"{iteration:03d}.json", Start)
 
     def run(self, run_id: str) -> Run | None:
         """One run, None where it is unknown."""
@@ -166,6 +222,10 @@ class Ledger:
         found = self._all(f"{run_id or '*'}/models/*.json", ModelEntry)
         return sorted(found, key=lambda model: (model.name, model.version, model.run_id))
 
+    def promotions(self) -> list[Promotion]:
+        """What was decided in all runs, oldest first."""
+        return sorted(self._all("*/promotions/*.json", Promotion), key=lambda entry: (entry.time, entry.version))
+
     def _folder(self, run_id: str) -> Path:
         return self._home.runs / safe_name(run_id, "run id")
 
@@ -186,6 +246,10 @@ class Ledger:
 def utc_now() -> datetime:
     """The time, with its zone."""
     return datetime.now(UTC)
+
+
+def _version_file(name: str, version: int) -> str:
+    return f"{safe_name(name, 'model name')}-v{version}.json"
 
 
 def _read(path: Path, kind: type[EntryT]) -> EntryT | None:

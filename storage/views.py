@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from spar_core.hashing import canonical_json
 from storage.artifacts import Damaged, Whole
-from storage.ledger import ModelEntry, Run, StageRun
+from storage.ledger import ModelEntry, Promotion, Run, StageRun
 from storage.lineage import Edge
 from storage.schemas import TABLES, schema_of
 
@@ -45,6 +45,25 @@ _MODELS = {
     "parent_digest": pa.string(),
     "train_stage_key": pa.string(),
 }
+_PROMOTIONS = {
+    "run_id": pa.string(),
+    "iteration": pa.int64(),
+    "stage_key": pa.string(),
+    "role": pa.string(),
+    "version": pa.int64(),
+    "champion_version": pa.int64(),
+    "lineage": pa.string(),
+    "metric": pa.string(),
+    "value": pa.float64(),
+    "champion_value": pa.float64(),
+    "difference": pa.float64(),
+    "ci_low": pa.float64(),
+    "ci_high": pa.float64(),
+    "n": pa.int64(),
+    "decision": pa.string(),
+    "reason": pa.string(),
+    "time": _TIME,
+}
 _EDGES = dict.fromkeys(Edge._fields, pa.string())
 _ARTIFACTS = {
     "stage": pa.string(),
@@ -67,6 +86,7 @@ LEDGER_VIEWS: Mapping[str, str] = {
     "runs": f"SELECT * FROM {INTERNAL}.runs",
     "stages": f"SELECT * FROM {INTERNAL}.stages",
     "models": f"SELECT * FROM {INTERNAL}.models",
+    "promotions": f"SELECT * FROM {INTERNAL}.promotions",
     "artifacts": f"SELECT * FROM {INTERNAL}.artifacts",
     "lineage": f"""
         SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key
@@ -90,6 +110,11 @@ def stages_table(stages: Iterable[StageRun]) -> pa.Table:
 def models_table(models: Iterable[ModelEntry]) -> pa.Table:
     """The registered model versions."""
     return _table([entry.model_dump() | {"stage_key": entry.train_stage_key} for entry in models], _MODELS)
+
+
+def promotions_table(promotions: Iterable[Promotion]) -> pa.Table:
+    """What the gate decided."""
+    return _table([entry.model_dump() for entry in promotions], _PROMOTIONS)
 
 
 def lineage_table(edges: Iterable[Edge]) -> pa.Table:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from flows.checks.verdicts import Finding, judged
 from flows.checks.work import Work
+from spar_core.benchmarks import benchmark
 from spar_core.constraints import nltk_data
 from spar_core.data.example_files import read_examples
 from spar_core.errors import DataError
-from spar_core.evaluation.data_sources import SOURCES, Benchmark, local_data
+from spar_core.evaluation.data_sources import Source, local_data
 from spar_core.records import ModelRole
 from spar_core.synthesis.sources import read_prompt_rows
 
@@ -27,9 +28,10 @@ def check_data(work: Work) -> Iterator[Finding]:
         folder = work.config.prompts.decontaminate
         if folder is not None:
             yield judged("decontamination data", lambda: _filled(folder))
-    for benchmark in work.benchmarks:
-        if benchmark in SOURCES and not work.own_prompts:
-            yield _benchmark(benchmark, work.data_dir)  # type: ignore[arg-type]
+    for name in work.benchmarks:
+        source = getattr(benchmark(name), "source", None)
+        if source is not None and not work.own_prompts:
+            yield _benchmark(name, source, work.data_dir)
     yield from _nltk(work)
 
 
@@ -72,10 +74,10 @@ def _readable(file: Path) -> str:
     return str(file)
 
 
-def _benchmark(benchmark: Benchmark, data_dir: Path | None) -> Finding:
-    name = f"data of {benchmark}"
+def _benchmark(benchmark_name: str, source: Source, data_dir: Path | None) -> Finding:
+    name = f"data of {benchmark_name}"
     try:
-        found = local_data(benchmark, data_dir)
+        found = local_data(source, data_dir)
     except DataError as error:
         return Finding(name, "fail", str(error))
     if found is not None:

@@ -151,4 +151,7 @@ def refine(  # noqa: PLR0913 - one parameter per option
         click.echo(json.dumps(found.plain(), ensure_ascii=False))
     else:
         show_tree(found)
+    if found.problem:
+        click.echo(f"spar: {found.problem}", err=True)
+        return 1
     return 0

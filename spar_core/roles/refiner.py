@@ -11,8 +11,8 @@ from spar_core.records import FinishReason, Judgement, Message, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
-from spar_core.roles.requests import judge_messages, judge_wordings, refine_messages
-from spar_core.roles.rewrite import parse_rewrite
+from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
+from spar_core.roles.rewrite import parse_rewrite, placeholders_of
 from spar_core.roles.verdict import parse_verdict
 from spar_core.roles.watch import Watch
 
@@ -85,13 +85,16 @@ class Refiner:
         self._judging = judging
         self._judge_sampling = judging.sampling()
         self._refine_sampling = refinement.sampling()
+        self._placeholders = placeholders_of(library.text(REFINE))
 
     @property
     def model_digest(self) -> str:
         """Content digest of the weights that judge and rewrite."""
         return self._engine.model_digest
 
-    async def judge(self, subject_id: str, prompt_text: str, response_text: str, seed: int) -> JudgementOutcome:
+    async def judge(
+        self, subject_id: str, prompt_text: str, response_text: str, seed: int, *, seed_id: str | None = None
+    ) -> JudgementOutcome:
         """Ask rounds of votes until they decide or `max_reasks` is spent; all rounds count together.
 
         The wordings and voters of a round are asked at once. What a verifier decides is asked all the same, so that
@@ -102,6 +105,7 @@ class Refiner:
             prompt_text: the instruction.
             response_text: the answer to check.
             seed: the run's seed; each round's is derived from it, the subject and the round's number.
+            seed_id: stands for the subject in that; null: `subject_id`.
 
         Raises:
             EngineUnavailableError: no answer after all retries.
@@ -113,7 +117,7 @@ class Refiner:
         votes: list[Vote] = []
         reason: voting.NoMajority | None = None
         for attempt in range(self._judging.max_reasks + 1):
-            seeds = [derive_seed(seed, request.purpose, subject_id, attempt) for request in requests]
+            seeds = [derive_seed(seed, request.purpose, seed_id or subject_id, attempt) for request in requests]
             asks = [self._ask_voter(request, own) for request, own in zip(requests, seeds, strict=True)]
             for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
                 if asked.failure:
@@ -167,7 +171,7 @@ class Refiner:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []
         for index, completion in enumerate(asked.completions):
-            parsed = parse_rewrite(completion.text, completion.finish_reason)
+            parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders)
             rewrites.append(
                 Rewrite(parsed.response, parsed.reflection, completion.finish_reason, seed, index, parsed.failure)
             )

@@ -7,7 +7,7 @@ import pytest
 
 from spar_core.errors import StorageError
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry, StageRun
+from storage.ledger import Ledger, ModelEntry, Promotion, StageRun, Start
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -85,6 +85,23 @@ def test_models_are_kept_by_name_and_version(ledger):
         ledger.record_model(entry)
     assert [entry.version for entry in ledger.models()] == [1, 2]
     assert ledger.models("r2") == []
+
+
+def test_a_version_is_decided_on_once_and_decisions_come_in_their_order(ledger):
+    fields = {"role": "actor", "iteration": 1, "lineage": "l", "metric": "accuracy", "reason": ""}
+    late = Promotion(run_id="r1", version=1, decision="unmeasured", time=START + timedelta(hours=1), **fields)
+    early = Promotion(run_id="r2", version=2, decision="refused", time=START, **fields)
+    for entry in (late.model_copy(update={"time": START + timedelta(hours=2)}), early, late):
+        ledger.record_promotion(entry)
+    assert ledger.promotions() == [early, late]
+    assert ledger.promotion("r1", "actor", 1) == late
+    assert ledger.promotion("r1", "refiner", 1) is None
+
+
+def test_what_an_iteration_began_with_is_kept(ledger):
+    start = Start(run_id="r1", iteration=3, actor="a", refiner="b")
+    ledger.record_start(start)
+    assert (ledger.start("r1", 3), ledger.start("r1", 2)) == (start, None)
 
 
 def test_a_run_id_cannot_leave_the_home(ledger):
