@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import flows.own_benchmarks  # noqa: F401 - makes them known
 from flows.evaluation_record import EvaluationRecord
-from flows.models import Patience, default_configuration
+from flows.models import ServerOptions, check_options, default_configuration
+from flows.request import Override, Reference
 from flows.score_rows import ScoreRow, rows_of_records
 from spar_core.benchmarks import benchmark, names
 from spar_core.config.loading import load_config
@@ -22,17 +23,17 @@ ALL = "all"
 class BenchmarkRequest(BaseModel):
     """Which benchmark, on which models, and how much of it."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     benchmark: str
     """A benchmark's name; `all`: every one that is part of it (all but `ability`)."""
-    model: str
+    model: Reference
     """Model under test."""
     home: str
     """Home folder of the artifacts."""
-    refiner: str | None = None
+    refiner: Reference | None = None
     """Who compares (llmbar) or mends (refinement); null: the model."""
-    judge: str | None = None
+    judge: Reference | None = None
     """Who judges FollowBench; null: the refiner."""
     role: ModelRole | None = None
     """Role the model's scores are filed under; null: by its registered name, else actor (refiner for llmbar)."""
@@ -56,13 +57,17 @@ class BenchmarkRequest(BaseModel):
     """Seconds one request to a server given by its address may take; null: the engine's default."""
     retries: int | None = Field(default=None, ge=0, le=100)
     """Attempts after the first at such a server; null: the engine's default."""
+    fresh: bool = False
+    """Take servers for new ones: nothing they answered earlier is reused."""
+    model_digest: str | None = Field(default=None, min_length=1)
+    """Identity of the weights of the one server that is named; null: found by asking it."""
     unsafe_code: bool = False
     """`ability`: also HumanEval, which executes what the model writes."""
     preset: str | None = None
     """Configuration of engine and method; null: what suits the model."""
     config_file: str | None = None
     """A YAML file of the same."""
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
     """`key.path=value` strings."""
 
     @field_validator("benchmark")
@@ -78,9 +83,15 @@ class BenchmarkRequest(BaseModel):
             return load_config(base=default_configuration(self.model, Home(self.home)), overrides=self.overrides)
         return load_config(self.preset, Path(self.config_file) if self.config_file else None, self.overrides)
 
-    def patience(self) -> Patience:
-        """How long to wait for a server given by its address."""
-        return Patience(self.timeout_s, self.retries)
+    def servers(self) -> ServerOptions:
+        """What is said of the servers that are named.
+
+        Raises:
+            ConfigError: one identity is stated for several servers, or for none.
+        """
+        options = ServerOptions(self.timeout_s, self.retries, self.fresh, self.model_digest)
+        check_options(options, (self.model, self.refiner, self.judge))
+        return options
 
     def names(self) -> tuple[str, ...]:
         """The benchmarks asked for."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.benchmark_models import MeasuredModel, measured_model
 from flows.benchmark_request import BenchmarkRequest
+from flows.models import SERVER_OPTIONS, ModelFinder
 from flows.request import Run
 from flows.stage_calls import StageRunner, file_ref, plain
 from spar_core.benchmarks import benchmark
@@ -25,7 +26,7 @@ from tasks.engines import ModelRef
 from tasks.evaluation import EVAL_ACTOR, EVAL_PROMPTS
 from tasks.stages import Stage
 
-_NOT_RESULTS = {"home", "data_dir", "model", "refiner", "judge", "timeout_s", "retries"}  # models count by digest
+_NOT_RESULTS = {"home", "data_dir", "model", "refiner", "judge", *SERVER_OPTIONS}  # models count by digest
 
 
 class BenchmarkSession:
@@ -43,6 +44,7 @@ class BenchmarkSession:
         self.licences: list[str] = []
         self.data: dict[str, dict[str, Any]] = {}
         self.artifacts: dict[tuple[str, str], ArtifactRef] = {}
+        self._finder = ModelFinder(home, config.engine, request.servers())
         self.model = self._measured(request.model)
         self.refiner = self._measured(request.refiner) if request.refiner else self.model
         self.judge = self._chosen_judge()
@@ -159,7 +161,7 @@ class BenchmarkSession:
         return judge
 
     def _measured(self, reference: str) -> MeasuredModel:
-        return measured_model(reference, self.home, self.config.engine, self.request.patience())
+        return measured_model(reference, self.home, self._finder)
 
 
 class StageBenchmark(Benchmark):

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.models import Patience, default_configuration, default_models, served_model
+from flows.models import ModelFinder, ServerOptions, check_options, default_configuration, default_models
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.errors import EngineError
@@ -29,7 +29,7 @@ class RefineRequest(NamedTuple):
     preset: str | None = None
     config_file: Path | None = None
     overrides: tuple[str, ...] = ()
-    patience: Patience = Patience()
+    servers: ServerOptions = ServerOptions()
 
 
 class Refined(NamedTuple):
@@ -92,11 +92,14 @@ def refine_prompt(request: RefineRequest, home: Home) -> Refined:
     """
     actor_default, refiner_default = default_models(home)
     refiner_name = request.refiner or refiner_default
+    check_options(request.servers, (request.actor, request.refiner))
+    home.private()
     config = _configuration(request, refiner_name, home)
     pool = EnginePool(logs=home.logs, records=home.servers)
-    refiner = served_model(refiner_name, home, config.engine, request.patience)
+    finder = ModelFinder(home, config.engine, request.servers)
+    refiner = finder.served(refiner_name)
     library = PromptLibrary.load(config.method.prompt_set)
-    actor = served_model(request.actor or actor_default, home, config.engine, request.patience)
+    actor = finder.served(request.actor or actor_default)
     pool.keep([(actor.engine, actor.model), (refiner.engine, refiner.model)], "refine")
     try:
         return asyncio.run(

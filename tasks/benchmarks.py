@@ -66,7 +66,7 @@ class _Judges:
 def _prompts(context: ShardContext) -> ShardRows:
     bench, loaded = _benchmark(context), _loaded(context)
     prompts = bench.prompts(bench.chosen(loaded.content, context.call.config["limit"]))
-    write_in_parts(context, "eval_prompts", prompts, context.call.surroundings.orchestration.shard_size)
+    write_in_parts(context, "eval_prompts", prompts)
     context.part.write("drops", [replace(drop, stage=context.call.stage) for drop in loaded.left_out])
     return ShardRows(len(prompts) + len(loaded.left_out), len(prompts))
 
@@ -195,11 +195,12 @@ def log_scores(
             tracker.log_metrics(mlflow_run, metrics, step=iteration or 0)
         else:
             Registry(runtime.home).log_scores(version, metrics, mlflow_run)
-    tracker.close(mlflow_run, "completed")
 
 
 BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=2, work=_prompts, splits=True)
-BENCHMARK_ANSWERS = Stage("benchmark_answers", version=1, work=_answers, sharded_by="prompts")
+BENCHMARK_ANSWERS = Stage(
+    "benchmark_answers", version=1, work=_answers, sharded_by="prompts", rows_of=("prompts", "eval_prompts")
+)
 BENCHMARK_MEASURES = Stage("benchmark_measures", version=1, work=_measure)
 BENCHMARK_VERDICTS = Stage("benchmark_verdicts", version=1, work=_verdicts, sharded_by="prompts")
 BENCHMARK_SCORES = Stage("benchmark_scores", version=1, work=_scores)

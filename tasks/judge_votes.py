@@ -34,9 +34,11 @@ async def _judge(context: ShardContext) -> ShardRows:
     texts = [*_own_answers(context, prompts), *map(_as_response, rewritten.values())]
     subjects = (Subject(prompts[text.prompt_id].text, text) for text in texts)
     limit = context.call.surroundings.orchestration.requests_in_flight
+    judged_texts = 0
     async for judged in judge_all(
         subjects, refiner_of(context), context.call.seed, max_requests_in_flight=limit, ordered=True
     ):
+        judged_texts += 1
         ballot = Ballot.of_votes(judged.votes, decided=judged.judgement is not None)
         prompt, entry = prompts[judged.response.prompt_id], rewritten.get(judged.response.response_id)
         if entry is None:
@@ -44,7 +46,7 @@ async def _judge(context: ShardContext) -> ShardRows:
         else:
             items = rewrite_items(who, FIRST_REWRITES, prompt, [(entry.node, ballot)], entry.tree.root_response_id)
         context.part.write("eval_items", items)
-    return ShardRows(len(texts), len(texts))
+    return ShardRows(len(texts), judged_texts)
 
 
 def is_rewrite(node: TreeNode) -> bool:

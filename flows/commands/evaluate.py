@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import flows.own_benchmarks  # noqa: F401 - makes them known
-from flows.commands.options import configuration_options, home_option, json_option, opened, server_options, table
+from flows.commands.options import (
+    configuration_options,
+    home_option,
+    json_option,
+    model_option,
+    opened,
+    server_options,
+    table,
+)
 from spar_core.benchmarks import benchmark as benchmark_named
 from spar_core.benchmarks import names
+from storage.home import Home
 
 if TYPE_CHECKING:
     from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
@@ -48,9 +57,9 @@ def _model_options(command: Any) -> Any:
         ),
         click.option("--limit", type=click.IntRange(1), help="Evenly chosen items, for a first look."),
         click.option("--role", type=click.Choice(["actor", "refiner"]), help="Role the scores are filed under."),
-        click.option("--judge", help="Who judges FollowBench: a model as for --model; with a file, just a name."),
-        click.option("--refiner", help="Who compares (llmbar) or mends (refinement).  [default: the model]"),
-        click.option("--model", help="starter, a folder, actor@champion, a hub id, or http://host:port/v1#name."),
+        model_option("--judge", "Who judges FollowBench: a model as for --model; with a file, just a name."),
+        model_option("--refiner", "Who compares (llmbar) or mends (refinement).  [default: the model]"),
+        model_option("--model", "starter, a folder, actor@champion, a hub id, or http://host:port/v1#name&key=VAR."),
     ):
         command = option(command)
     return command
@@ -160,6 +169,23 @@ def _score_file(name: str, request: "FileRequest", by_kind: bool, as_json: bool)
         return
     for title, rows in found.sections:
         _table(title, rows, by_kind, benchmark.headlines)
+
+
+def _preflight(request: "BenchmarkRequest", home: Home) -> None:
+    from flows.checks.preflight import preflight
+    from flows.checks.work import Chosen, Work, named_models
+
+    config = Chosen(request.preset, request.config_file, request.overrides).configuration(request.model, home)
+    work = Work(
+        home,
+        config,
+        named_models(model=request.model, refiner=request.refiner, judge=request.judge),
+        prompts=request.prompts,
+        benchmarks=request.names(),
+        data_dir=Path(request.data_dir) if request.data_dir else None,
+        own_prompts=request.prompts is not None,
+    )
+    preflight(work)
 
 
 def _measure(values: dict[str, Any], by_kind: bool, as_json: bool) -> None:

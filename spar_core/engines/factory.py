@@ -13,9 +13,10 @@ from spar_core.engines.configuration import (
     TransformersEngineConfig,
     VllmEngineConfig,
 )
-from spar_core.engines.openai_engine import OpenAIEngine, api_key_from
+from spar_core.engines.openai_engine import OpenAIEngine
 from spar_core.engines.opening import BY_HAND, Opening
 from spar_core.engines.scripted import Script, ScriptedEngine
+from spar_core.engines.server_address import api_key_from
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest, file_digest
 
@@ -45,10 +46,8 @@ async def open_engine(config: EngineConfig, model: str | Path | None = None, ope
         engine = OpenAIEngine(
             config.base_urls,
             config.model,
+            config,
             api_key=api_key_from(config.api_key_env),
-            timeout_s=config.timeout_s,
-            max_concurrency=config.max_concurrency,
-            max_retries=config.max_retries,
             model_digest=config.model_digest,
         )
         await asyncio.to_thread(lambda: engine.model_digest)  # a wrong address or name shows now, not mid-stage

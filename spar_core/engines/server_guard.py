@@ -7,6 +7,7 @@ whose guard was killed is found and ended by the next holder of the home (`end_o
 must start at once and stay small.
 """
 
+import contextlib
 import itertools
 import json
 import math
@@ -61,9 +62,12 @@ def main(arguments: list[str]) -> int:
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    _watch(server, task["owner"], wish, record)
-    _end(server, wish)
-    record.unlink(missing_ok=True)
+    try:
+        _watch(server, task["owner"], wish, record)
+    finally:
+        _end(server, wish)
+    with contextlib.suppress(OSError):
+        record.unlink(missing_ok=True)
     code = server.wait()
     return code if code >= 0 else 128 - code
 
@@ -77,8 +81,11 @@ def _watch(server: "subprocess.Popen[bytes]", owner: str, wish: _Wish, record: P
         if check % _RECORD_EVERY == 0:
             running = session_marks(server.pid)
             if running != known:
-                known = running
-                _write(record, {"owner": owner, "guard": process_mark(os.getpid()), "server": server.pid}, known)
+                with contextlib.suppress(
+                    OSError
+                ):  # a full disk is no reason to end a server; the next look tries again
+                    _write(record, {"owner": owner, "guard": process_mark(os.getpid()), "server": server.pid}, running)
+                    known = running
         time.sleep(_CHECK_S)
 
 

@@ -13,6 +13,7 @@ import gc
 import queue
 import threading
 import time
+import traceback
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,6 +214,7 @@ class TransformersEngine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+            traceback.clear_frames(error.__traceback__)  # which hold the tensors that were too many
             if not batch.shrink():
                 message = "out of memory even with a single row in the batch: use a smaller model or another device"
                 for row in batch.take_all():
@@ -282,6 +284,7 @@ def _check(request: GenerationRequest) -> None:
 
 def _fail(job: _Job, failure: EngineError, cause: BaseException | None = None) -> None:
     if cause is not None:
+        traceback.clear_frames(cause.__traceback__)  # a caller may keep the error, and must not keep tensors with it
         failure.__cause__ = cause
     if not job.answer.done():
         job.answer.set_exception(failure)

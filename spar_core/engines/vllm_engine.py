@@ -31,14 +31,7 @@ class VllmEngine:
         folder = resolve_folder(model)
         self._digest = opening.digest or model_digest(folder)
         self.server = VllmServer(config, str(folder), opening)
-        self._client = OpenAIEngine(
-            [self.server.base_url],
-            SERVED_NAME,
-            timeout_s=config.timeout_s,
-            max_concurrency=config.max_concurrency,
-            max_retries=config.max_retries,
-            model_digest=self._digest,
-        )
+        self._client = OpenAIEngine([self.server.base_url], SERVED_NAME, config, model_digest=self._digest)
 
     @property
     def model_digest(self) -> str:

@@ -23,6 +23,7 @@ from spar_core.errors import EngineError
 from spar_core.ports import free_port, port_is_free
 from spar_core.processes import process_mark
 from spar_core.processors import SLOW_BF16, computes_bfloat16
+from spar_core.secrets import with_values
 
 _LOG = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
@@ -232,7 +233,7 @@ def server_environment(config: VllmEngineConfig, devices: str | None = None) -> 
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_cache_gib)}
     seen = {} if devices is None else {VISIBLE: devices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return {**inherited, **quiet, **seen, **config.env}
+    return {**inherited, **quiet, **seen, **with_values(config.env, "engine.env")}
 
 
 def _guard_environment() -> dict[str, str]:

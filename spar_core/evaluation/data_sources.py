@@ -32,19 +32,28 @@ def find_data(name: str, source: Source, data_dir: Path | None = None) -> Path:
     Raises:
         DataError: it is not in the named folder, or the hub cannot be reached; the message says what to give.
     """
-    named = data_dir or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
-    folder = named or _downloads()
-    found = _in_folder(source, folder)
-    if found is None and named is not None:
-        raise DataError(f"{named} holds no {source.places[-1]}; --data-dir is the folder above it")
+    found = local_data(source, data_dir)
     if found is None and not source.hub:
         raise DataError(
             f"the data of {name} is not on the hub; give the folder that holds {source.places[-1]}: --data-dir"
         )
     if found is None:
-        fetch(name, source.hub, folder)
-        found = _in_folder(source, folder)
+        fetch(name, source.hub, _downloads())
+        found = _in_folder(source, _downloads())
     assert found is not None
+    return found
+
+
+def local_data(source: Source, data_dir: Path | None = None) -> Path | None:
+    """Like `find_data`, but None where it would have to be fetched.
+
+    Raises:
+        DataError: it is not in the named folder.
+    """
+    named = data_dir or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    found = _in_folder(source, named or _downloads())
+    if found is None and named is not None:
+        raise DataError(f"{named} holds no {source.places[-1]}; --data-dir is the folder above it")
     return found
 
 

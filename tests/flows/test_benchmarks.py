@@ -10,7 +10,7 @@ import pytest
 from flows.benchmark_request import BenchmarkRequest
 from flows.benchmark_session import BenchmarkSession
 from flows.benchmarks import result_of, scores_of
-from spar_core.errors import ConfigError, DataError
+from spar_core.errors import ConfigError, DataError, EngineError
 from storage.artifacts import ArtifactRef
 from storage.catalog import open_catalog
 from storage.home import Home
@@ -18,6 +18,7 @@ from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
 from tasks.runtime import Runtime
 from tasks.stages import Stage
+from tests.chat_server import chat_server
 
 _DATA = Path(__file__).parents[1] / "spar_core" / "evaluation"
 _IFEVAL = [
@@ -46,11 +47,9 @@ def folder(tmp_path: Path) -> Path:
 def bench(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A benchmark's stages run one after another, without Prefect."""
 
-    def run(self: Stage, call: StageCall, parts: int = 1) -> ArtifactRef:
+    def run(self: Stage, call: StageCall) -> ArtifactRef:
         entry = LedgerEntry(Runtime.of(call.home).ledger, call)
-        for shard in range(parts):
-            self._work(call, shard)
-        artifact = self._commit(call, parts)
+        artifact = self.compute(call)
         entry.completed(artifact, cached=False)
         return artifact
 
@@ -59,7 +58,7 @@ def bench(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(benchmark: str, **options: Any) -> BenchmarkSession:
         request = BenchmarkRequest(
             benchmark=benchmark,
-            model="starter",
+            model=options.pop("model", "starter"),
             home=str(tmp_path / "home"),
             data_dir=str(folder),
             overrides=(*ENGINE, "orchestration.shard_size=4", "evaluation.prompts=4", "evaluation.samples=1"),
@@ -155,6 +154,34 @@ def test_held_out_accuracy(bench, tmp_path):
     with open_catalog(Home(tmp_path / "home")) as catalog:
         found = catalog.rows("SELECT DISTINCT benchmark FROM eval_scores")
     assert found == [{"benchmark": "starter"}]
+
+
+def test_a_hosted_judge_with_a_key_judges_followbench(bench, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "right-canary")
+    with chat_server(lambda _: "YES", token="right-canary") as server:
+        run = bench("followbench", judge=f"{server.url}#gpt&key=JUDGE_KEY&concurrency=2", languages=("en",))
+        scores = _by_metric(scores_of(run, "followbench"))
+        assert server.authorizations == {"Bearer right-canary"}
+        assert {chat["model"] for chat in server.chats} == {"gpt"}
+    # As in the test above, where the scripted judge says YES too.
+    assert (scores["hsr/content/1"].value, scores["hsr/content/1"].n) == (1.0, 2)
+    assert run.judge_name == "gpt"
+
+
+@pytest.mark.parametrize("place", ["judge", "refiner", "model"])
+def test_a_wrong_key_is_told_by_the_name_of_its_variable(bench, monkeypatch, place):
+    monkeypatch.setenv("JUDGE_KEY", "wrong-canary")
+    with chat_server(token="right") as server:
+        with pytest.raises(EngineError, match="JUDGE_KEY") as refused:
+            bench("followbench", **{"judge": "starter", place: f"{server.url}#gpt&key=JUDGE_KEY"})
+        with pytest.raises(ConfigError, match=r"variable NO_SUCH_KEY \(api_key_env\) is not set"):
+            bench("followbench", **{"judge": "starter", place: f"{server.url}#gpt&key=NO_SUCH_KEY"})
+    assert "wrong-canary" not in str(refused.value)
+
+
+def test_one_stated_identity_needs_one_server(bench):
+    with pytest.raises(ConfigError, match="2 are named"):
+        bench("followbench", model="http://a/v1#m", judge="http://b/v1#m", model_digest="weights")
 
 
 def test_a_prompt_without_an_answer_fails_ifbench_as_it_does_in_a_file(bench, folder):

@@ -1,6 +1,10 @@
 """The pool of engines, with a stand-in for vLLM: deaths and restarts, interruptions, several models at once."""
 
 import asyncio
+import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from spar_core.engines import transformers_engine, vllm_engine
+from spar_core.engines import server_guard, transformers_engine, vllm_engine
 from spar_core.engines.base import Engine, Generation, GenerationRequest, Sampling
 from spar_core.engines.configuration import ScriptedEngineConfig, VllmEngineConfig
 from spar_core.engines.vllm_engine import VllmEngine
 from spar_core.errors import EngineError, EngineUnavailableError
+from spar_core.processes import process_mark
 from spar_core.records import Message
 from storage.home import Home
 from tasks import engines
@@ -68,6 +73,15 @@ def test_a_server_that_dies_is_started_again_once_for_all_shards(
     for one in shards:
         one.join(60)
     assert answers == {number: [f"{number} {text}" for text in "ABCD"] for number in range(4)}
+    assert len(starts(tmp_path)) == 2
+
+
+def test_a_server_without_its_engine_is_started_again_and_no_request_takes_the_blame(
+    pool: EnginePool, config: Engines, models: list[ModelRef], tmp_path: Path
+) -> None:
+    # It answers six, then 500 to everything while the process lives on; that is no fault of the requests.
+    engine = pool.engine(config("loses:6"), models[0], "stage")
+    assert ask(engine, *"abcdefghij") == list("ABCDEFGHIJ")
     assert len(starts(tmp_path)) == 2
 
 
@@ -144,6 +158,22 @@ def test_a_new_holder_opens_again_and_those_of_before_stay_refused(
         ask(runtime.engines.engine(config(), models[0], "stage"), "a")  # nobody holds the home: nobody would close it
     assert len(starts(tmp_path)) == 1
     assert list(runtime.home.servers.iterdir()) == []
+
+
+def test_the_next_holder_ends_what_an_earlier_run_left_behind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runtime = Runtime(Home(tmp_path / "home"))
+    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        runtime.home.servers.mkdir(parents=True)
+        record = {"owner": "4194305:1", "guard": "4194305:2", "server": orphan.pid, "boot": server_guard._boot()}
+        file = runtime.home.servers / "vllm-8000.json"
+        file.write_text(json.dumps({**record, "processes": [process_mark(orphan.pid)]}))
+        with runtime.held():
+            assert orphan.wait(10) == -signal.SIGTERM
+        assert not file.exists()
+        assert "ended the server vllm-8000, which an earlier run had left behind" in caplog.text
+    finally:
+        orphan.kill()
 
 
 def test_overlapping_holders_keep_the_home_until_the_last_leaves(tmp_path: Path) -> None:

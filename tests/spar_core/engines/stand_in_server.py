@@ -22,7 +22,8 @@ if mode == "stubborn":
     subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
 if mode == "worker":
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-last_words = int(mode.partition(":")[2] or 1) if mode.startswith("dies") else None
+name, _, count = mode.partition(":")
+last_words = int(count) if count else None  # answers, before it "dies", or "loses" its engine and says 500 to all
 answered, lock = [0], threading.Lock()
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,13 +35,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def do_GET(self):
-        self.answer(503 if mode == "never-healthy" else 200)
+        lost = name == "loses" and answered[0] > last_words
+        self.answer(503 if lost or mode == "never-healthy" else 200)
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with lock:
             answered[0] += 1
             if last_words is not None and answered[0] > last_words:
                 print("CUDA error: an illegal memory access was encountered", flush=True)
+                if name == "loses":
+                    return self.answer(500, b'{"message": "EngineDeadError"}')
                 os.kill(os.getpid(), 9)
         text = asked["messages"][-1]["content"].upper()
         choices = [{"index": place, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,16 @@ def test_sigkill_of_the_owner_ends_the_server_and_its_workers(owned: Callable[[s
     # Not collected yet: a killed process that nobody has waited for is gone all the same.
     wait_until(lambda: not any(mark_runs(mark) for mark in processes))  # type: ignore[attr-defined]
     wait_until(lambda: port_is_free(server.port) and not server.file.exists())
+
+
+def test_a_record_that_cannot_be_written_is_no_reason_to_leave_a_server_behind(owned: Callable[[str], Owned]) -> None:
+    server = owned("worker")
+    wait_until(lambda: len(server.record["processes"]) == 2)  # type: ignore[arg-type]
+    processes = server.record["processes"]
+    shutil.rmtree(server.folder)
+    server.owner.send_signal(signal.SIGKILL)
+    wait_until(lambda: not any(mark_runs(mark) for mark in processes))  # type: ignore[attr-defined]
+    wait_until(lambda: port_is_free(server.port))
 
 
 def test_an_orphan_whose_guard_was_killed_too_is_found_by_its_record(owned: Callable[[str], Owned]) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import random
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -333,6 +334,10 @@ def test_an_error_while_decoding_fails_the_rows_under_way_and_no_others(model_fo
 
     first, *others = asyncio.run(asyncio.wait_for(run(), 60))
     assert isinstance(first, EngineError)
+    assert first.__cause__ is not None
+    frames = [frame for frame, _ in traceback.walk_tb(first.__cause__.__traceback__)]
+    assert any(frame.f_code.co_name == "failing_once" for frame in frames)
+    assert not any("named" in frame.f_locals for frame in frames)  # no tensor is kept alive by an error that is kept
     assert "ValueError: a bug in the model's code" in str(first)
     assert all(isinstance(other, Generation) for other in others)
 
