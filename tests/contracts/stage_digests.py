@@ -37,6 +37,8 @@ NEUTRAL = (
     "tasks.tracking",
     "tasks.versions",
 )
+# Modules that find others of a package by name, which no import statement tells.
+FINDERS = {"spar_core.benchmarks.registry": "spar_core.benchmarks"}
 
 
 def stages() -> dict[str, Stage]:
@@ -51,7 +53,10 @@ def stages() -> dict[str, Stage]:
 
 def modules_of(stage: Stage) -> tuple[str, ...]:
     """The modules a stage's results come from."""
-    return closure([stage.work.__module__], without=NEUTRAL)
+    reached = closure([stage.work.__module__], without=NEUTRAL)
+    packages = [importlib.import_module(FINDERS[name]) for name in reached if name in FINDERS]
+    found = [entry.name for one in packages for entry in pkgutil.iter_modules(one.__path__, f"{one.__name__}.")]
+    return closure([*reached, *found], without=NEUTRAL)
 
 
 def as_of_now() -> dict[str, Any]:

@@ -20,6 +20,7 @@ def test_a_stage_reaches_what_its_results_come_from():
     }
     assert "spar_core.training.worker" in modules_of(found["train_actor"])  # run in a subprocess, by its name
     assert "spar_core.starter.world" in modules_of(found["eval_refiner"])  # its checkers are imported late, by name
+    assert "spar_core.evaluation.llmbar.scoring" in modules_of(found["benchmark_verdicts"])  # plug-ins, found by name
     assert "spar_core.engines.factory" not in modules_of(found["trees"])
 
 
