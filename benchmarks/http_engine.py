@@ -30,9 +30,8 @@ from spar_core.records import Message
 
 PROMPT = "Answer the instruction. " * 80
 LATENCY_S = (1.0, 5.0)
-LEVELS = ((1, 32), (1, 256), (4, 256), (8, 256))
+LEVELS = ((1, 32, 8), (1, 256, 2), (4, 256, 2), (8, 256, 2))  # servers, requests in flight at each, requests per place
 BASELINE_LEVELS = LEVELS[:3]  # the fourth does not end in reasonable time
-WAVES = 2  # requests per place, where load is measured
 SHARDS, SHARD_ROWS, OPEN_FILES = 100, 40, 1024
 CAPACITY, BURST_ROWS, BURST_LATENCY_S, DOORS_S = 64, 800, (0.5, 1.5), (4.0, 2.0)
 
@@ -179,8 +178,8 @@ def ideal_seconds(servers: int, places: int, requests: int) -> float:
 def load() -> None:
     print(f"{'in flight':>10}{'requests':>10}{'CPU ms/request':>16}{'seconds':>9}{'ideal':>7}{'ratio':>7}{'calls':>7}")
     first = 0.0
-    for count, places in LEVELS:
-        requests = WAVES * count * places
+    for count, places, waves in LEVELS:
+        requests = waves * count * places
         with servers(count) as urls:
             done = with_engine(urls, places, requests)
             calls = counted(urls)["calls"]
@@ -194,7 +193,7 @@ def load() -> None:
 
 
 def baseline() -> None:
-    for count, places in BASELINE_LEVELS:
+    for count, places, _ in BASELINE_LEVELS:
         with servers(count) as urls:
             done = with_httpx(urls, places, count * places)
         print(f"httpx, {count} x {places}: {done.cpu_ms:.1f} ms of CPU per request, {done.seconds:.1f} s", flush=True)
