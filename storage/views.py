@@ -16,7 +16,19 @@ from storage.schemas import TABLES, schema_of
 # Times are stored in UTC without a zone, so that clients print them as they are.
 _TIME = pa.timestamp("us")
 
-_RUNS = {"run_id": pa.string(), "state": pa.string(), "created": _TIME, "ended": _TIME, "config": pa.string()}
+_RUNS = {
+    "run_id": pa.string(),
+    "state": pa.string(),
+    "created": _TIME,
+    "ended": _TIME,
+    "config": pa.string(),
+    "activity": pa.string(),
+    "activity_state": pa.string(),
+    "activity_started": _TIME,
+    "activity_ended": _TIME,
+    "detail": pa.string(),
+    "flow_run": pa.string(),
+}
 _STAGES = {
     "run_id": pa.string(),
     "iteration": pa.int64(),
@@ -97,9 +109,18 @@ LEDGER_VIEWS: Mapping[str, str] = {
 
 
 def runs_table(runs: Iterable[Run]) -> pa.Table:
-    """The ledger's runs; the configuration as JSON text."""
-    rows = [entry.model_dump() | {"config": canonical_json(entry.config)} for entry in runs]
-    return _table(rows, _RUNS)
+    """The ledger's runs with what was done with them last; the configuration as JSON text."""
+    return _table([_run_row(entry) for entry in runs], _RUNS)
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    row = run.model_dump(exclude={"activity"}) | {"config": canonical_json(run.config)}
+    if run.activity is None:
+        return row
+    doing = run.activity
+    times = {"activity_started": doing.started, "activity_ended": doing.ended}
+    names = {"activity": doing.name, "activity_state": doing.state, "detail": doing.detail, "flow_run": doing.flow_run}
+    return row | names | times
 
 
 def stages_table(stages: Iterable[StageRun]) -> pa.Table:

@@ -20,6 +20,7 @@ from spar_core.config.method import SearchConfig
 from spar_core.evaluation.measures import Measured, self_play_measures
 from spar_core.evaluation.scores import score_record, score_records, share_score
 from spar_core.evaluation.statistics import paired_difference
+from spar_core.evaluation.truncation import Truncation
 from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
 from spar_core.records import EvalItem, Judgement, Prompt, Response, Root, TreeNode, Verdict
@@ -168,9 +169,11 @@ def _starter_scores(context: ShardContext) -> ShardRows:
         context.part.write("eval_items", [replace(item, benchmark=STARTER) for item in [*items, *measured.missing]])
         context.part.write("eval_scores", [replace(score, benchmark=STARTER) for score in measured.scores])
         rows += len(items)
+    digest = context.call.models["actor"].digest
+    cut = Truncation(answer.finish_reason for answer in context.call.inputs["actor"].read("eval_responses"))
+    context.part.write("eval_scores", score_records(STARTER, "actor", digest, cut.scores()))
     refused = list(context.call.inputs["actor"].read("drops"))
     if refused and rows:
-        digest = context.call.models["actor"].digest
         asked = len(refused) + context.call.inputs["actor"].manifest().rows_out
         score = share_score("answer_refused", len(refused), asked, 0)
         context.part.write("eval_scores", score_records(STARTER, "actor", digest, [score])[:1])

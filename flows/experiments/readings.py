@@ -107,7 +107,8 @@ class Readings:
         failed = [stage for stage in self._ledger.stages(run_id) if stage.state == "failed"]
         if state == "failed" and failed:
             return f"{failed[-1].stage}, iteration {failed[-1].iteration}: {failed[-1].detail}"
-        return {"running": "interrupted, or still running"}.get(state, state)
+        told = {"running": "interrupted, or still running", "waiting": "not all of its iterations are there yet"}
+        return told.get(state, state)
 
     def _grouped(self, catalog: Catalog, query: str) -> dict[tuple[str, int], list[dict[str, Any]]]:
         """Rows by run and iteration; the query's `RUNS` becomes the list of run ids."""

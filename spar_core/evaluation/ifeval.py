@@ -15,11 +15,6 @@ from spar_core.evaluation.scores import Score, clustered_score, share_score
 from spar_core.evaluation.truncation import Truncation
 from spar_core.records import Drop, EvalItem, ModelRole
 
-NAME = "ifeval"
-LICENCE = "IFEval data: CC BY 4.0, Google Research (google-research/instruction_following_eval)"
-DATA_FILE = Path("ifeval", "input_data.jsonl")
-DATA_SHA256 = "67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49"
-
 Missing = Literal["unscored", "failed"]
 Mode = Literal["strict", "loose"]
 MODES: tuple[Mode, ...] = ("strict", "loose")

@@ -259,11 +259,11 @@ def prefect_runs(home, run_id: str | None = None) -> dict[str, list[tuple[str, s
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
-    from flows.prefect_server import start_server, stop_server
+    from flows.prefect_server import join_server, leave_server
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(home.prefect))
-        server = start_server(home)
+        server = join_server(home)
         try:
             with SyncPrefectClient(server.api_url) as client:
                 tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"run:{run_id}"])) if run_id else None
@@ -274,7 +274,7 @@ def prefect_runs(home, run_id: str | None = None) -> dict[str, list[tuple[str, s
                 while page := client.read_task_runs(flow_run_filter=tagged, offset=len(tasks)):
                     tasks += page
         finally:
-            stop_server(home)
+            leave_server(home)
     return {
         "flows": [(flow_names[run.flow_id], run.state_name) for run in flows],
         "tasks": [(run.name, run.state_name) for run in tasks],
