@@ -14,9 +14,9 @@ from storage.home import Home
 from storage.ledger import Ledger
 from storage.manifests import MANIFEST, Manifest, read_manifest
 from storage.retention import Kept, Retention, StageKey, kept
+from storage.temporary import TEMPORARY, is_stale
 
 Kind = Literal["artifact", "unfinished parts", "temporary", "checkpoint", "journal", "log", "result", "run", "trash"]
-_TEMPORARY = re.compile(r".*\.tmp-[0-9a-f]+")
 _RESULT = re.compile(r"(?P<stage>.+?)-(?P<key>[0-9a-f]{16,64})(-\d{5})?")
 _IN_USE_S = 86400.0  # scratch of readers, which hold no lock, is theirs for a day
 
@@ -133,7 +133,7 @@ def _artifacts(
         elif place not in manifests and place not in stays.unfinished:
             yield _item("unfinished parts", folder)
         else:
-            left = [inner for inner in sorted(folder.iterdir()) if _TEMPORARY.fullmatch(inner.name)]
+            left = [inner for inner in sorted(folder.iterdir()) if TEMPORARY in inner.name and is_stale(inner)]
             yield from (_item("temporary", inner) for inner in left)
 
 

@@ -24,7 +24,7 @@ def temporary_beside(final: Path) -> Path:
 def remove_stale(final: Path) -> None:
     """Remove what dead writers of `final` left behind; what a living one is writing stays."""
     for folder in final.parent.glob(f"{final.name}{TEMPORARY}*"):
-        if _is_stale(folder):
+        if is_stale(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -43,7 +43,8 @@ def put_in_place(temporary: Path, final: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _is_stale(folder: Path) -> bool:
+def is_stale(folder: Path) -> bool:
+    """Whether nobody writes this temporary folder any more."""
     fields = folder.name.rpartition(TEMPORARY)[2].split("-")
     if len(fields) == 3 and fields[0] == _machine():
         return not mark_runs(fields[1])

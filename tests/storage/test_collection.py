@@ -133,8 +133,10 @@ def test_scratch_goes_unless_an_unfinished_run_goes_on_from_it(home):
     for key in ("wanted", "abandoned"):
         with nights.store.part("trees", key, 0) as part:
             part.write("prompts", [Prompt.create("x")])
-    half = nights.store.folder("prompts", "done-0") / "part-00001.tmp-0123abcd"
-    half.mkdir()
+    done = nights.store.folder("prompts", "done-0")
+    for half in ("part-00001.tmp-elsewhere-1:1-0123abcd", "part-00002.tmp-elsewhere-1:1-0123abcd"):
+        (done / half).mkdir()
+    os.utime(done / "part-00001.tmp-elsewhere-1:1-0123abcd", (0, 0))  # the other's writer, there, may live
     (home.runs / "going" / ".run.json.0123abcd.tmp").touch()
     (home.trash / "killed").mkdir(parents=True)
     found = plan(home, ONE_NIGHT, frozenset())
@@ -143,7 +145,7 @@ def test_scratch_goes_unless_an_unfinished_run_goes_on_from_it(home):
         ("checkpoint", "work/trees/abandoned"),
         ("journal", "journal/prompts/going-0"),
         ("journal", "journal/trees/abandoned"),
-        ("temporary", "artifacts/stage=prompts/stage_key=done-0/part-00001.tmp-0123abcd"),
+        ("temporary", "artifacts/stage=prompts/stage_key=done-0/part-00001.tmp-elsewhere-1:1-0123abcd"),
         ("temporary", "runs/going/.run.json.0123abcd.tmp"),
         ("trash", "trash/killed"),
         ("unfinished parts", "artifacts/stage=trees/stage_key=abandoned"),
