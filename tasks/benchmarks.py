@@ -202,5 +202,7 @@ BENCHMARK_ANSWERS = Stage(
     "benchmark_answers", version=1, work=_answers, sharded_by="prompts", rows_of=("prompts", "eval_prompts")
 )
 BENCHMARK_MEASURES = Stage("benchmark_measures", version=1, work=_measure)
-BENCHMARK_VERDICTS = Stage("benchmark_verdicts", version=1, work=_verdicts, sharded_by="prompts")
+BENCHMARK_VERDICTS = Stage(
+    "benchmark_verdicts", version=1, work=_verdicts, sharded_by="prompts", data=("spar_core.prompts/judges",)
+)
 BENCHMARK_SCORES = Stage("benchmark_scores", version=1, work=_scores)
