@@ -9,6 +9,8 @@ give the automation another action in its UI.
 
 import sys
 from datetime import timedelta
+from typing import cast
+from uuid import UUID
 
 from prefect import get_client
 from prefect.automations import Automation
@@ -16,6 +18,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.types import SecretDict
 from pydantic import SecretStr
 
 from flows.runs import SKIPPED
@@ -30,12 +33,13 @@ _TEXT = (
 
 def set_alarm(url: str) -> Automation:
     """Make the automation, or give it another address."""
-    block = Webhook(method="POST", url=SecretStr(url), headers={"Content-Type": "application/json"})
-    block_id = block.save(NAME, overwrite=True)
+    json_alone = SecretDict({"Content-Type": "application/json"})
+    block = Webhook(method="POST", url=SecretStr(url), headers=json_alone)
+    block_id = cast(UUID, block.save(NAME, overwrite=True))  # Prefect's types allow for its use in a coroutine
     with get_client(sync_client=True) as client:
         for known in client.read_automations_by_name(NAME):
             client.delete_automation(known.id)
-    return Automation(
+    automation = Automation(
         name=NAME,
         description="Tells of nights that failed, were skipped or never started.",
         trigger=EventTrigger(
@@ -48,7 +52,8 @@ def set_alarm(url: str) -> Automation:
             within=timedelta(0),
         ),
         actions=[CallWebhook(block_document_id=block_id, payload=_TEXT)],
-    ).create()
+    )
+    return cast(Automation, automation.create())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.handovers import Models
-from flows.measuring import Measurement
+from flows.measuring import Measurement, is_measured
 from flows.request import Run
 from spar_core.errors import ConfigError, SparError
 from spar_core.records import ModelRole
@@ -111,6 +111,10 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
 
 
 def _champion(run: Run, role: ModelRole) -> ModelRef | None:
+    """None also where the role is not measured: its first champion would stay for ever."""
+    if not is_measured(run.config.evaluation, role):
+        _log.warning("the %s is not measured, so it goes on from the last one, not from a champion", role)
+        return None
     found = champion_of(str(run.home.root), run.run_id, role)
     return None if found is None else ModelRef(found.digest, str(found.path))
 

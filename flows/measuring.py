@@ -5,12 +5,18 @@ from typing import Any
 from flows.handovers import Data, Models
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
+from spar_core.config.run import EvaluationConfig
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.evaluation import EVAL_ACTOR, EVAL_PROMPTS, EVAL_REFINER, SCORES
 from tasks.general_ability import ABILITY, SAFE_TASKS
 from tasks.judge_votes import EVAL_VOTES
+
+
+def is_measured(config: EvaluationConfig, role: ModelRole) -> bool:
+    """Whether the gate finds anything to compare a role by."""
+    return config.enabled and (role == "actor" or config.refiner_items > 0)
 
 
 class Measurement:
@@ -59,8 +65,7 @@ class Measurement:
     def _gate_items(
         self, iteration: int, entered: int | None, role: ModelRole, model: ModelRef, first: Models
     ) -> ArtifactRef | None:
-        config = self._config.evaluation
-        if not config.enabled or (role == "refiner" and config.refiner_items == 0):
+        if not is_measured(self._config.evaluation, role):
             return None
         prompts = self.eval_prompts(iteration)
         if role == "actor":

@@ -42,7 +42,7 @@ class RunPlan(NamedTuple):
     """What a flow opens a run for.
 
     `aside`: it only looks at the run, whose state stays as it is. `whole`: it goes through the run from its start.
-    `tracked`: the run has an MLflow run of its own. `becomes`: the state of the run when the flow ends well, asked then.
+    `tracked`: the run has an MLflow run of its own. `becomes`: its state when the flow ends well.
     """
 
     home: Home

@@ -75,6 +75,14 @@ def test_an_iteration_made_from_the_last_models_is_not_made_anew_from_the_champi
     assert starting_models(_run(bench), 2, _models(bench, 1), "champion") == _models(bench, 1)
 
 
+def test_a_role_that_is_not_measured_goes_on_from_the_last(bench):
+    """No gate would ever promote it: every night would begin with the first model again."""
+    _night(bench, 1, right=20)
+    config = RunConfig.model_validate({"evaluation": {"refiner_items": 0}})
+    begun = starting_models(Run(bench.home, "r", config), 2, _models(bench, 1), "champion")
+    assert begun == Models(_models(bench, 0).actor, _models(bench, 1).refiner)
+
+
 def test_without_the_iteration_before_there_is_nothing_to_go_on_from(bench):
     with pytest.raises(ConfigError, match="iteration 7 of run r needs iteration 6 first"):
         starting_models(_run(bench), 7, None, "champion")

