@@ -92,4 +92,4 @@ def _as_response(entry: _Rewritten) -> Response:
     )
 
 
-EVAL_VOTES = Stage("eval_votes", version=1, work=_votes, sharded_by="answers")
+EVAL_VOTES = Stage("eval_votes", version=2, work=_votes, sharded_by="answers")

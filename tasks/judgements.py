@@ -62,4 +62,4 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: En
     )
 
 
-JUDGEMENTS = Stage("judgements", version=1, work=_work, sharded_by="responses", rows_of=("responses", "responses"))
+JUDGEMENTS = Stage("judgements", version=2, work=_work, sharded_by="responses", rows_of=("responses", "responses"))

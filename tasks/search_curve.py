@@ -180,6 +180,6 @@ def _source(item: EvalItem) -> str:
     return str(json.loads(item.detail)["source"]).rpartition("/")[2]
 
 
-SEARCH_START = Stage("search_start", version=1, work=_start, sharded_by="answers")
+SEARCH_START = Stage("search_start", version=2, work=_start, sharded_by="answers")
 SEARCH_CURVE = Stage("search_curve", version=2, work=_search, sharded_by="start", rows_of=("start", "eval_items"))
 SEARCH_SCORES = Stage("search_scores", version=2, work=_scores)

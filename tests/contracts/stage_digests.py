@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import spar_core.benchmarks
 import tasks
+from spar_core.benchmarks.plugin import AskedBenchmark
 from spar_core.hashing import digest
 from tasks.calls import ENGINES_VERSION
 from tasks.sources import closure, module_digest
@@ -51,6 +53,13 @@ def stages() -> dict[str, Stage]:
     return dict(sorted(found.items()))
 
 
+def asked_benchmarks() -> dict[str, AskedBenchmark]:
+    """The benchmarks of the package `spar_core.benchmarks`, as `benchmark NAME`."""
+    modules = (entry.name for entry in pkgutil.iter_modules(spar_core.benchmarks.__path__))
+    objects = (getattr(importlib.import_module(f"spar_core.benchmarks.{name}"), "BENCHMARK", None) for name in modules)
+    return {f"benchmark {found.name}": found for found in objects if isinstance(found, AskedBenchmark)}
+
+
 def modules_of(stage: Stage) -> tuple[str, ...]:
     """The modules a stage's results come from."""
     reached = closure([stage.work.__module__], without=NEUTRAL)
@@ -64,6 +73,8 @@ def as_of_now() -> dict[str, Any]:
     versions = {name: stage.version for name, stage in stages().items()}
     reach = {name: modules_of(stage) for name, stage in stages().items()}
     versions[ENGINES], reach[ENGINES] = ENGINES_VERSION, closure(["spar_core.engines.factory"], ["spar_core.config"])
+    for name, found in asked_benchmarks().items():  # reached by name alone; their version is in the keys
+        versions[name], reach[name] = found.version, closure([f"spar_core.benchmarks.{found.name}"], NEUTRAL)
     modules = {module: module_digest(module)[:12] for module in sorted(set().union(*reach.values()))}
     digests = {name: digest([[module, modules[module]] for module in reach[name]])[:12] for name in reach}
     return {"modules": modules, "stages": {name: [versions[name], digests[name]] for name in sorted(reach)}}

@@ -24,6 +24,12 @@ def test_a_stage_reaches_what_its_results_come_from():
     assert "spar_core.engines.factory" not in modules_of(found["trees"])
 
 
+def test_a_benchmark_found_by_its_name_is_looked_at_too():
+    now = as_of_now()["stages"]
+    assert {"benchmark ifeval", "benchmark ifbench", "benchmark followbench", "benchmark llmbar"} <= now.keys()
+    assert now["benchmark ifeval"][1] != now["benchmark llmbar"][1]
+
+
 def test_what_an_import_statement_may_look_like():
     assert "spar_core.evaluation.truth" in imported("tasks.judgements")
     assert closure(["tasks.negatives"], without=["spar_core", "tasks.stages"]) == ("tasks.negatives",)
