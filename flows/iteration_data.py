@@ -6,13 +6,14 @@ Stages that methods have in common have equal keys, so that in one home they are
 from typing import Any
 
 from flows.handovers import Data, Models
+from flows.models import ModelFinder
 from flows.request import Run
-from flows.stage_calls import StageRunner, content_reference, file_reference, plain
+from flows.stage_calls import StageRunner, file_ref, plain
 from spar_core.config.method import SCORING, SearchConfig
 from storage.artifacts import ArtifactRef
+from tasks.calls import FileRef
 from tasks.engines import ModelRef
 from tasks.judgements import JUDGEMENTS, SECOND_VOTER
-from tasks.models import resolve_model
 from tasks.negatives import NEGATIVES
 from tasks.prompts import PROMPTS
 from tasks.responses import RESPONSES
@@ -32,6 +33,7 @@ class IterationData:
         self._config = run.config
         self._method = run.config.method
         self._stages = stages
+        self._finder = ModelFinder(run.home, run.config.engine)
 
     def make(self, iteration: int, models: Models, first: Models) -> Data:
         """Prompts, answers, what the method knows of them, and the training data made of that.
@@ -70,7 +72,9 @@ class IterationData:
             if warm.source == "none" or not given:
                 continue
             config = {"role": role, "source": warm.source, "count": counts[role]}
-            examples[role] = self._stages.run(stage, 0, models=file_reference(files[role]), config=config)
+            path = files[role]
+            read = {} if path is None else {"examples": file_ref(path)}
+            examples[role] = self._stages.run(stage, 0, files=read, config=config)
         return examples
 
     def _answered(self, iteration: int, actor: ModelRef) -> Inputs:
@@ -82,27 +86,31 @@ class IterationData:
     def _prompts(self, iteration: int, actor: ModelRef) -> ArtifactRef:
         config = self._config.prompts
         reads: dict[str, Any] = {"iteration": iteration, "prompts": plain(config)}
-        references: dict[str, ModelRef] = {}
+        files: dict[str, FileRef] = {}
+        models: dict[str, ModelRef] = {}
         if config.path is not None and config.source != "starter":
-            references["file"] = content_reference(config.path)
+            files["prompts"] = file_ref(config.path)
         if config.decontaminate is not None:
-            references["benchmarks"] = content_reference(config.decontaminate)
+            files["benchmarks"] = file_ref(config.decontaminate)
         if config.source == "taxonomy":
-            references["actor"] = actor
+            models["actor"] = actor
             reads |= self._stages.templates("evolve")
         for place in ("path", "decontaminate"):  # what lies there counts, not where
             reads["prompts"].pop(place)
         if config.source == "file":
             reads["prompts"]["path"] = ""
-        return self._stages.run(PROMPTS, iteration, models=references, config=reads)
+        return self._stages.run(PROMPTS, iteration, models=models, config=reads, files=files)
 
     def _judges(self, refiner: ModelRef, first_refiner: ModelRef) -> dict[str, ModelRef]:
         """Who votes, by role in the stages."""
         second = self._method.judging.second_voter
         if second is None:
             return {"refiner": refiner}
-        voter = first_refiner if second == "first" else resolve_model(second, self._run.home)
-        return {"refiner": refiner, SECOND_VOTER: voter}
+        if second == "first":
+            return {"refiner": refiner, SECOND_VOTER: first_refiner}
+        voter = self._finder.served(second)
+        self._stages.serve(SECOND_VOTER, voter.engine)
+        return {"refiner": refiner, SECOND_VOTER: voter.model}
 
     def _judging(self) -> dict[str, Any]:
         """What the stages read of `judging`: a second voter counts by its weights, whatever it is called."""

@@ -37,6 +37,9 @@ _SETTINGS = {
     # SQLite answers "database is locked" under load with the shipped defaults.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    # Flow runs that ended a month ago leave the database, with their logs; events after a week.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86400),
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # The server keeps the whole log of a run; the terminal has the reporter's lines, and warnings.
     "PREFECT_LOGGING_LEVEL": "INFO",

@@ -9,6 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.exceptions import PrefectException
 
 from flows.addresses import mlflow_page
+from flows.health import HEALTH_COLUMNS, Health
 from flows.judge_summary import Judge, judge_report
 from flows.summary import COLUMNS, IterationRow
 from spar_core.errors import StorageError
@@ -25,6 +26,12 @@ def publish_summary(run_id: str, rows: Sequence[IterationRow]) -> None:
     """The summary as a table artifact of the flow run."""
     table = [dict(zip(COLUMNS, row.cells(), strict=True)) for row in rows]
     create_table_artifact(table=table, key=f"summary-{_key(run_id)}", description=f"Self-play run {run_id}")
+
+
+def publish_health(run_id: str, rows: Sequence[Health]) -> None:
+    """What of everything the models wrote could be used, as a table artifact of the flow run."""
+    table = [dict(zip(HEALTH_COLUMNS, row.cells(), strict=True)) for row in rows]
+    create_table_artifact(table=table, key=f"loop-{_key(run_id)}", description=f"What {run_id} could not use")
 
 
 def publish_judge(run_id: str, judge: Judge) -> None:

@@ -42,7 +42,8 @@ class RunPlan(NamedTuple):
     """What a flow opens a run for.
 
     `aside`: it only looks at the run, whose state stays as it is. `tracked`: the run has an MLflow run of its own.
-    `becomes`: the state of the run when the flow ends well, asked then.
+    `whole`: it goes through the run from its start. `becomes`: the state of the run when the flow ends well.
+    `check`: raises what can be known to fail, before anything is entered.
     """
 
     home: Home
@@ -51,7 +52,9 @@ class RunPlan(NamedTuple):
     activity: str
     aside: bool = False
     tracked: bool = True
+    whole: bool = False
     becomes: Callable[[], RunState] = lambda: "completed"
+    check: Callable[[], None] = lambda: None
 
     @property
     def title(self) -> str:
@@ -126,10 +129,13 @@ def attended(home: Home, by: Literal["command", "flow"]) -> Iterator[None]:
 def _open(runtime: Runtime, plan: RunPlan) -> None:
     if plan.aside and runtime.ledger.run(plan.run_id) is None:
         raise ConfigError(f"there is no run {plan.run_id} in {plan.home.root}; run self_play first")
+    plan.check()
     outermost = _outermost()
     flow_run = None if outermost is None else str(outermost.id)
     config = dict(plan.config)
-    run = runtime.ledger.open_run(plan.run_id, config, plan.activity, aside=plan.aside, flow_run=flow_run)
+    run = runtime.ledger.open_run(
+        plan.run_id, config, plan.activity, whole=plan.whole, aside=plan.aside, flow_run=flow_run
+    )
     if plan.tracked:
         tracker = runtime.tracking.tracker
         mlflow_run = tracker.open_run(plan.run_id, None if plan.aside else config, run.state)

@@ -9,11 +9,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.champions import StartFrom, decide, decide_late, starting_models
+from flows.checks.preflight import preflight_run
 from flows.handovers import Models
+from flows.health import require_fruit, run_health
 from flows.judge_summary import judges
 from flows.measuring import Measurement
 from flows.pipeline import Pipeline
-from flows.publishing import publish_judge, publish_summary, stages_shown
+from flows.publishing import publish_health, publish_judge, publish_summary, stages_shown
 from flows.request import Run, RunRequest
 from flows.runs import RunPlan, entitle, opened_run
 from flows.stage_calls import StageRunner
@@ -23,12 +26,15 @@ from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from storage.ledger import RunState
 from tasks.engines import ModelRef
+from tasks.gate import Candidate
 from tasks.registration import Trained, register_models
 from tasks.runtime import Runtime
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 _log = logging.getLogger(__name__)
+_WHOLE = "run"
+"""Activity of the flow that goes through a run from its start."""
 
 
 @contextmanager
@@ -36,7 +42,16 @@ def running(request: RunRequest, activity: str, *, aside: bool = False) -> Itera
     """The run of a request, open for what the block does; it is complete when all its iterations are registered."""
     run = request.resolve()
     config = run.config.model_dump(mode="json")
-    plan = RunPlan(run.home, run.run_id, config, activity, aside=aside, becomes=lambda: reached(run))
+    plan = RunPlan(
+        run.home,
+        run.run_id,
+        config,
+        activity,
+        aside=aside,
+        whole=activity == _WHOLE,
+        becomes=lambda: reached(run),
+        check=lambda: preflight_run(run),
+    )
     with opened_run(plan):
         yield run
 
@@ -57,14 +72,14 @@ def registered_models(run: Run) -> dict[int, Models]:
     """Both models of every iteration this run has registered, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
     for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
-        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, entry.uri)
+        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
 
 @flow(name="self_play", flow_run_name="self-play", task_runner=_RUNNER)
 def self_play(request: RunRequest) -> list[dict[str, Any]]:
     """Warm start, then every iteration; returns one summary row per iteration."""
-    with running(request, "run") as run:
+    with running(request, _WHOLE) as run:
         pinned = request.pinned()
         first = warm_start(pinned)
         models = first
@@ -72,6 +87,7 @@ def self_play(request: RunRequest) -> list[dict[str, Any]]:
             models = iteration(pinned, index, Start(models, first))
         rows = run_summary(run.home, run.run_id)
         publish_summary(run.run_id, rows)
+        publish_health(run.run_id, run_health(run.home, run.run_id))
         return [row.plain() for row in rows]
 
 
@@ -82,9 +98,11 @@ def warm_start(request: RunRequest) -> Models:
         pipeline = Pipeline(run)
         base = pipeline.base_models()
         models = pipeline.warm_start()
-        scores = Measurement(run, pipeline.stages).evaluate(0, models, models, None)
+        measurement = Measurement(run, pipeline.stages)
+        scores = measurement.evaluate(0, models, models, None)
         _publish_judge(run, 0)
-        _register(pipeline, 0, base, models, scores)
+        candidates = _register(pipeline, 0, base, models, scores)
+        decide(run, measurement, 0, candidates, models)
         return models
 
 
@@ -96,43 +114,54 @@ def _numbered() -> str:
 
 @flow(name="iteration", flow_run_name=_numbered, task_runner=_RUNNER)
 def iteration(
-    request: RunRequest, index: int | None = None, start: Start | None = None, until_complete: bool = False
+    request: RunRequest,
+    index: int | None = None,
+    start: Start | None = None,
+    start_from: StartFrom | None = None,
+    until_complete: bool = False,
 ) -> Models:
-    """One self-play iteration: answers, judgements, trees, training, measurement, registration.
+    """One self-play iteration: answers, judgements, trees, training, measurement, registration, the gate.
 
     Args:
         request: the run it belongs to; its warm start is made if it is missing.
         index: number of the iteration; null takes the next one that is not complete (for schedules).
-        start: models to go on from; null takes those that the iteration before registered.
+        start: the models of the iteration before; null takes those that were registered last.
+        start_from: `last`, the models of the iteration before, or `champion`, those of the run's lineage; null: as
+            `promotion.continue_from` says. An iteration that has begun goes on from what it began with.
         until_complete: do nothing once every iteration of the configuration is there; else a schedule goes on for ever.
 
     Raises:
         ConfigError: the iteration before it is not complete.
+        FruitlessError: its data are not worth training on; finished work is kept.
     """
     with running(request, "iteration" if index is None else f"iteration {index}") as run:
         known = registered_models(run)
         if start is None and 0 not in known:
             known[0] = warm_start(request.pinned())
+        first = known[0] if start is None else start.first
+        stages = StageRunner(run)
+        if index is None:
+            decide_late(run, Measurement(run, stages), max(known), first)
         number = max(known) + 1 if index is None else index
         if until_complete and index is None and number > run.config.iterations:
             _log.info("all %d iterations of %s are complete: nothing is left to do", run.config.iterations, run.run_id)
             return known[max(known)]
-        if start is None:
-            if number - 1 not in known:
-                raise ConfigError(f"iteration {number} of run {run.run_id} needs iteration {number - 1} first")
-            start = Start(known[number - 1], known[0])
-        return _iterate(run, number, start)
+        last = known.get(number - 1) if start is None else start.models
+        return _iterate(run, number, Start(starting_models(run, number, last, start_from), first))
 
 
 def _iterate(run: Run, number: int, start: Start) -> Models:
     entitle(f"{run.run_id}, iteration {number}")
     with stages_shown(run.home, run.run_id, number):
         pipeline = Pipeline(run)
+        measurement = Measurement(run, pipeline.stages)
         data = pipeline.data(number, start.models, start.first)
+        require_fruit(run.home, run.run_id, number, data.pairs, run.config.health)
         models = pipeline.train(number, start.models, data)
-        scores = Measurement(run, pipeline.stages).evaluate(number, models, start.first, data)
+        scores = measurement.evaluate(number, models, start.first, data)
         _publish_judge(run, number)
-        _register(pipeline, number, start.models, models, scores)
+        candidates = _register(pipeline, number, start.models, models, scores)
+        decide(run, measurement, number, candidates, start.first)
         return models
 
 
@@ -159,10 +188,12 @@ def _publish_judge(run: Run, number: int) -> None:
             publish_judge(run.run_id, judge)
 
 
-def _register(pipeline: Pipeline, number: int, before: Models, after: Models, scores: ArtifactRef | None) -> None:
+def _register(
+    pipeline: Pipeline, number: int, before: Models, after: Models, scores: ArtifactRef | None
+) -> list[Candidate]:
     run = pipeline.run
     roles: tuple[ModelRole, ...] = ("actor", "refiner")
     trained = [
         Trained(role, after.of(role), before.of(role), pipeline.trained_by.get(after.of(role).digest)) for role in roles
     ]
-    register_models(str(run.home.root), run.run_id, number, trained, scores, run.config.promotion)
+    return register_models(str(run.home.root), run.run_id, number, trained, scores)

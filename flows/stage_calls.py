@@ -1,28 +1,42 @@
 """How the flows run stages: one call built from a run, its inputs and the configuration values the stage reads."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flows.request import Run
 from spar_core.config.base import FrozenConfig
+from spar_core.engines.configuration import EngineConfig
 from spar_core.errors import DataError
 from spar_core.hashing import digest, file_digest
 from spar_core.prompts import PromptLibrary
 from spar_core.roles.requests import judge_wordings
 from storage.artifacts import ArtifactRef
-from tasks.calls import StageCall, Surroundings
+from tasks.calls import FileRef, StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.judgements import SECOND_VOTER
 from tasks.stages import Stage
 
+_ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model")
+
 
 class StageRunner:
-    """Runs the stages of one run. Use it inside a flow."""
+    """Runs the stages of one run, be it self-play, a search or a benchmark. Use it inside a flow."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, engines: Mapping[str, EngineConfig] | None = None) -> None:
+        """`engines`: what serves the models, by role; null: the run's engine serves them all, as in self-play.
+
+        Only there the limits of `health` end a stage: a search or a benchmark shows what there is.
+        """
         self._run = run
+        self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else dict(engines)
+        self._health = run.config.health if engines is None else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
+
+    def serve(self, role: str, engine: EngineConfig) -> None:
+        """From now on `engine` serves the models of a role."""
+        self._engines[role] = engine
 
     def templates(self, *names: str) -> dict[str, str]:
         """What the prompt texts a stage reads say, as an entry of its configuration."""
@@ -31,32 +45,28 @@ class StageRunner:
     def run(
         self,
         stage: Stage,
-        iteration: int,
-        inputs: dict[str, ArtifactRef] | None = None,
-        models: dict[str, ModelRef] | None = None,
-        config: dict[str, Any] | None = None,
-        intervals: dict[str, int] | None = None,
+        iteration: int | None,
+        inputs: Mapping[str, ArtifactRef] | None = None,
+        models: Mapping[str, ModelRef] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        files: Mapping[str, FileRef] | None = None,
+        intervals: Mapping[str, int] | None = None,
         seed: int | None = None,
     ) -> ArtifactRef:
         """The stage's artifact, computed or found.
 
         Args:
             stage: what to run.
-            iteration: the iteration it is entered under.
+            iteration: the iteration it is entered under; null outside of iterations.
             inputs: artifacts it reads, by name.
-            models: models it reads, by name.
+            models: models it asks, by role.
             config: configuration values it reads; they enter its key.
+            files: users' files and data sets it reads, by name.
             intervals: of checkpoints and logs of a training; they enter no key.
             seed: instead of the run's seed.
         """
-        config_of_run, inputs = self._run.config, inputs or {}
-        surroundings = Surroundings(
-            engines=dict.fromkeys(("actor", "refiner", "scorer", SECOND_VOTER, "model"), config_of_run.engine),
-            orchestration=config_of_run.orchestration,
-            launch=config_of_run.training.launch,
-            prompt_set=config_of_run.method.prompt_set,
-            training_intervals=intervals or {},
-        )
+        config_of_run, inputs, models = self._run.config, inputs or {}, models or {}
         call = StageCall(
             stage=stage.name,
             version=stage.version,
@@ -65,11 +75,20 @@ class StageRunner:
             iteration=iteration,
             seed=config_of_run.seed if seed is None else seed,
             inputs=inputs,
-            models=models or {},
+            models=models,
+            files=files or {},
+            engines={role: engine for role, engine in self._engines.items() if role in models},
             config=config or {},
-            surroundings=surroundings,
+            data_digest=stage.data_digest(),
+            surroundings=Surroundings(
+                orchestration=config_of_run.orchestration,
+                launch=config_of_run.training.launch,
+                prompt_set=config_of_run.method.prompt_set,
+                training_intervals=intervals or {},
+                health=self._health,
+            ),
         )
-        return stage.run(call, parts=stage.parts(inputs))
+        return stage.run(call)
 
 
 def plain(config: FrozenConfig) -> dict[str, Any]:
@@ -77,22 +96,21 @@ def plain(config: FrozenConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def file_reference(path: Path | None) -> dict[str, ModelRef]:
-    """A user's file as the models entry of a stage call; none without a path."""
-    return {} if path is None else {"file": content_reference(path)}
+def file_ref(place: Path | str) -> FileRef:
+    """A user's file or folder, identified by its bytes; a name on a hub by the name alone.
 
-
-def content_reference(place: Path | str) -> ModelRef:
-    """A user's file or folder, identified by its bytes; a name on a hub by the name alone."""
+    Raises:
+        DataError: it cannot be read.
+    """
     path = Path(place).expanduser()
     try:
         if path.is_dir():
             files = sorted(entry for entry in path.rglob("*") if entry.is_file())
-            return ModelRef(digest([[str(f.relative_to(path)), file_digest(f)] for f in files]), str(path.absolute()))
+            return FileRef(digest([[str(f.relative_to(path)), file_digest(f)] for f in files]), str(path.absolute()))
         if path.exists():
-            return ModelRef(file_digest(path), str(path.absolute()))
+            return FileRef(file_digest(path), str(path.absolute()))
     except OSError as error:
         raise DataError(
             f"cannot read {path}: {error.strerror or error}; check the path in the configuration"
         ) from error
-    return ModelRef(digest(["named", str(place)]), str(place))
+    return FileRef(digest(["named", str(place)]), str(place))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.hashing import canonical_json
+from spar_core.secrets import redacted
 from storage.home import Home
 from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name
 from storage.refs import ArtifactRef
@@ -54,8 +55,8 @@ class Tracker:
     def open_run(self, run_id: str, config: Mapping[str, Any] | None = None, state: str | None = None) -> str:
         """The MLflow run of a `spar` run, made or found again; returns its id.
 
-        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`.
-        `state` is that of the ledger; null leaves it.
+        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`, both
+        without secrets. `state` is that of the ledger; null leaves it.
         """
         tags = {"spar.run_id": run_id, "spar.level": "run"}
         found = self._open(run_id, tags, None)
@@ -63,8 +64,9 @@ class Tracker:
             if state is not None:
                 self._set_state(found, state)
             if config is not None:
-                self._log_parameters(found, _flat(config))
-                self._client.log_text(found, canonical_json(config), "config.json")
+                shown = redacted(config)
+                self._log_parameters(found, _flat(shown))
+                self._client.log_text(found, canonical_json(shown), "config.json")
         return found
 
     def close_run(self, run_id: str, state: str, activity: str) -> None:
@@ -139,7 +141,7 @@ class Tracker:
         """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"uri": str(artifact.folder)})
+        source = json.dumps({"uri": artifact.uri})
         dataset = Dataset(artifact.stage, artifact.content_digest[:_MAX_DIGEST], "local", source)
         with mlflow_errors(self._home):
             entry = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
@@ -164,6 +166,13 @@ class Tracker:
             self._client.set_terminated(mlflow_run, wanted)
         else:
             self._client.update_run(mlflow_run, status=wanted)
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Hide `spar` runs and all below them; `mlflow gc` removes hidden runs for good."""
+        with mlflow_errors(self._home):
+            for run_id in run_ids:
+                while found := self._search({"spar.run_id": run_id}):
+                    self._client.delete_run(found.info.run_id)
 
     def _open(self, name: str, tags: dict[str, str], parent: str | None) -> str:
         identity = canonical_json(tags)

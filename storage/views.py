@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from spar_core.hashing import canonical_json
 from storage.artifacts import Damaged, Whole
-from storage.ledger import ModelEntry, Run, StageRun
+from storage.ledger import ModelEntry, Promotion, Run, StageRun
 from storage.lineage import Edge
+from storage.schemas import TABLES, schema_of
 
 # Times are stored in UTC without a zone, so that clients print them as they are.
 _TIME = pa.timestamp("us")
@@ -56,6 +57,25 @@ _MODELS = {
     "parent_digest": pa.string(),
     "train_stage_key": pa.string(),
 }
+_PROMOTIONS = {
+    "run_id": pa.string(),
+    "iteration": pa.int64(),
+    "stage_key": pa.string(),
+    "role": pa.string(),
+    "version": pa.int64(),
+    "champion_version": pa.int64(),
+    "lineage": pa.string(),
+    "metric": pa.string(),
+    "value": pa.float64(),
+    "champion_value": pa.float64(),
+    "difference": pa.float64(),
+    "ci_low": pa.float64(),
+    "ci_high": pa.float64(),
+    "n": pa.int64(),
+    "decision": pa.string(),
+    "reason": pa.string(),
+    "time": _TIME,
+}
 _EDGES = dict.fromkeys(Edge._fields, pa.string())
 _ARTIFACTS = {
     "stage": pa.string(),
@@ -78,6 +98,7 @@ LEDGER_VIEWS: Mapping[str, str] = {
     "runs": f"SELECT * FROM {INTERNAL}.runs",
     "stages": f"SELECT * FROM {INTERNAL}.stages",
     "models": f"SELECT * FROM {INTERNAL}.models",
+    "promotions": f"SELECT * FROM {INTERNAL}.promotions",
     "artifacts": f"SELECT * FROM {INTERNAL}.artifacts",
     "lineage": f"""
         SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key
@@ -110,6 +131,11 @@ def stages_table(stages: Iterable[StageRun]) -> pa.Table:
 def models_table(models: Iterable[ModelEntry]) -> pa.Table:
     """The registered model versions."""
     return _table([entry.model_dump() | {"stage_key": entry.train_stage_key} for entry in models], _MODELS)
+
+
+def promotions_table(promotions: Iterable[Promotion]) -> pa.Table:
+    """What the gate decided."""
+    return _table([entry.model_dump() for entry in promotions], _PROMOTIONS)
 
 
 def lineage_table(edges: Iterable[Edge]) -> pa.Table:
@@ -154,15 +180,15 @@ def quoted(text: str | Path) -> str:
 
 
 def _scan(table: str, files: Sequence[Path]) -> str:
+    # Folders above the home may have names like `seed=7` too: only the last three of a file's path count.
     listed = ", ".join(quoted(path) for path in files)
-    if table == "drops":
-        # Its own column `stage` is more exact than the folder's, and would be hidden by it.
-        key = "regexp_extract(filename, '/stage_key=([^/]+)/', 1) AS stage_key"
-        options = "union_by_name=true, hive_partitioning=false, filename=true"
-        return f"SELECT * EXCLUDE (filename), {key} FROM read_parquet([{listed}], {options})"
-    # Without autocast a key of digits alone would become a number.
-    options = "union_by_name=true, hive_partitioning=true, hive_types_autocast=false"
-    return f"SELECT * FROM read_parquet([{listed}], {options})"
+    place = "/stage=([^/]+)/stage_key=([^/]+)/[^/]+/[^/]+$"
+    key = f"regexp_extract(filename, '{place}', 2) AS stage_key"
+    stage = f", regexp_extract(filename, '{place}', 1) AS stage"
+    if "stage" in schema_of(TABLES[table]).names:
+        stage = ""  # the table's own column is more exact than the folder's
+    options = "union_by_name=true, hive_partitioning=false, filename=true"
+    return f"SELECT * EXCLUDE (filename), {key}{stage} FROM read_parquet([{listed}], {options})"
 
 
 def _column(table: str, name: str) -> str:

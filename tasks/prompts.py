@@ -16,7 +16,8 @@ from spar_core.synthesis.deduplication import deduplicate
 from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompts
 from spar_core.synthesis.taxonomy import evolve
 from spar_core.synthesis.verifiable import verifiable_prompts
-from tasks.engines import ModelRef
+from tasks.calls import FileRef
+from tasks.sources import SEED_PROMPTS, STARTER_WORLD
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def _work(context: ShardContext) -> ShardRows:
     config = PromptsConfig.model_validate(context.call.config["prompts"])
     candidates = _candidates(context, config)
     kept, drops = _cleaned(context, candidates.prompts, config)
-    write_in_parts(context, "prompts", kept, context.call.surroundings.orchestration.shard_size)
+    write_in_parts(context, "prompts", kept)
     context.part.write("drops", [*candidates.drops, *drops])
     return ShardRows(len(candidates.prompts) + len(candidates.drops), len(kept))
 
@@ -42,7 +43,7 @@ def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
     call, count = context.call, config.per_iteration
     iteration = call.config["iteration"]
     numbers = range((iteration - 1) * count, iteration * count)
-    file = call.models.get("file")
+    file = call.files.get("prompts")
     if config.source == "starter":
         return Candidates(generate_prompts(count, derive_seed(call.seed, "prompts", str(iteration)), "train"), ())
     if config.source == "file":
@@ -56,7 +57,7 @@ def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
     return Candidates(evolved.prompts, [*lost, *evolved.drops])
 
 
-def _read(file: ModelRef | None, config: PromptsConfig) -> Sequence[PromptRow | Drop]:
+def _read(file: FileRef | None, config: PromptsConfig) -> Sequence[PromptRow | Drop]:
     return [] if file is None else list(read_prompt_rows(file.location, skip_bad=config.skip_bad))
 
 
@@ -88,7 +89,7 @@ def _cleaned(
     context: ShardContext, prompts: Sequence[Prompt], config: PromptsConfig
 ) -> tuple[Sequence[Prompt], Sequence[Drop]]:
     kept, drops = deduplicate(prompts, config.near_duplicates)
-    benchmarks = context.call.models.get("benchmarks")
+    benchmarks = context.call.files.get("benchmarks")
     if benchmarks is None:
         return kept, drops
     clean = decontaminate(kept, read_benchmarks(Path(benchmarks.location)), config.decontaminate_ngram)
@@ -97,4 +98,5 @@ def _cleaned(
     return clean.kept, [*drops, *clean.drops]
 
 
-PROMPTS = Stage("prompts", version=1, work=_work, splits=True)
+_DATA = (*STARTER_WORLD, *SEED_PROMPTS, "spar_core.synthesis.taxonomy")
+PROMPTS = Stage("prompts", version=1, work=_work, splits=True, data=_DATA)

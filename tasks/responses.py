@@ -12,7 +12,9 @@ def _work(context: ShardContext) -> ShardRows:
 
 
 async def _respond(context: ShardContext) -> ShardRows:
-    actor = Actor(context.engine("actor"), ResponsesConfig.model_validate(context.call.config["responses"]))
+    actor = Actor(
+        context.engine("actor"), ResponsesConfig.model_validate(context.call.config["responses"]), context.watch()
+    )
     limit = context.call.surroundings.orchestration.requests_in_flight
     context.part.write("responses", ())
     prompts = answered = 0
@@ -28,4 +30,4 @@ async def _respond(context: ShardContext) -> ShardRows:
     return ShardRows(prompts, answered)
 
 
-RESPONSES = Stage("responses", version=1, work=_work, sharded_by="prompts")
+RESPONSES = Stage("responses", version=1, work=_work, sharded_by="prompts", rows_of=("prompts", "prompts"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flows.checks.preflight import preflight_run
 from flows.commands.options import configuration_options, home_option, json_option, show_judges, table
 from flows.completion import is_finished
 from flows.request import Run, RunRequest
@@ -46,8 +47,10 @@ def run(
         run_id=run_id,
     )
     resolved = request.resolve()
+    resolved.home.check_layout()
     started = time.monotonic()
     if not is_finished(resolved):
+        preflight_run(resolved)
         _play(request, resolved, quiet=as_json)
     _show(resolved, time.monotonic() - started, as_json, by_kind)
     return 0
@@ -67,16 +70,19 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.anchoring import anchoring
+    from flows.health import HEALTH_COLUMNS, run_health
     from flows.judge_summary import judges
     from flows.summary import COLUMNS, benchmark_table, kind_table, run_summary
 
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
     anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None
+    healths = run_health(run.home, run.run_id)
     if as_json:
+        lost = {health.iteration: health.plain() for health in healths}
         plain: dict[str, Any] = {
             "run_id": run.run_id,
             "home": str(run.home.root),
-            "iterations": [row.plain() for row in rows],
+            "iterations": [{**row.plain(), **lost.get(row.iteration, {})} for row in rows],
         }
         if anchored is not None:
             plain["anchor"] = anchored.plain()
@@ -88,6 +94,9 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         click.echo(json.dumps(plain))
         return
     table(f"run {run.run_id}", COLUMNS, [row.cells() for row in rows], numeric=set(COLUMNS))
+    if healths:
+        shown = [health.cells() for health in healths]
+        table("what the loop could not use", HEALTH_COLUMNS, shown, numeric=set(HEALTH_COLUMNS))
     if anchored is not None:
         click.echo(anchored.shown())
     show_judges(judges(run.home, run.run_id))

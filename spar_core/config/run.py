@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.training import TrainingConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
+from spar_core.engines.model_reference import check_reference, is_server
 from spar_core.hashing import digest
+
+_OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
 
 
 class ModelsConfig(FrozenConfig):
@@ -19,6 +22,16 @@ class ModelsConfig(FrozenConfig):
     """Model that answers."""
     refiner: str | None = None
     """Model that judges and rewrites; null: the same as the actor."""
+
+    @field_validator("actor", "refiner")
+    @classmethod
+    def _has_weights(cls, value: str | None) -> str | None:
+        if value is not None and is_server(check_reference(value)):
+            raise ValueError(
+                "a run trains this model, so it needs the weights: give `starter`, a folder or a hub id. A server can "
+                f"vote beside the refiner (method.judging.second_voter); {_OTHER_USES}"
+            )
+        return value
 
 
 class PromptsConfig(FrozenConfig):
@@ -93,13 +106,42 @@ class EvaluationConfig(FrozenConfig):
 
 
 class PromotionConfig(FrozenConfig):
-    """When a new model version becomes `champion`."""
+    """When a new model version becomes the champion of its lineage (docs/method.md). Both are measured on the same
+    prompts with the same settings, and compared by the paired difference with its 95 % interval."""
 
-    margin: Fraction = 0.0
-    """Accuracy a candidate may lie below the champion and still be promoted (fraction)."""
+    rule: Literal["not_worse", "better"] = "not_worse"
+    """not_worse: promoted unless the interval lies below zero, or reaches further below it than `margin`; better:
+    promoted where the interval lies above zero."""
+    margin: Fraction = 0.05
+    """`not_worse`: how far the candidate may truly lie below the champion, at the interval's lower bound (fraction). An
+    interval wider than this promotes nothing but clear gains."""
     ability_margin: Fraction | None = None
-    """How far the actor may fall on any general-ability task (GSM8K, TriviaQA, MMLU; fraction) below the champion and
-    still be promoted. Measured every iteration with lm-eval (extra `ability`); null: neither measured nor asked."""
+    """The same for the actor on each general-ability task (GSM8K, TriviaQA, MMLU; fraction). Measured every iteration
+    with lm-eval (extra `ability`), on the whole task; null: neither measured nor asked."""
+    continue_from: Literal["last", "champion"] = "last"
+    """What an iteration goes on from: the models of the iteration before, or the champions of the lineage. The flow
+    `iteration` takes another choice as `start_from`; the nightly deployment takes the champions."""
+
+
+class HealthConfig(FrozenConfig):
+    """When a run stops because what its models write cannot be used; changes no result and enters no key.
+
+    A limit is the largest share that may be lost. The limits on votes, rewrites and answers already hold within a
+    shard, as soon as so many were seen that chance cannot explain them; all hold before an iteration trains.
+    """
+
+    max_unreadable_votes: Fraction = 0.5
+    """Share of the refiner's votes without a verdict that can be read."""
+    max_unusable_rewrites: Fraction = 0.8
+    """Share of the refiner's rewrites that are cut, empty or without the markers of an answer."""
+    max_cut_answers: Fraction = 0.8
+    """Share of the actor's answers that end at the token limit."""
+    max_refused_prompts: Fraction = 0.5
+    """Share of prompts that the actor's engine refuses."""
+    max_undecided_answers: Fraction = 0.8
+    """Share of answers on which the votes make no judgement."""
+    min_pairs: Annotated[int, Field(ge=0)] = 1
+    """Fewest preference pairs an iteration trains on; 0 goes on with none, and the actor stays as it is."""
 
 
 class OrchestrationConfig(FrozenConfig):
@@ -147,6 +189,8 @@ class RunConfig(FrozenConfig):
     """Measurements."""
     promotion: PromotionConfig = PromotionConfig()
     """The gate from candidate to champion."""
+    health: HealthConfig = HealthConfig()
+    """When a run stops for lack of anything to learn from."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
 
@@ -154,8 +198,9 @@ class RunConfig(FrozenConfig):
     def _engine_serves_what_is_trained(self) -> Self:
         if self.engine.kind == "openai":
             raise ValueError(
-                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); "
-                "use `vllm` (started per model) or `transformers`, or `spar search` against that server"
+                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); use "
+                "`vllm` (started per model) or `transformers`. A server is named where a model is named: "
+                f"http://host/v1#MODEL&key=VARIABLE as method.judging.second_voter; {_OTHER_USES}"
             )
         return self
 
@@ -169,7 +214,7 @@ class RunConfig(FrozenConfig):
 
     def results_digest(self) -> str:
         """Digest of everything that can change a result (not how the work is spread)."""
-        return digest(self.model_dump(mode="json", exclude={"orchestration", "iterations"}))
+        return digest(self.model_dump(mode="json", exclude={"orchestration", "iterations", "health"}))
 
     def default_run_id(self) -> str:
         """Run id used unless one is given: the same configuration names the same run."""

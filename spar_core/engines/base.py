@@ -71,3 +71,12 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Release memory, processes and sockets; idempotent."""
         ...
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """An engine with a process of its own, which may die; opened again, it answers as before."""
+
+    async def is_healthy(self) -> bool:
+        """Whether it can answer at all."""
+        ...

@@ -2,11 +2,13 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from spar_core.engines.base import Engine, Generation, GenerationRequest
+from spar_core.errors import RequestRejectedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +16,15 @@ class EngineStats:
     """Sums since the engine was opened.
 
     `requests` and tokens count answered requests; `busy_seconds` is the time during which at least one
-    request was being computed.
+    request was being computed. Of servers: HTTP `calls`, and how many of them they refused for now (429, 503).
     """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     busy_seconds: float = 0.0
+    calls: int = 0
+    refusals: int = 0
 
 
 class UsageMeter:
@@ -32,6 +36,18 @@ class UsageMeter:
         self._seconds = 0.0
         self._in_flight = 0
         self._busy_since = 0.0
+        self._refusals: Counter[str] = Counter()
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Requests the engine refused, by reason."""
+        with self._lock:
+            return dict(self._refusals)
+
+    def refused(self, reason: str) -> None:
+        """Count a refused request."""
+        with self._lock:
+            self._refusals[reason] += 1
 
     @property
     def stats(self) -> EngineStats:
@@ -84,7 +100,11 @@ class MeteredEngine:
             RequestRejectedError: the engine rejects the request.
             EngineUnavailableError: no answer after all retries.
         """
-        generation = await self._engine.generate(request)
+        try:
+            generation = await self._engine.generate(request)
+        except RequestRejectedError as error:
+            self._meter.refused(error.reason)
+            raise
         self._meter.add(generation)
         return generation
 

@@ -8,6 +8,7 @@ from spar_core.hashing import content_id, derive_seed
 from spar_core.records import Prompt, Response
 from spar_core.roles.asking import ask
 from spar_core.roles.requests import answer_messages
+from spar_core.roles.watch import Watch
 
 
 class ActorOutcome(NamedTuple):
@@ -21,8 +22,9 @@ class ActorOutcome(NamedTuple):
 class Actor:
     """Samples `config.per_prompt` answers per prompt in one request."""
 
-    def __init__(self, engine: Engine, config: ResponsesConfig) -> None:
+    def __init__(self, engine: Engine, config: ResponsesConfig, watch: Watch | None = None) -> None:
         self._engine = engine
+        self._watch = watch or Watch({})
         self._sampling = config.sampling()
         self._per_prompt = config.per_prompt
 
@@ -35,6 +37,7 @@ class Actor:
 
         Raises:
             EngineUnavailableError: no answer after all retries.
+            FruitlessError: too many of the answers so far are cut.
         """
         request_seed = derive_seed(seed, "respond", prompt.prompt_id)
         asked = await ask(self._engine, answer_messages(prompt.text), self._sampling, request_seed, self._per_prompt)
@@ -53,6 +56,7 @@ class Actor:
             )
             for index, completion in enumerate(asked.completions)
         )
+        self._watch.answered(responses)
         return ActorOutcome(responses, asked.failure, asked.detail)
 
     async def respond(self, prompt: Prompt, seed: int) -> list[Response]:

@@ -7,6 +7,7 @@ Every request is written to the file $SCRIPT_LOG, if that is set, before it is a
 import os
 
 from spar_core.engines.base import GenerationRequest
+from spar_core.errors import RequestRejectedError
 from spar_core.prompts import PromptLibrary
 from spar_core.roles import format_rewrite
 
@@ -34,6 +35,16 @@ def answer(request: GenerationRequest, index: int) -> str:
         yes = (request.seed >> (2 * index)) % 4 == 0
         return f"Looked at it.\nFinal verdict: {'YES' if yes else 'NO'}"
     return f"answer {request.seed} {index}"
+
+
+def mute(request: GenerationRequest, index: int) -> str:
+    """The same, but a judge that never comes to a verdict."""
+    return "I like it." if kind_of(request) == "judge" else answer(request, index)
+
+
+def refuse(request: GenerationRequest, index: int) -> str:
+    """A server whose settings fit no request."""
+    raise RequestRejectedError("unknown parameter", "http_400")
 
 
 def kind_of(request: GenerationRequest) -> str:

@@ -128,6 +128,27 @@ def test_lineage_leads_from_the_last_actor_to_the_prompts_and_the_base_model(smo
     assert ancestors <= known | digests
 
 
+def test_the_gate_has_decided_on_every_version(smoke_run):
+    from storage.registry import Registry
+
+    decided = {(entry.role, entry.iteration): entry for entry in Ledger(smoke_run.home).promotions()}
+    assert {place: entry.decision for place, entry in decided.items() if place[1] == 0} == {
+        ("actor", 0): "first",
+        ("refiner", 0): "first",
+    }
+    registry = Registry(smoke_run.home)
+    for role, items in (("actor", 24), ("refiner", 12)):
+        entry = decided[role, 1]
+        assert entry.decision in ("promoted", "refused")
+        assert (entry.champion_version, entry.n) == (1, items)
+        assert entry.difference == pytest.approx(entry.value - entry.champion_value)
+        assert entry.ci_low < entry.ci_high
+        assert registry.decision(role, entry.version) == entry.decision
+        champion = registry.champion(role)
+        assert champion == registry.champion(role, entry.lineage)
+        assert champion.version == (entry.version if entry.decision == "promoted" else 1)
+
+
 def test_mlflow_holds_versions_with_parents_aliases_and_data(smoke_run):
     from mlflow import MlflowClient
 

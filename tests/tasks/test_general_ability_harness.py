@@ -10,7 +10,7 @@ import pytest
 from spar_core.engines.configuration import TransformersEngineConfig
 from spar_core.starter import base_model_dir
 from tasks import general_ability
-from tasks.calls import StageCall, Surroundings
+from tasks.calls import StageCall
 from tasks.engines import ModelRef
 from tasks.general_ability import ABILITY
 
@@ -80,14 +80,17 @@ def test_the_stage_reads_what_the_harness_returns(tmp_path, local_tasks, monkeyp
         seed=7,
         models={"model": ModelRef("d", str(base_model_dir()))},
         config={"tasks": ["gsm8k", "triviaqa", "mmlu"], "limit": 2, "role": "actor"},
-        surroundings=Surroundings({"model": TransformersEngineConfig(device="cpu")}),
+        engines={"model": TransformersEngineConfig(device="cpu")},
     )
-    ABILITY._work(call, 0)
-    artifact = ABILITY._commit(call, 1)
+    artifact = ABILITY.compute(call)
     scores = {score.metric: score for score in artifact.read("eval_scores")}
     assert {metric: score.n for metric, score in scores.items()} == {"gsm8k": 2, "triviaqa": 2, "mmlu": 2}
     assert all(0.0 <= score.ci_low <= score.value <= score.ci_high <= 1.0 for score in scores.values())
-    items = list(artifact.read("eval_items"))
+    written = list(artifact.read("eval_items"))
+    items = [item for item in written if item.metric != "settings"]
+    settings = {item.cluster_id: json.loads(item.detail) for item in written if item.metric == "settings"}
+    said = {task: (how["num_fewshot"], how["chat_template"]) for task, how in settings.items()}
+    assert said == dict.fromkeys(scores, (0, True))
     assert {(item.metric, item.item_id) for item in items} == {
         (task, f"{task}/{number}") for task in scores for number in (0, 1)
     }

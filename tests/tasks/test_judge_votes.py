@@ -12,7 +12,7 @@ from spar_core.records import Constraint, Prompt, Response
 from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.home import Home
 from tasks.bookkeeping import LedgerEntry
-from tasks.calls import StageCall, Surroundings
+from tasks.calls import StageCall
 from tasks.engines import ModelRef
 from tasks.evaluation import EVAL_REFINER, SCORES
 from tasks.judge_votes import EVAL_VOTES
@@ -47,11 +47,10 @@ class Bench:
             {"prompts": self.prompts, "answers": self.answers, **inputs},
             models,
             config,
-            Surroundings(engines),
+            engines=engines,
         )
         entry = LedgerEntry(Runtime.of(call.home).ledger, call)
-        stage._work(call, 0)
-        artifact = stage._commit(call, 1)
+        artifact = stage.compute(call)
         entry.completed(artifact, cached=False)
         return artifact
 
