@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.addresses import port_to_listen_on
 from spar_core.errors import SparError
-from spar_core.training.parentage import process_mark
+from spar_core.processes import process_mark
 from storage.disk import disk_errors, read_json, write_json
 from storage.home import Home
 
