@@ -41,8 +41,9 @@ _log = logging.getLogger(__name__)
 class RunPlan(NamedTuple):
     """What a flow opens a run for.
 
-    `aside`: it only looks at the run, whose state stays as it is. `whole`: it goes through the run from its start.
-    `tracked`: the run has an MLflow run of its own. `becomes`: its state when the flow ends well.
+    `aside`: it only looks at the run, whose state stays as it is. `tracked`: the run has an MLflow run of its own.
+    `whole`: it goes through the run from its start. `becomes`: the state of the run when the flow ends well.
+    `check`: raises what can be known to fail, before anything is entered.
     """
 
     home: Home
@@ -50,9 +51,10 @@ class RunPlan(NamedTuple):
     config: Mapping[str, Any]
     activity: str
     aside: bool = False
-    whole: bool = False
     tracked: bool = True
+    whole: bool = False
     becomes: Callable[[], RunState] = lambda: "completed"
+    check: Callable[[], None] = lambda: None
 
     @property
     def title(self) -> str:
@@ -127,11 +129,12 @@ def attended(home: Home, by: Literal["command", "flow"]) -> Iterator[None]:
 def _open(runtime: Runtime, plan: RunPlan) -> None:
     if plan.aside and runtime.ledger.run(plan.run_id) is None:
         raise ConfigError(f"there is no run {plan.run_id} in {plan.home.root}; run self_play first")
+    plan.check()
     outermost = _outermost()
     flow_run = None if outermost is None else str(outermost.id)
     config = dict(plan.config)
     run = runtime.ledger.open_run(
-        plan.run_id, config, plan.activity, aside=plan.aside, whole=plan.whole, flow_run=flow_run
+        plan.run_id, config, plan.activity, whole=plan.whole, aside=plan.aside, flow_run=flow_run
     )
     if plan.tracked:
         tracker = runtime.tracking.tracker

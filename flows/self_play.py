@@ -32,18 +32,26 @@ from tasks.runtime import Runtime
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
-_WHOLE = "run"
 _log = logging.getLogger(__name__)
+_WHOLE = "run"
+"""Activity of the flow that goes through a run from its start."""
 
 
 @contextmanager
 def running(request: RunRequest, activity: str, *, aside: bool = False) -> Iterator[Run]:
     """The run of a request, open for what the block does; it is complete when all its iterations are registered."""
     run = request.resolve()
-    if run.run_id not in Runtime.of(str(run.home.root)).open_runs:
-        preflight_run(run)
-    config, whole = run.config.model_dump(mode="json"), activity == _WHOLE
-    plan = RunPlan(run.home, run.run_id, config, activity, aside=aside, whole=whole, becomes=lambda: reached(run))
+    config = run.config.model_dump(mode="json")
+    plan = RunPlan(
+        run.home,
+        run.run_id,
+        config,
+        activity,
+        aside=aside,
+        whole=activity == _WHOLE,
+        becomes=lambda: reached(run),
+        check=lambda: preflight_run(run),
+    )
     with opened_run(plan):
         yield run
 
@@ -130,14 +138,14 @@ def iteration(
         known = registered_models(run)
         if start is None and 0 not in known:
             known[0] = warm_start(request.pinned())
-        if until_complete and index is None and max(known) >= run.config.iterations:
+        first = known[0] if start is None else start.first
+        stages = StageRunner(run)
+        if index is None:
+            decide_late(run, Measurement(run, stages), max(known), first)
+        number = max(known) + 1 if index is None else index
+        if until_complete and index is None and number > run.config.iterations:
             _log.info("all %d iterations of %s are complete: nothing is left to do", run.config.iterations, run.run_id)
             return known[max(known)]
-        measurement = Measurement(run, StageRunner(run))
-        first = known[0] if start is None else start.first
-        if index is None:
-            decide_late(run, measurement, max(known), first)
-        number = max(known) + 1 if index is None else index
         last = known.get(number - 1) if start is None else start.models
         return _iterate(run, number, Start(starting_models(run, number, last, start_from), first))
 

@@ -53,9 +53,9 @@ class Activity(_Entry):
 class Run(_Entry):
     """One run. `config` is the whole configuration; a run that was killed says "running" until the home's next use.
 
-    `generation` counts how often the run was begun anew under another configuration: stages of earlier ones are
-    superseded until the run reaches them again. A completed run stays completed, whatever is done with it later: that
-    is its activity.
+    A completed run stays completed, whatever is done with it later: that is its activity. `generation` counts how often
+    the run was begun anew under another configuration: stages of earlier ones are superseded until the run reaches
+    them again.
     """
 
     run_id: str
@@ -63,8 +63,8 @@ class Run(_Entry):
     created: datetime
     ended: datetime | None = None
     config: dict[str, Any]
-    generation: int = 0
     activity: Activity | None = None
+    generation: int = 0
 
 
 class StageRun(_Entry):
@@ -153,8 +153,8 @@ class Ledger:
         config: dict[str, Any],
         activity: str = "run",
         *,
-        aside: bool = False,
         whole: bool = False,
+        aside: bool = False,
         flow_run: str | None = None,
     ) -> Run:
         """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now,
@@ -164,31 +164,26 @@ class Ledger:
             run_id: name of the run.
             config: the whole configuration. A completed run that is opened with another one is running again.
             activity: what it is opened for.
-            aside: the activity only looks at the run (measures it), so that its state stays as it is.
             whole: the run is gone through from its start. Under another configuration than before this supersedes what
                 it had done, of which it enters again what it still does.
+            aside: the activity only looks at the run (measures it), so that its state stays as it is.
             flow_run: id of Prefect's flow run.
 
         Raises:
             StorageError: the id cannot name a folder, or the disk is full.
         """
         known, now, config = self.run(run_id), utc_now(), redacted(config)
-        anew = known is not None and canonical_json(known.config) != canonical_json(config)
         doing = Activity(name=activity, state="running", started=now, flow_run=flow_run)
-        state: RunState = "running"
-        if known is not None and aside:
-            state = "interrupted" if known.state == "running" else known.state  # the home is held: it died
-        elif known is not None and known.state == "completed" and not anew:
-            state = "completed"
-        run = Run(
-            run_id=run_id,
-            state=state,
-            created=known.created if known else now,
-            ended=known.ended if known and state != "running" else None,
-            config=known.config if known and aside else config,
-            generation=(known.generation if known else 0) + (anew and whole),
-            activity=doing,
-        )
+        run = Run(run_id=run_id, state="running", created=now, config=config, activity=doing)
+        if known is not None:
+            same = canonical_json(known.config) == canonical_json(config)
+            kept = {"created": known.created, "generation": known.generation + (whole and not same)}
+            if aside:
+                dead = known.state == "running"  # the home is held: its process died
+                kept |= {"state": "interrupted" if dead else known.state, "ended": known.ended, "config": known.config}
+            elif known.state == "completed" and same:
+                kept |= {"state": "completed", "ended": known.ended}
+            run = run.model_copy(update=kept)
         self._write(self._folder(run_id) / "run.json", run)
         return run
 

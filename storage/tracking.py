@@ -157,13 +157,6 @@ class Tracker:
         with mlflow_errors(self._home):
             self._client.set_terminated(mlflow_run, _STATES[state])
 
-    def forget(self, run_ids: Iterable[str]) -> None:
-        """Hide `spar` runs and all below them; `mlflow gc` removes hidden runs for good."""
-        with mlflow_errors(self._home):
-            for run_id in run_ids:
-                while found := self._search({"spar.run_id": run_id}):
-                    self._client.delete_run(found.info.run_id)
-
     def _set_state(self, mlflow_run: str, state: str) -> None:
         """Enter a state of the ledger; a time of end is set with those that end a run."""
         wanted = _STATES[state]
@@ -173,6 +166,13 @@ class Tracker:
             self._client.set_terminated(mlflow_run, wanted)
         else:
             self._client.update_run(mlflow_run, status=wanted)
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Hide `spar` runs and all below them; `mlflow gc` removes hidden runs for good."""
+        with mlflow_errors(self._home):
+            for run_id in run_ids:
+                while found := self._search({"spar.run_id": run_id}):
+                    self._client.delete_run(found.info.run_id)
 
     def _open(self, name: str, tags: dict[str, str], parent: str | None) -> str:
         identity = canonical_json(tags)

@@ -8,7 +8,7 @@ import pytest
 
 from flows import prefect_server
 from flows.prefect_server import join_server, leave_server
-from spar_core.training.parentage import process_mark
+from spar_core.processes import process_mark
 from storage.home import Home
 
 

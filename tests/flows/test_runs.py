@@ -135,7 +135,8 @@ def test_a_held_home_is_an_error_where_no_deployment_asked(home):
 
 
 @pytest.mark.slow
-def test_a_schedule_until_complete_does_nothing_once_all_iterations_are_there(home):
+def test_a_schedule_until_complete_does_nothing_once_all_iterations_are_there(home, monkeypatch):
+    from flows import self_play
     from flows.request import RunRequest
     from flows.self_play import iteration
     from storage.ledger import ModelEntry
@@ -146,6 +147,7 @@ def test_a_schedule_until_complete_does_nothing_once_all_iterations_are_there(ho
         for role in ("actor", "refiner"):
             entry = {"run_id": "r", "role": role, "name": role, "version": number + 1, "uri": f"/m{number}"}
             ledger.record_model(ModelEntry(iteration=number, digest=f"{role}{number}", **entry))
+    monkeypatch.setattr(self_play, "decide_late", lambda *_: None)
     models = iteration(request, until_complete=True)
     assert (models.actor.digest, models.refiner.digest) == ("actor1", "refiner1")
     run = ledger.run("r")

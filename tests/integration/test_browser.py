@@ -47,23 +47,17 @@ def page(browser: Any) -> str:
     return str(browser.find_element("tag name", "body").text)
 
 
-def click(browser: Any, text: str) -> None:
-    """Click what says exactly this: a menu's entry, a tab, a button."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    path = f"//*[self::button or @role='menuitem' or @role='tab'][normalize-space()='{text}']"
-    WebDriverWait(browser, WAIT_S).until(lambda it: it.find_elements("xpath", path))[-1].click()
-
-
-def choose(browser: Any, entry: str) -> None:
-    """An entry of the flow run's menu, confirmed."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    menu = "//button[@aria-haspopup='menu']"
-    WebDriverWait(browser, WAIT_S).until(lambda it: it.find_elements("xpath", menu))[-1].click()
-    click(browser, entry)
-    confirm = f"//*[@role='dialog' or @role='alertdialog']//button[starts-with(normalize-space(), '{entry}')]"
-    WebDriverWait(browser, WAIT_S).until(lambda it: it.find_elements("xpath", confirm))[-1].click()
+def click(browser: Any, text: str, least: int = 1) -> None:
+    """Click the last of at least so many elements that can be clicked and say exactly this."""
+    deadline = time.monotonic() + WAIT_S
+    path = f"//*[normalize-space()='{text}' and not(*[normalize-space()='{text}'])]"
+    while True:
+        found = [entry for entry in browser.find_elements("xpath", path) if entry.is_displayed() and entry.is_enabled()]
+        if len(found) >= least:
+            found[-1].click()
+            return
+        assert time.monotonic() < deadline, f"nothing says {text!r}: {page(browser)[:2000]}"
+        time.sleep(0.5)
 
 
 def test_a_night_is_cancelled_and_retried_from_the_page_of_its_flow_run(browser, prefect_server, worker, tmp_path):
@@ -74,14 +68,16 @@ def test_a_night_is_cancelled_and_retried_from_the_page_of_its_flow_run(browser,
     browser.get(f"{prefect_server.removesuffix('/api')}/runs/flow-run/{night.id}")
     shown(browser, "Running", tmp_path)
 
-    choose(browser, "Cancel")
-    reached(night, lambda state: state.is_cancelled(), worker, 60)
+    click(browser, "Cancel")
+    click(browser, "Confirm")
+    reached(night, lambda state: state.is_cancelled(), worker, 90)
     browser.refresh()
     shown(browser, "Cancelled", tmp_path)
     (run,) = Ledger(home).runs()
     assert run.state == "interrupted"
 
-    choose(browser, "Retry")
+    click(browser, "Retry")
+    click(browser, "Retry", least=2)  # the dialog's
     completed(night, worker)
     browser.refresh()
     shown(browser, "Completed", tmp_path)
