@@ -2,12 +2,13 @@
 
 from typing import Any, cast
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
 from flows.benchmark_session import BenchmarkSession, StageBenchmark
 from flows.evaluation_record import truncation_notes
+from flows.runs import RunPlan, opened_run
 from flows.stage_calls import plain
 from spar_core.benchmarks import benchmark
 from spar_core.benchmarks.plugin import AskedBenchmark, JudgedBenchmark, Part
@@ -22,13 +23,12 @@ from tasks.benchmarks import (
     BENCHMARK_VERDICTS,
     log_scores,
 )
-from tasks.runtime import Runtime
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 
 
-@flow(name="benchmarks", task_runner=_RUNNER)
+@flow(name="benchmarks", flow_run_name="benchmarks", task_runner=_RUNNER)
 def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
     """Run benchmarks; every stage is cached by content, so the same request resumes and other ones share its answers.
 
@@ -38,16 +38,9 @@ def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
     """
     home, config = Home(request.home), request.configuration()
     bench = BenchmarkSession(request, home, config)
-    runtime = Runtime.of(str(home.root))
-    with runtime.held(), tags(f"home:{home.root}", f"run:{bench.run_id}"):
-        runtime.ledger.open_run(bench.run_id, config.model_dump(mode="json"))
-        try:
-            scores = [score for name in request.names() for score in scores_of(bench, name)]
-            log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
-        except BaseException as error:
-            runtime.ledger.close_run(bench.run_id, "failed" if isinstance(error, Exception) else "interrupted")
-            raise
-        runtime.ledger.close_run(bench.run_id, "completed")
+    with opened_run(RunPlan(home, bench.run_id, config.model_dump(mode="json"), "run")):
+        scores = [score for name in request.names() for score in scores_of(bench, name)]
+        log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
     return result_of(bench, scores)
 
 

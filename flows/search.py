@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.models import SERVER_OPTIONS, ModelFinder, Served, ServerOptions, check_options, default_configuration
+from flows.publishing import stages_shown
 from flows.request import Override, Reference, Run
+from flows.runs import RunPlan, opened_run
 from flows.stage_calls import StageRunner, file_ref, plain
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
@@ -17,7 +19,6 @@ from storage.artifacts import ArtifactRef
 from storage.home import Home
 from tasks.judgements import JUDGEMENTS
 from tasks.negatives import NEGATIVES
-from tasks.runtime import Runtime
 from tasks.search_inputs import SEARCH_PROMPTS, SEARCH_RESPONSES
 from tasks.trees import TREES
 
@@ -83,7 +84,7 @@ class SearchTables(BaseModel):
     artifacts: dict[str, Any]
 
 
-@flow(name="search", task_runner=_RUNNER)
+@flow(name="search", flow_run_name="search", task_runner=_RUNNER)
 def search(request: SearchRequest) -> SearchTables:
     """Answer, judge and search; every stage is cached, so the same request resumes.
 
@@ -94,18 +95,12 @@ def search(request: SearchRequest) -> SearchTables:
     finder = ModelFinder(home, config.engine, request.servers())
     refiner = finder.served(request.refiner)
     actor = finder.served(request.actor) if request.actor else None
-    runtime = Runtime.of(str(home.root))
     asked = request.model_dump(mode="json", exclude={"actor", "refiner", *SERVER_OPTIONS})
     models = [served.model.digest for served in (actor, refiner) if served]
     run_id = f"search-{digest([asked, models, config.results_digest()])[:8]}"
-    with runtime.held(), tags(f"home:{home.root}", f"run:{run_id}"):
-        runtime.ledger.open_run(run_id, config.model_dump(mode="json"))
-        try:
-            artifacts = _searched(request, Run(home, run_id, config), actor, refiner)
-        except BaseException as error:
-            runtime.ledger.close_run(run_id, "failed" if isinstance(error, Exception) else "interrupted")
-            raise
-        runtime.ledger.close_run(run_id, "completed")
+    plan = RunPlan(home, run_id, config.model_dump(mode="json"), "run", tracked=False)
+    with opened_run(plan), stages_shown(home, run_id, 0, tracked=False):
+        artifacts = _searched(request, Run(home, run_id, config), actor, refiner)
     return SearchTables(run_id=run_id, artifacts=artifacts)
 
 

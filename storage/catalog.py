@@ -154,6 +154,7 @@ class Catalog:
             "runs": views.runs_table(ledger.runs()),
             "stages": views.stages_table(ledger.stages()),
             "models": views.models_table(models),
+            "promotions": views.promotions_table(ledger.promotions()),
             "lineage": views.lineage_table(edges((entry.manifest for entry in self._scan.whole), models)),
             "artifacts": views.artifacts_table(*self._scan),
         } | {f"empty_{table}": _empty(table) for table in TABLES}
@@ -161,7 +162,7 @@ class Catalog:
             connection.register("incoming", content)
             connection.execute(f"CREATE TABLE {views.INTERNAL}.{name} AS SELECT * FROM incoming")
             connection.unregister("incoming")
-        for name in (f"{views.INTERNAL}.users", "runs", "stages", "models", "artifacts", "lineage"):
+        for name in (f"{views.INTERNAL}.users", "runs", "stages", "models", "promotions", "artifacts", "lineage"):
             connection.execute(f"CREATE VIEW {name} AS {views.LEDGER_VIEWS[name]}")
         files = self._files()
         for table, record in TABLES.items():

@@ -22,6 +22,14 @@ _OWNER_ALONE = 0o700
 _held_descriptors: set[int] = set()
 
 
+class HomeInUseError(StorageError):
+    """Another process holds the home; `pid` is its number where it is known."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
 def _close_inherited_locks() -> None:
     """Keep a forked child, which may outlive a killed parent, from holding the parent's lock."""
     for descriptor in _held_descriptors:
@@ -182,8 +190,8 @@ class Home:
         Readers need no lock.
 
         Raises:
-            StorageError: another process holds it (named by its pid), the folder cannot be written, or a later
-                version laid it out.
+            HomeInUseError: another process holds it (named by its pid).
+            StorageError: the folder cannot be written, or a later version laid it out.
         """
         with disk_errors(self._lock_file):
             self.private()
@@ -193,9 +201,11 @@ class Home:
             with disk_errors(self._lock_file):
                 free = _try_lock(descriptor, fcntl.LOCK_EX)
             if not free:
-                raise StorageError(
-                    f"{self.root} is in use by another run (process {_read_pid(descriptor) or 'unknown'}); "
-                    "wait for it or stop it, or give this run its own --home"
+                pid = _read_pid(descriptor)
+                raise HomeInUseError(
+                    f"{self.root} is in use by another run (process {pid or 'unknown'}); "
+                    "wait for it or stop it, or give this run its own --home",
+                    pid,
                 )
             _held_descriptors.add(descriptor)
             with disk_errors(self._lock_file):

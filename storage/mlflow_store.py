@@ -85,6 +85,11 @@ def experiment_id(client: "MlflowClient", home: Home) -> str:
         return str(client.create_experiment(EXPERIMENT, artifact_location=artifact_root(home)))
 
 
+def experiment_page(experiment: str, mlflow_run: str) -> str:
+    """Address of a run within MLflow's UI."""
+    return f"#/experiments/{experiment}/runs/{mlflow_run}"
+
+
 @contextmanager
 def mlflow_errors(home: Home) -> Iterator[None]:
     """Turn what MLflow and its database raise into a StorageError.

@@ -20,7 +20,14 @@ _MAX_PARAMETERS = 100  # MLflow's limit of parameters per call
 _MAX_VALUE = 6000  # likewise of characters in a parameter
 _MAX_DIGEST = 36  # likewise of characters in a dataset's digest
 _PARENT = "mlflow.parentRunId"
-_STATES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "running": "RUNNING"}
+_STATES = {
+    "completed": "FINISHED",
+    "waiting": "SCHEDULED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "running": "RUNNING",
+}
+_ENDED = {"FINISHED", "FAILED", "KILLED"}
 
 
 class Point(NamedTuple):
@@ -40,24 +47,46 @@ class Tracker:
         self._opened: dict[str, str] = {}
         self._known: dict[str, dict[tuple[str, int], float]] = {}
 
-    def open_run(self, run_id: str, config: Mapping[str, Any] | None = None) -> str:
+    @property
+    def experiment(self) -> str:
+        """Id of the MLflow experiment that holds every run of the home."""
+        return self._experiment
+
+    def open_run(self, run_id: str, config: Mapping[str, Any] | None = None, state: str | None = None) -> str:
         """The MLflow run of a `spar` run, made or found again; returns its id.
 
         The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`, both
-        without secrets.
+        without secrets. `state` is that of the ledger; null leaves it.
         """
         tags = {"spar.run_id": run_id, "spar.level": "run"}
         found = self._open(run_id, tags, None)
-        if config is not None:
-            shown = redacted(config)
-            with mlflow_errors(self._home):
+        with mlflow_errors(self._home):
+            if state is not None:
+                self._set_state(found, state)
+            if config is not None:
+                shown = redacted(config)
                 self._log_parameters(found, _flat(shown))
                 self._client.log_text(found, canonical_json(shown), "config.json")
         return found
 
+    def close_run(self, run_id: str, state: str, activity: str) -> None:
+        """Enter the state of a `spar` run, and that of what is still open below it; a run that is unknown is left so.
+
+        Args:
+            run_id: the run.
+            state: that of the run.
+            activity: how what was done with it ended: the state of the trainings and iterations it left open.
+        """
+        with mlflow_errors(self._home):
+            for found in self._client.search_runs([self._experiment], f"tags.`spar.run_id` = '{run_id}'"):
+                if found.data.tags.get("spar.level") in ("run", "experiment"):
+                    self._set_state(found.info.run_id, state)
+                elif found.info.status == "RUNNING":
+                    self._client.set_terminated(found.info.run_id, _STATES[activity])
+
     def open_experiment(self, experiment_id: str, name: str) -> str:
         """The MLflow run of an experiment, made or found again; returns its id."""
-        return self._open(name, {"spar.run_id": experiment_id, "spar.level": "experiment"}, None)
+        return self._running(self._open(name, {"spar.run_id": experiment_id, "spar.level": "experiment"}, None))
 
     def nest(self, run_id: str, parent: str, tags: Mapping[str, str]) -> str:
         """Show a `spar` run below an experiment's, with tags to tell it apart; a finished one stays so."""
@@ -79,13 +108,13 @@ class Tracker:
     def open_iteration(self, run_id: str, iteration: int) -> str:
         """The MLflow run of one iteration, a child of the run's; returns its id."""
         tags = {"spar.run_id": run_id, "spar.level": "iteration", "spar.iteration": str(iteration)}
-        return self._open(f"iteration {iteration}", tags, self.open_run(run_id))
+        return self._running(self._open(f"iteration {iteration}", tags, self.open_run(run_id)))
 
     def open_stage(self, run_id: str, iteration: int, stage: str, stage_key: str) -> str:
         """The MLflow run of one stage that logs curves (training), a child of the iteration's; returns its id."""
         tags = {"spar.run_id": run_id, "spar.level": "stage", "spar.stage": stage, "spar.stage_key": stage_key}
         tags["spar.iteration"] = str(iteration)
-        return self._open(stage, tags, self.open_iteration(run_id, iteration))
+        return self._running(self._open(stage, tags, self.open_iteration(run_id, iteration)))
 
     def log_metrics(self, mlflow_run: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log values at one step; those that are there already with the same value are left out."""
@@ -135,6 +164,16 @@ class Tracker:
                 while found := self._search({"spar.run_id": run_id}):
                     self._client.delete_run(found.info.run_id)
 
+    def _set_state(self, mlflow_run: str, state: str) -> None:
+        """Enter a state of the ledger; a time of end is set with those that end a run."""
+        wanted = _STATES[state]
+        if self._client.get_run(mlflow_run).info.status == wanted:
+            return
+        if wanted in _ENDED:
+            self._client.set_terminated(mlflow_run, wanted)
+        else:
+            self._client.update_run(mlflow_run, status=wanted)
+
     def _open(self, name: str, tags: dict[str, str], parent: str | None) -> str:
         identity = canonical_json(tags)
         if identity not in self._opened:
@@ -144,11 +183,11 @@ class Tracker:
 
     def _found(self, tags: dict[str, str]) -> str | None:
         found = self._search(tags)
-        if found is None:
-            return None
-        mlflow_run = str(found.info.run_id)
-        if found.info.status != "RUNNING":
-            self._client.update_run(mlflow_run, status="RUNNING")
+        return None if found is None else str(found.info.run_id)
+
+    def _running(self, mlflow_run: str) -> str:
+        with mlflow_errors(self._home):
+            self._set_state(mlflow_run, "running")
         return mlflow_run
 
     def _search(self, tags: Mapping[str, str]) -> Any:

@@ -195,7 +195,6 @@ def log_scores(
             tracker.log_metrics(mlflow_run, metrics, step=iteration or 0)
         else:
             Registry(runtime.home).log_scores(version, metrics, mlflow_run)
-    tracker.close(mlflow_run, "completed")
 
 
 BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=2, work=_prompts, splits=True)

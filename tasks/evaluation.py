@@ -148,4 +148,4 @@ def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
 EVAL_PROMPTS = Stage("eval_prompts", version=1, work=_prompts, splits=True, data=(*STARTER_WORLD, *SEED_PROMPTS))
 EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts", rows_of=("prompts", "eval_prompts"))
 EVAL_REFINER = Stage("eval_refiner", version=3, work=_refiner, sharded_by="answers")
-SCORES = Stage("eval_scores", version=2, work=_scores)
+SCORES = Stage("eval_scores", version=3, work=_scores)

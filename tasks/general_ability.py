@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from spar_core.engines.configuration import EngineConfig, OpenAIEngineConfig, TransformersEngineConfig
 from spar_core.errors import ConfigError, DataError
-from spar_core.evaluation.scores import share_score
+from spar_core.evaluation.comparison import Observation, paired_change
+from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.scores import score_record
+from spar_core.evaluation.statistics import wilson
 from spar_core.records import EvalItem, EvalScore, ModelRole
 from storage.artifacts import ArtifactRef
-from storage.home import Home
 from tasks.engines import ModelRef
 from tasks.stages import ShardContext, ShardRows, Stage
 
@@ -65,36 +67,58 @@ def ability_scores(results: Mapping[str, Any], tasks: Sequence[str], role: Model
         name, _, filtered = metric.partition(",")
         value, error = float(measured[metric]), measured.get(f"{name}_stderr,{filtered}")
         n = _sample_count(results, task)
-        scores.append(EvalScore(BENCHMARK, role, digest, task, value, *_interval(value, error, n), n))
+        scores.append(score_record(BENCHMARK, role, digest, task, _estimate(value, error, n)))
     return scores
 
 
-def ability_gate(before: Mapping[str, float], after: Mapping[str, float], margin: float) -> Gate:
-    """Whether no task of `before` fell by more than `margin` (fraction) in `after`.
+def _estimate(value: float, error: object, n: int) -> Estimate:
+    """From the harness's standard error; of some groups it has none, and 0 where all samples agree: then Wilson's."""
+    if n == 0:
+        return Estimate(value, 0.0, 1.0, 0)
+    if not isinstance(error, (int, float)) or not math.isfinite(error) or error <= 0:
+        return wilson(value * n, n)
+    half = _Z * float(error)
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), n)
 
-    A task that one of the two was not measured on fails the gate: what is unknown is not kept.
+
+def ability_kept(before: ArtifactRef | None, after: ArtifactRef | None, margin: float) -> Gate:
+    """Whether no task of `before` may have fallen by more than `margin` (fraction) in `after`.
+
+    Compared are two artifacts of the stage `ability` that asked for the same tasks in the same way, sample by sample.
+    What is unknown is not kept: a task that one of them lacks fails the gate.
     """
-    if not before or not after:
-        return Gate(False, "general ability was not measured; run `spar eval ability` on both models")
-    for task, earlier in before.items():
-        if task not in after:
+    if before is None or after is None:
+        return Gate(False, "general ability was not measured")
+    if before.manifest().config != after.manifest().config or _is_partial(after):
+        return Gate(False, "general ability was not measured in the same way, on whole tasks")
+    earlier, later = _by_task(before), _by_task(after)
+    for task, samples in earlier.items():
+        change = paired_change(samples, later.get(task, ()))
+        if change is None:
             return Gate(False, f"general ability: {task} was not measured")
-        if after[task] < earlier - margin:
-            return Gate(False, f"general ability: {task} fell from {earlier:.4f} to {after[task]:.4f}, margin {margin}")
-    return Gate(True, f"general ability held within {margin}")
+        if change.ci_low < -margin:
+            shown = f"{change.shown(signed=True)} points on {change.n} samples"
+            return Gate(False, f"general ability: {task} {shown}, margin {100 * margin:g}")
+    held = f"general ability held within {100 * margin:g} points"
+    return Gate(True, held) if earlier else Gate(False, "general ability was not measured")
 
 
-def measured_ability(home: Home, digest: str) -> dict[str, float]:
-    """The catalogue's ability scores of some weights, by task; empty where they were never measured."""
-    from storage.catalog import open_catalog
+def _is_partial(measured: ArtifactRef) -> bool:
+    return measured.manifest().config.get("limit") is not None
 
-    with open_catalog(home) as catalog:
-        rows = catalog.rows(
-            "SELECT metric, max(value) AS value FROM eval_scores "
-            "WHERE benchmark = ? AND model_digest = ? GROUP BY metric",
-            [BENCHMARK, digest],
-        )
-    return {row["metric"]: row["value"] for row in rows}
+
+def _by_task(measured: ArtifactRef) -> dict[str, list[Observation]]:
+    """The samples of each task under the filter that its score is of."""
+    found: dict[str, dict[str, list[Observation]]] = {}
+    for item in measured.read("eval_items"):
+        if item.value is not None:
+            of_task = found.setdefault(item.metric, {})
+            of_task.setdefault(item.detail, []).append(Observation(item.item_id, item.cluster_id, item.value))
+    chosen = {}
+    for task, filters in found.items():
+        wanted = [name.partition(",")[2] for name in _METRICS.get(task, ())]
+        chosen[task] = filters[next((name for name in wanted if name in filters), next(iter(filters)))]
+    return chosen
 
 
 def require_harness() -> Any:
@@ -193,15 +217,6 @@ def _key_of(engine: EngineConfig) -> Iterator[None]:
             del os.environ[_KEY_VARIABLE]
         else:
             os.environ[_KEY_VARIABLE] = before
-
-
-def _interval(value: float, error: object, n: int) -> tuple[float, float]:
-    if isinstance(error, (int, float)) and math.isfinite(error) and error > 0:
-        return max(0.0, value - _Z * error), min(1.0, value + _Z * error)
-    if n == 0:
-        return 0.0, 1.0
-    interval = share_score("", round(value * n), n, 0)
-    return min(value, interval.ci_low or 0.0), max(value, interval.ci_high or 0.0)
 
 
 def _measure(context: ShardContext) -> ShardRows:

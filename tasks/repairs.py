@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 from spar_core.config.method import SearchConfig
 from spar_core.evaluation.measures import Measured, self_play_measures
-from spar_core.evaluation.scores import score_records, share_score
+from spar_core.evaluation.scores import score_record, score_records, share_score
 from spar_core.evaluation.statistics import paired_difference
+from spar_core.evaluation.truncation import Truncation
 from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
-from spar_core.records import EvalItem, EvalScore, Judgement, Prompt, Response, Root, TreeNode, Verdict
+from spar_core.records import EvalItem, Judgement, Prompt, Response, Root, TreeNode, Verdict
 from spar_core.roles import Subject, judge_all
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
@@ -150,7 +151,7 @@ def _refinement_scores(context: ShardContext) -> ShardRows:
         if pairs:
             before, after, clusters = map(list, zip(*pairs, strict=True))
             difference = paired_difference(before, after, clusters)
-            records.append(EvalScore(REFINEMENT, "refiner", digest, f"tree_minus_single{rule}", *difference))
+            records.append(score_record(REFINEMENT, "refiner", digest, f"tree_minus_single{rule}", difference))
     context.part.write("eval_scores", records)
     return ShardRows(len(first), len(first))
 
@@ -168,9 +169,11 @@ def _starter_scores(context: ShardContext) -> ShardRows:
         context.part.write("eval_items", [replace(item, benchmark=STARTER) for item in [*items, *measured.missing]])
         context.part.write("eval_scores", [replace(score, benchmark=STARTER) for score in measured.scores])
         rows += len(items)
+    digest = context.call.models["actor"].digest
+    cut = Truncation(answer.finish_reason for answer in context.call.inputs["actor"].read("eval_responses"))
+    context.part.write("eval_scores", score_records(STARTER, "actor", digest, cut.scores()))
     refused = list(context.call.inputs["actor"].read("drops"))
     if refused and rows:
-        digest = context.call.models["actor"].digest
         asked = len(refused) + context.call.inputs["actor"].manifest().rows_out
         score = share_score("answer_refused", len(refused), asked, 0)
         context.part.write("eval_scores", score_records(STARTER, "actor", digest, [score])[:1])
@@ -178,5 +181,5 @@ def _starter_scores(context: ShardContext) -> ShardRows:
 
 
 REPAIRS = Stage("repairs", version=2, work=_repairs, sharded_by="answers")
-REFINEMENT_SCORES = Stage("refinement_scores", version=2, work=_refinement_scores)
-STARTER_SCORES = Stage("starter_scores", version=2, work=_starter_scores)
+REFINEMENT_SCORES = Stage("refinement_scores", version=3, work=_refinement_scores)
+STARTER_SCORES = Stage("starter_scores", version=3, work=_starter_scores)

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from spar_core.engines.server_guard import end_orphans
 from spar_core.secrets import hide_in_logs
@@ -78,6 +78,12 @@ class Runtime:
         self.reporter: Reporter = SilentReporter()
         self.finished: dict[tuple[str, int | None, str], ArtifactRef] = {}
         """Stages this process has finished while it holds the home, by run, iteration and key."""
+        self.interrupted = threading.Event()
+        """Set for good when the process is to end: trainings look at it."""
+        self.open_runs: set[str] = set()
+        """Runs whose outermost flow is going on in this process."""
+        self.attended_by: Literal["command", "flow"] | None = None
+        """Who looks after the flows of this home in this process: the command line, or the outermost flow itself."""
         self._holders = 0
         self._held = ExitStack()
         self._holding = threading.Lock()
@@ -93,9 +99,19 @@ class Runtime:
 
     @classmethod
     def interrupt_all(cls) -> None:
-        """End the engines of every home in this process; their shards fail and resume another time."""
+        """End the engines and trainings of every home in this process; their shards fail and resume another time."""
         for runtime in list(cls._by_home.values()):
-            runtime.engines.interrupt()
+            runtime.interrupt()
+
+    @classmethod
+    def any_interrupted(cls) -> bool:
+        """Whether this process is to end."""
+        return any(runtime.interrupted.is_set() for runtime in list(cls._by_home.values()))
+
+    def interrupt(self) -> None:
+        """End this home's engines and trainings in this process; safe in a signal handler, and twice."""
+        self.interrupted.set()
+        self.engines.interrupt()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -18,7 +18,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spar_core.config.method import SearchConfig
-from spar_core.evaluation.statistics import clustered_mean, paired_difference
+from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.scores import score_record
+from spar_core.evaluation.statistics import SHARE, clustered_mean, paired_difference
 from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
 from spar_core.records import EvalItem, EvalScore, Prompt, Response, Root, Verdict
@@ -146,8 +148,9 @@ def _means(context: ShardContext, metric: str, items: Sequence[EvalItem]) -> lis
     for name, group in groups.items():
         known = [(item.value, item.cluster_id) for item in group if item.value is not None]
         if known:
-            interval = clustered_mean([value for value, _ in known], [cluster for _, cluster in known])
-            scores.append(_score(context, name, interval))
+            values, clusters = [value for value, _ in known], [cluster for _, cluster in known]
+            span = SHARE if metric.startswith("search_accuracy/") else None  # tokens know no greatest number
+            scores.append(_score(context, name, clustered_mean(values, clusters, span)))
     return scores
 
 
@@ -169,8 +172,8 @@ def _item(
     return EvalItem(BENCHMARK, "actor", digests[0], item_id, prompt.prompt_id, metric, value, text)
 
 
-def _score(context: ShardContext, metric: str, interval: tuple[float, float, float, int]) -> EvalScore:
-    return EvalScore(BENCHMARK, "actor", context.call.models["actor"].digest, metric, *interval)
+def _score(context: ShardContext, metric: str, estimate: Estimate) -> EvalScore:
+    return score_record(BENCHMARK, "actor", context.call.models["actor"].digest, metric, estimate)
 
 
 def _source(item: EvalItem) -> str:
@@ -179,4 +182,4 @@ def _source(item: EvalItem) -> str:
 
 SEARCH_START = Stage("search_start", version=1, work=_start, sharded_by="answers")
 SEARCH_CURVE = Stage("search_curve", version=2, work=_search, sharded_by="start", rows_of=("start", "eval_items"))
-SEARCH_SCORES = Stage("search_scores", version=1, work=_scores)
+SEARCH_SCORES = Stage("search_scores", version=2, work=_scores)

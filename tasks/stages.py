@@ -340,7 +340,9 @@ def _reused() -> State[None]:
 
 
 def _worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    """A user's mistake stays one however often it is tried; an engine or a disk may recover."""
+    """A user's mistake stays one however often it is tried, an interrupted process ends; an engine may recover."""
+    if Runtime.any_interrupted():
+        return False
     try:
         state.result()
     except (ConfigError, DataError, FruitlessError):

@@ -25,7 +25,7 @@ def _work(context: ShardContext) -> ShardRows:
         curves.add(step, metrics)
         runtime.reporter.training_progress(call, step, metrics)
 
-    outcome = train(spec, on_metrics)
+    outcome = train(spec, on_metrics, runtime.interrupted.is_set)
     context.store.adopt_model(call.stage, call.key, outcome.model_folder)
     context.part.write("drops", outcome.dropped)
     context.part.measure({"steps": outcome.steps, "rows_trained": outcome.rows_trained})

@@ -15,6 +15,7 @@ from flows.checks.verdicts import Finding
 from flows.checks.work import Work
 from spar_core.config.training import OptimisationConfig
 from spar_core.engines.configuration import VllmEngineConfig
+from spar_core.engines.model_reference import is_server
 from spar_core.ports import port_is_free
 
 _GIB = 2**30
@@ -31,7 +32,7 @@ def check_machine(work: Work) -> Iterator[Finding]:
     engine = work.config.engine
     yield from _memory(work)
     yield from _disk(work)
-    if isinstance(engine, VllmEngineConfig) and not all(name.startswith("http") for name in work.models.values()):
+    if isinstance(engine, VllmEngineConfig) and not all(map(is_server, work.models.values())):
         yield _vllm(engine)
         if engine.port is not None and not port_is_free(engine.port):
             yield Finding(

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 from flows.checks.verdicts import Finding, judged
 from flows.checks.work import Work
 from spar_core.engines.model_files import resolve_folder
+from spar_core.engines.model_reference import FORMS, STARTER, is_registered, is_server, server_reference
+from spar_core.engines.server_address import api_key_from, proxy_for, with_version
 from spar_core.errors import EngineError, StorageError
 from spar_core.starter import base_model_dir
 from storage.home import Home
 from storage.ledger import Ledger
 
-_REGISTERED = re.compile(r"(actor|refiner)(@[A-Za-z0-9_-]+|/\d+)")
 _CONNECT_S = 2.0
 _HUB = ("huggingface.co", 443)
 _HEADER_LIMIT = 100_000_000  # bytes; that of the safetensors format
@@ -48,26 +49,27 @@ def weights_bytes(folder: Path) -> int:
 
 
 def _located(name: str, reference: str, home: Home) -> tuple[Finding, Path | None]:
-    if reference.startswith(("http://", "https://")):
-        return _server(name, reference), None
-    if _REGISTERED.fullmatch(reference) and not Path(reference).is_dir():
+    if is_server(reference):
+        return judged(name, lambda: _answering(reference)), None
+    if is_registered(reference) and not Path(reference).is_dir():
         return judged(name, lambda: _registered(reference, home)), None
-    folder = base_model_dir() if reference == "starter" else Path(reference).expanduser()
+    folder = base_model_dir() if reference == STARTER else Path(reference).expanduser()
     if not folder.is_dir():
         return _on_hub(name, reference)
     finding = judged(name, lambda: _whole(folder))
     return finding, folder if finding.verdict == "ok" else None
 
 
-def _server(name: str, reference: str) -> Finding:
-    for address in re.findall(r"https?://[^\s,#]+", reference):
-        parts = urlsplit(address)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        if not _answers(host, port) and not os.environ.get(f"{parts.scheme}_proxy"):
-            return Finding(
-                name, "fail", f"no OpenAI-compatible server answers at {address}", "start it, or check the address"
-            )
-    return Finding(name, "ok", f"{reference.partition('#')[0]} answers")
+def _answering(reference: str) -> str:
+    """Raise unless the servers of a reference listen and the variable of their key is set."""
+    server = server_reference(reference)
+    api_key_from(server.settings.get("api_key_env"))
+    for address in server.addresses:
+        parts = urlsplit(with_version(address))
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if proxy_for(address) is None and not _answers(parts.hostname or "", port):
+            raise EngineError(f"no OpenAI-compatible server answers at {address}; start it, or check the address")
+    return f"{server.shown} answers"
 
 
 def _registered(reference: str, home: Home) -> str:
@@ -85,9 +87,8 @@ def _registered(reference: str, home: Home) -> str:
 
 
 def _on_hub(name: str, reference: str) -> tuple[Finding, Path | None]:
-    forms = "give a model folder, `starter`, a registry name such as actor@champion, or a hub id"
     if reference.startswith(("/", ".", "~")) or reference.count("/") != 1:
-        return Finding(name, "fail", f"model {reference!r}: no such folder", forms), None
+        return Finding(name, "fail", f"model {reference!r}: no such folder", f"give {FORMS}"), None
     cached = _cached(reference)
     if cached is not None:
         return judged(name, lambda: _whole(cached)), cached

@@ -7,6 +7,7 @@ from flows.models import default_configuration
 from flows.request import Run
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
+from spar_core.engines.model_reference import is_registered
 from spar_core.errors import SparError
 from storage.home import Home
 from storage.ledger import Ledger
@@ -55,7 +56,7 @@ class Chosen:
         """The configuration, as the flows will find it; where that fails for the model's sake, the defaults."""
         if self.preset is not None or self.config_file is not None:
             return load_config(self.preset, Path(self.config_file) if self.config_file else None, self.overrides)
-        if suits.startswith(("actor@", "refiner@", "actor/", "refiner/")) and not Ledger(home).models():
+        if is_registered(suits) and not Ledger(home).models():
             return load_config(base=RunConfig(), overrides=self.overrides)
         try:
             base = default_configuration(suits, home)

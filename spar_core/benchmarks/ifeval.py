@@ -27,6 +27,7 @@ from spar_core.evaluation.row_files import row_writer
 from spar_core.hashing import digest
 from spar_core.records import Prompt
 
+_FILE = "ifeval/input_data.jsonl"
 _UNMATCHED_SHOWN = 10
 
 
@@ -126,7 +127,11 @@ def prompt_content(prompts: PromptSet) -> str:
 BENCHMARK = InstructionBenchmark(
     "ifeval",
     "rules (25 kinds): `prompt_*`, `instruction_*`, strict and loose; per kind",
-    Source(ifeval.LICENCE, (ifeval.DATA_FILE,), (HubFile(ifeval.DATA_FILE.as_posix(), "google/IFEval"),)),
-    sha256=ifeval.DATA_SHA256,
+    Source(
+        "IFEval data: CC BY 4.0, Google Research (google-research/instruction_following_eval)",
+        (Path(_FILE),),
+        (HubFile(_FILE, "google/IFEval"),),
+    ),
+    sha256="67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49",
     content="3c4bd6c40decdb36c8fe033ff1af240b",
 )

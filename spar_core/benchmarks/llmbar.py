@@ -102,7 +102,7 @@ class LLMBarBenchmark(JudgedBenchmark):
             winners = (cast("Winner | None", detail["winner"]), cast("Winner | None", detail["winner_swapped"]))
             tally.add(Judged(instances[row.item_id], Pair(*winners, detail["readable"])))
             tally.cut.add("length" if detail.get("truncated") else "stop")
-        return [replace(score, metric=f"{reads['strategy']}/{score.metric}") for score in tally.report().scores]
+        return [score._replace(metric=f"{reads['strategy']}/{score.metric}") for score in tally.report().scores]
 
     def score_file(self, request: FileRequest) -> FileScores:
         """Raw texts of comparisons, ratings or debates."""

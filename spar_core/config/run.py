@@ -106,13 +106,21 @@ class EvaluationConfig(FrozenConfig):
 
 
 class PromotionConfig(FrozenConfig):
-    """When a new model version becomes `champion`."""
+    """When a new model version becomes the champion of its lineage (docs/method.md). Both are measured on the same
+    prompts with the same settings, and compared by the paired difference with its 95 % interval."""
 
-    margin: Fraction = 0.0
-    """Accuracy a candidate may lie below the champion and still be promoted (fraction)."""
+    rule: Literal["not_worse", "better"] = "not_worse"
+    """not_worse: promoted unless the interval lies below zero, or reaches further below it than `margin`; better:
+    promoted where the interval lies above zero."""
+    margin: Fraction = 0.05
+    """`not_worse`: how far the candidate may truly lie below the champion, at the interval's lower bound (fraction). An
+    interval wider than this promotes nothing but clear gains."""
     ability_margin: Fraction | None = None
-    """How far the actor may fall on any general-ability task (GSM8K, TriviaQA, MMLU; fraction) below the champion and
-    still be promoted. Measured every iteration with lm-eval (extra `ability`); null: neither measured nor asked."""
+    """The same for the actor on each general-ability task (GSM8K, TriviaQA, MMLU; fraction). Measured every iteration
+    with lm-eval (extra `ability`), on the whole task; null: neither measured nor asked."""
+    continue_from: Literal["last", "champion"] = "last"
+    """What an iteration goes on from: the models of the iteration before, or the champions of the lineage. The flow
+    `iteration` takes another choice as `start_from`; the nightly deployment takes the champions."""
 
 
 class HealthConfig(FrozenConfig):

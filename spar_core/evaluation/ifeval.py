@@ -11,15 +11,9 @@ from spar_core.evaluation.ifeval_parallel import Judging, judge_all
 from spar_core.evaluation.ifeval_rows import Answer, BenchmarkPrompt, PromptSet, read_answers, read_prompts
 from spar_core.evaluation.ifeval_verdicts import Verdict, judge
 from spar_core.evaluation.row_files import LeftOut
-from spar_core.evaluation.scores import Score, share_score
-from spar_core.evaluation.statistics import clustered_sums
+from spar_core.evaluation.scores import Score, clustered_score, share_score
 from spar_core.evaluation.truncation import Truncation
 from spar_core.records import Drop, EvalItem, ModelRole
-
-NAME = "ifeval"
-LICENCE = "IFEval data: CC BY 4.0, Google Research (google-research/instruction_following_eval)"
-DATA_FILE = Path("ifeval", "input_data.jsonl")
-DATA_SHA256 = "67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49"
 
 Missing = Literal["unscored", "failed"]
 Mode = Literal["strict", "loose"]
@@ -74,17 +68,7 @@ class InstructionReport:
 
     def headline(self) -> dict[str, dict[str, Any]]:
         """The four rates by metric, each with value, interval, n and the number left unscored."""
-        return {
-            score.metric: {
-                "value": score.value,
-                "ci_low": score.ci_low,
-                "ci_high": score.ci_high,
-                "n": score.n,
-                "unscored": score.unscored,
-            }
-            for score in self.scores
-            if score.metric in RATES
-        }
+        return {score.metric: score.plain() for score in self.scores if score.metric in RATES}
 
     def records(self, role: ModelRole, model_digest: str) -> Iterator[EvalItem]:
         """Catalogue rows: per prompt `prompt_*`, per instruction `instruction_*/KIND`."""
@@ -183,12 +167,9 @@ def _instruction_score(metric: str, verdicts: Sequence[tuple[bool | None, ...]])
     known = [[verdict for verdict in group if verdict is not None] for group in verdicts]
     unscored = sum(len(group) for group in verdicts) - sum(len(group) for group in known)
     filled = [group for group in known if group]
-    if not filled:
-        return Score(metric, None, None, None, 0, unscored)
     if all(len(group) == 1 for group in filled):
         return share_score(metric, sum(group[0] for group in filled), len(filled), unscored)
-    interval = clustered_sums([sum(group) for group in filled], [len(group) for group in filled])
-    return Score(metric, *interval, unscored)
+    return clustered_score(metric, [sum(group) for group in filled], [len(group) for group in filled], unscored)
 
 
 def _number(verdict: bool | None) -> float | None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -27,7 +28,9 @@ _POLL_SECONDS = 0.1
 _LOCK_WAIT_SECONDS = 20.0  # a worker whose launcher was killed notices within half a second, then frees the lock
 
 
-def train(spec: TrainingSpec, on_metrics: MetricsCallback | None = None) -> TrainingOutcome:
+def train(
+    spec: TrainingSpec, on_metrics: MetricsCallback | None = None, stopped: Callable[[], bool] = lambda: False
+) -> TrainingOutcome:
     """Train as specified and return when the new model stands at `spec.output_folder`.
 
     Interrupted trainings of the same content continue from their last checkpoint; a finished one is returned as it
@@ -36,6 +39,7 @@ def train(spec: TrainingSpec, on_metrics: MetricsCallback | None = None) -> Trai
     Args:
         spec: what to do.
         on_metrics: receives (step, metrics) while training runs, in this thread.
+        stopped: asked all the time; once it says yes, the subprocess is ended.
 
     Raises:
         TrainingError: the model, the data or the subprocess failed; the message says what to do next and names the
@@ -50,7 +54,7 @@ def train(spec: TrainingSpec, on_metrics: MetricsCallback | None = None) -> Trai
         if outcome is None:
             workspace.claim(digest([identity, *_launched_as(spec.launch)]))
             workspace.spec_file.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-            _run(spec, identity, workspace, lock, on_metrics)
+            _run(spec, identity, workspace, lock, on_metrics or (lambda _step, _metrics: None), stopped)
             outcome = finished(spec, identity)
         if outcome is None:
             raise TrainingError(f"Training ended without a model at {spec.output_folder}; see {spec.log}.")
@@ -144,11 +148,15 @@ def _one_device(spec: TrainingSpec) -> dict[str, str]:
 
 
 def _run(
-    spec: TrainingSpec, identity: str, workspace: Workspace, lock: int, on_metrics: MetricsCallback | None
+    spec: TrainingSpec,
+    identity: str,
+    workspace: Workspace,
+    lock: int,
+    receive: MetricsCallback,
+    stopped: Callable[[], bool],
 ) -> None:
     spec.log.parent.mkdir(parents=True, exist_ok=True)
     tail = MetricsTail(workspace.metrics_file)
-    receive = on_metrics or (lambda _step, _metrics: None)
     with spec.log.open("ab") as log:
         log_start = log.tell()
         process = subprocess.Popen(
@@ -162,6 +170,8 @@ def _run(
         )
         try:
             while process.poll() is None:
+                if stopped():
+                    raise TrainingError(f"{spec.label}: interrupted; run again to go on from its last checkpoint")
                 tail.pass_on(receive)
                 time.sleep(_POLL_SECONDS)
             tail.pass_on(receive)

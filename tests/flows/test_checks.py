@@ -20,7 +20,7 @@ from flows.checks.work import Work, of_run
 from flows.cli import invoke
 from flows.request import RunRequest
 from spar_core.constraints import nltk_data
-from spar_core.errors import SparError
+from spar_core.errors import ConfigError, SparError
 from spar_core.starter import base_model_dir
 from storage.home import Home
 from storage.ledger import Ledger, ModelEntry
@@ -140,7 +140,7 @@ def test_a_model_folder_is_looked_through_without_loading_it(model, tmp_path):
 @pytest.mark.parametrize("reference", ["/no/such/model", "./model", "nonsense"])
 def test_a_model_that_is_nowhere_is_named_with_what_can_be_given(tmp_path, reference):
     failed = _failed(check_models(_of(reference, tmp_path)))
-    assert "no such folder; give a model folder, `starter`" in failed["model of the actor"]
+    assert "no such folder; give `starter`, a model folder" in failed["model of the actor"]
 
 
 def test_a_hub_model_must_be_here_where_the_hub_is_not_asked(tmp_path, monkeypatch):
@@ -158,6 +158,26 @@ def test_a_second_voter_and_a_server_are_looked_at_too(tmp_path):
         assert "no OpenAI-compatible server answers" in str(_failed(check_models(_work(tmp_path, models={"m": url}))))
         server.listen()
         assert _failed(check_models(_work(tmp_path, models={"m": url}))) == {}
+
+
+def test_a_server_by_its_description_must_answer_and_its_key_be_set(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        described = tmp_path / "server.yaml"
+        described.write_text(f"base_urls: [{address}, http://127.0.0.1:9/v1]\nmodel: m\n")
+        assert "answers at http://127.0.0.1:9/v1" in str(
+            _failed(check_models(_work(tmp_path, models={"m": str(described)})))
+        )
+        keyed = _work(tmp_path, models={"m": f"{address}#m&key=NO_SUCH_KEY"})
+        assert "NO_SUCH_KEY" in _failed(check_models(keyed))["model of the m"]
+        with pytest.raises(ConfigError):
+            preflight(keyed)
+        monkeypatch.setenv("NO_SUCH_KEY", "secret")
+        assert "secret" not in str(list(check_models(keyed)))
+        assert _failed(check_models(keyed)) == {}
 
 
 def test_registered_models_are_looked_up_in_the_ledger(tmp_path, model):

@@ -180,6 +180,19 @@ def test_what_a_later_version_wrote_is_never_collected(home):
         plan(home, NOTHING, frozenset())
 
 
+def test_the_disk_stays_flat_over_twenty_nights(home):
+    """What is left after each: the start, the newest night, the champion's (the third), and scores of all."""
+    nights, sizes = Nights(home, "r"), []
+    for number in range(20):
+        nights.night(number)
+        collect(home, plan(home, ONE_NIGHT, frozenset({"actor/4"})))
+        sizes.append(sum(file.stat().st_size for file in home.artifacts.rglob("*") if file.is_file()))
+    assert sizes[-1] < 1.3 * sizes[4]  # sixteen nights' scores, at 5 kB each beside models of 100 kB
+    assert _collected(home, ONE_NIGHT, ["actor/4"]) == (
+        _night("r", 0) | _night("r", 3) | _night("r", 19) | _scores("r", *range(20))
+    )
+
+
 def test_a_plan_touches_nothing_and_says_how_much_would_be_freed(home):
     _nights(home, count=3)
     before = {path: path.stat().st_mtime_ns for path in home.root.rglob("*")}

@@ -53,19 +53,35 @@ def test_a_resumed_stage_adds_no_version_and_aliases_follow_the_newest(home):
     assert other_run.version == 3
 
 
-def test_promotion_moves_the_champion(home):
+def test_promotion_moves_the_champion_of_its_lineage(home):
     registry = Registry(home)
-    for iteration in (0, 1):
-        registry.register(_model(home, iteration))
+    for role in ("actor", "refiner"):
+        for iteration in (0, 1):
+            registry.register(_model(home, iteration, role=role))
     with pytest.raises(StorageError, match=r"no 'actor@champion' .* versions: 1, 2"):
         registry.resolve("actor@champion")
-    assert registry.promote("actor", 1, "only one").aliases == ("champion",)
-    champion = registry.promote("actor", 2, "better on dev")
-    assert (champion.version, champion.aliases) == (2, ("candidate", "champion"))
-    assert registry.resolve("actor@champion").digest == "weights-1"
-    assert connect(home).get_model_version("actor", "2").tags["spar.promoted_because"] == "better on dev"
+    assert registry.champion("actor", "aa11") is None
+    for role, version, lineage in (("actor", 1, "aa11"), ("refiner", 1, "aa11"), ("actor", 2, "bb22")):
+        assert f"champion-{lineage}" in registry.promote(role, version, lineage).aliases
+    assert registry.champion("actor") is None
+    registry.crown("aa11")
+    assert registry.resolve("actor@champion").digest == registry.resolve("actor@champion-aa11").digest == "weights-0"
+    assert registry.resolve("refiner@champion").version == 1
+    registry.crown("bb22")  # in which no refiner was promoted yet
+    assert registry.resolve("actor@champion").aliases == ("candidate", "champion", "champion-bb22")
+    assert registry.resolve("refiner@champion").version == 1
     with pytest.raises(StorageError, match="actor/9"):
-        registry.promote("actor", 9, "")
+        registry.promote("actor", 9, "aa11")
+
+
+def test_what_was_decided_is_noted_on_the_version(home):
+    registry = Registry(home)
+    registry.register(_model(home, 0))
+    assert registry.decision("actor", 1) is None
+    registry.note_decision("actor", 1, "refused", "accuracy 40.0 against 50.0 %: worse")
+    assert Registry(home).decision("actor", 1) == "refused"
+    tags = connect(home).get_model_version("actor", "1").tags
+    assert tags["spar.decision_because"] == "accuracy 40.0 against 50.0 %: worse"
 
 
 def test_everything_about_a_version_is_in_mlflow_and_in_the_catalogue(home):

@@ -6,20 +6,20 @@ import pytest
 
 from spar_core.engines.configuration import OpenAIEngineConfig, ScriptedEngineConfig, TransformersEngineConfig
 from spar_core.errors import ConfigError, DataError
+from spar_core.records import EvalItem
+from storage.artifacts import ArtifactStore, Provenance
 from storage.home import Home
 from tasks import general_ability
 from tasks.calls import StageCall
 from tasks.engines import ModelRef
 from tasks.general_ability import (
     ABILITY,
-    ability_gate,
+    ability_kept,
     ability_scores,
     asked_tasks,
     harness_model,
-    measured_ability,
     settings_of,
 )
-from tasks.runtime import Runtime
 
 RESULTS = {
     "results": {
@@ -48,9 +48,10 @@ def test_results_become_scores_with_intervals():
     assert gsm8k.ci_low == pytest.approx(0.5 - 1.96 * 0.05, abs=1e-4)
     assert (gsm8k.metric, gsm8k.value, gsm8k.n) == ("gsm8k", 0.5, 100)
     assert (triviaqa.value, triviaqa.ci_high) == (0.99, 1.0)
-    # No standard error: Wilson's interval of 2 (0.25 of 10, rounded) of 10, stretched to hold the value
-    assert (mmlu.value, mmlu.n) == (0.25, 10)
-    assert (mmlu.ci_low, mmlu.ci_high) == (pytest.approx(0.0567, abs=1e-4), pytest.approx(0.5098, abs=1e-4))
+    # No standard error of a group: Wilson for a share of 0.25 of 10, centre (0.25 + 0.19207) / 1.38415 = 0.31938, half
+    # width 1.95996 x sqrt(0.25 x 0.75 / 10 + 0.0096037) / 1.38415 = 0.23842.
+    assert (mmlu.metric, mmlu.value, mmlu.n) == ("mmlu", 0.25, 10)
+    assert (mmlu.ci_low, mmlu.ci_high) == (pytest.approx(0.08096, abs=1e-4), pytest.approx(0.55780, abs=1e-4))
 
 
 def test_samples_all_alike_get_no_interval_of_no_width():
@@ -73,22 +74,51 @@ def test_a_result_without_the_metric_is_refused():
         ability_scores({"results": {"gsm8k": {"bleu,none": 1.0}}}, ("gsm8k",), "actor", "d")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "passed"),
-    [
-        ({"mmlu": 0.60}, {"mmlu": 0.60}, True),
-        ({"mmlu": 0.60}, {"mmlu": 0.59}, True),
-        ({"mmlu": 0.60}, {"mmlu": 0.57}, False),
-        ({"mmlu": 0.60, "gsm8k": 0.5}, {"mmlu": 0.9}, False),
-        ({"mmlu": 0.60}, {"mmlu": 0.70, "gsm8k": 0.1}, True),
-        ({}, {"mmlu": 0.9}, False),
-        ({"mmlu": 0.9}, {}, False),
-    ],
-)
-def test_the_gate(before, after, passed):
-    verdict = ability_gate(before, after, 0.02)
-    assert verdict.passed is passed
-    assert "general ability" in verdict.reason
+def _measured(home, digest, *, limit=None, **right):
+    """An artifact of the stage with so many right samples of 200 by task."""
+    store = ArtifactStore(home)
+    items = [
+        EvalItem("ability", "actor", digest, f"{task}/{n}", f"{task}/{n}", task, float(n < hits), name)
+        for task, hits in right.items()
+        for name in ("strict-match", "flexible-extract")  # of which the score is the first
+        for n in range(200 if limit is None else limit)
+        for hits in [hits if name == "strict-match" else 200]
+    ]
+    key = f"{digest}-{limit}"
+    with store.part("ability", key, 0) as part:
+        part.write("eval_items", items)
+    provenance = Provenance(config={"tasks": ["gsm8k", "mmlu"], "limit": limit, "role": "actor"})
+    return store.commit("ability", key, rows_in=len(items), rows_out=len(items), provenance=provenance)
+
+
+def test_the_gate_asks_for_what_is_kept_sample_by_sample(tmp_path):
+    home = Home(tmp_path)
+    champion = _measured(home, "old", gsm8k=100, mmlu=120)
+    same, worse, better = (_measured(home, name, gsm8k=right, mmlu=120) for name, right in
+                           (("same", 100), ("worse", 80), ("better", 130)))  # fmt: skip
+    # None of 200 differs: at most 3.8415 / 203.8415 = 1.9 points of others do.
+    assert ability_kept(champion, same, 0.02).passed
+    assert not ability_kept(champion, same, 0.01).passed
+    assert ability_kept(champion, better, 0.02).passed
+    verdict = ability_kept(champion, worse, 0.05)
+    assert not verdict.passed
+    assert verdict.reason.startswith("general ability: gsm8k -10.0 [")
+    assert "200 samples, margin 5" in verdict.reason
+    assert ability_kept(champion, worse, 0.2).passed
+
+
+def test_what_was_not_measured_on_whole_tasks_is_not_kept(tmp_path):
+    """0.50 of the champion, 0.40 of the candidate: a look at five samples, all right, changes nothing."""
+    home = Home(tmp_path)
+    champion, candidate = _measured(home, "old", gsm8k=100), _measured(home, "new", gsm8k=80)
+    look, of_champion = _measured(home, "new", limit=5, gsm8k=5), _measured(home, "old", limit=5, gsm8k=0)
+    assert not ability_kept(champion, candidate, 0.02).passed
+    for before, after in ((champion, look), (of_champion, look), (None, candidate), (champion, None)):
+        verdict = ability_kept(before, after, 1.0)
+        assert not verdict.passed
+        assert "not measured" in verdict.reason
+    lacking = ability_kept(_measured(home, "both", gsm8k=1, mmlu=1), candidate, 1.0)
+    assert lacking.reason == "general ability: mmlu was not measured"
 
 
 def test_models_as_the_harness_names_them():
@@ -169,7 +199,7 @@ def test_a_harness_that_is_not_there_is_named(monkeypatch):
         general_ability.require_harness()
 
 
-def test_the_stage_runs_the_harness_and_the_catalogue_shows_it(tmp_path, monkeypatch):
+def test_the_stage_runs_the_harness(tmp_path, monkeypatch):
     calls = []
 
     def simple_evaluate(**arguments):
@@ -195,8 +225,8 @@ def test_the_stage_runs_the_harness_and_the_catalogue_shows_it(tmp_path, monkeyp
     assert settings_of(artifact)[0] == "gsm8k: 5 examples, without a chat template, lm-eval 0.4.9"
     items = {(item.item_id, item.metric): item.value for item in written if item.metric != "settings"}
     assert items == {("gsm8k/3", "gsm8k"): 1.0, ("mmlu_anatomy/0", "mmlu"): 0.0, ("mmlu_anatomy/1", "mmlu"): 1.0}
-    from tasks.bookkeeping import LedgerEntry
-
-    LedgerEntry(Runtime.of(str(tmp_path)).ledger, call).completed(artifact, cached=False)
-    assert measured_ability(Home(tmp_path), "d") == {"gsm8k": 0.5, "triviaqa": 0.99, "mmlu": 0.25}
-    assert measured_ability(Home(tmp_path), "other") == {}
+    assert {score.metric: score.value for score in artifact.read("eval_scores")} == {
+        "gsm8k": 0.5,
+        "triviaqa": 0.99,
+        "mmlu": 0.25,
+    }

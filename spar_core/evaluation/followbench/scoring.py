@@ -237,7 +237,7 @@ def _percentages(judged: Sequence[float], rule: Sequence[float], groups: int) ->
 
 def _run_score(metric: str, runs: list[int | None]) -> Score:
     known = [float(run) for run in runs if run is not None]
-    return clustered_score(metric, known, [1] * len(known), len(runs) - len(known))
+    return clustered_score(metric, known, [1] * len(known), len(runs) - len(known), (0.0, float(len(LEVELS))))
 
 
 def reference_verdict(outcome: Outcome | None) -> Verdict:
