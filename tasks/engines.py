@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
 from spar_core.engines.base import Engine, Generation, GenerationRequest, Restartable
 from spar_core.engines.configuration import EngineConfig
 from spar_core.engines.factory import open_engine
 from spar_core.engines.opening import Opening
 from spar_core.engines.placement import ALONE, Seat
-from spar_core.errors import EngineError, EngineUnavailableError
+from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 
 MAX_RESTARTS = 3
 """How often the server of a model that died is started again within one stage."""
@@ -60,6 +61,7 @@ class EnginePool:
         self._opening = False
         self._open: list[_Loaded] = []
         self._restarts: Counter[tuple[str, str]] = Counter()
+        self._dead: WeakSet[Engine] = WeakSet()
         self._ended = threading.Event()
 
     def engine(self, config: EngineConfig, model: ModelRef, stage: str = "") -> Engine:
@@ -150,7 +152,13 @@ class EnginePool:
                 ) from error
             self._restarts[key] += 1
             self._open.remove(loaded)
+            self._dead.add(dead)
         _close(dead)
+
+    def was_dropped(self, engine: Engine) -> bool:
+        """Whether an engine was given up because its server died: what fails at it now is to be asked again."""
+        with self._changed:
+            return engine in self._dead
 
     def _find(self, config: EngineConfig, model: ModelRef, capacity: int) -> _Loaded | None:
         """The open engine of this model with these settings, if it was given the place that it would get now."""
@@ -222,8 +230,15 @@ class _LazyEngine:
             engine = await self._running()
             try:
                 return await engine.generate(request)
-            except EngineUnavailableError as error:
-                await self._give_up(engine, error)
+            except RequestRejectedError:
+                raise
+            except EngineError as error:
+                if self._ended.is_set():
+                    raise
+                if not self._pool.was_dropped(engine):
+                    await self._give_up(engine, error)
+                elif self._engine is engine:  # dropped by another shard
+                    self._engine = None
 
     async def close(self) -> None:
         """The pool owns the engine: nothing to close here."""
@@ -234,16 +249,18 @@ class _LazyEngine:
                 self._engine = await asyncio.to_thread(self._pool.opened, self._config, self._model, self._ended)
             return self._engine
 
-    async def _give_up(self, engine: Engine, error: EngineUnavailableError) -> None:
+    async def _give_up(self, engine: Engine, error: EngineError) -> None:
         """Have a dead engine replaced; the requests under way at it are asked again.
 
         Raises:
-            EngineUnavailableError: `error`, where the engine is well, or cannot be restarted.
+            EngineError: `error`, where it says nothing of a server, or the server is well, or cannot be restarted.
         """
+        if not isinstance(error, EngineUnavailableError) or not isinstance(engine, Restartable):
+            raise error
         async with self._opening:
             if self._engine is not engine:
                 return  # another request noticed before
-            if not isinstance(engine, Restartable) or self._ended.is_set() or await engine.is_healthy():
+            if await engine.is_healthy():
                 raise error
             await asyncio.to_thread(self._pool.replaced, engine, self._stage, error)
             self._engine = None

@@ -136,8 +136,10 @@ class OpenAIEngine:
             self._asking.discard(task)
 
     async def _shut(self) -> None:
-        for task in self._asking:
+        asking = list(self._asking)
+        for task in asking:
             task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)  # also those whose caller has gone away meanwhile
         line, self._line = self._line, None
         if line is not None and line.loop is asyncio.get_running_loop():
             await line.close()
