@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The CPU build of torch where pip finds one; any build >= 2.13 already installed is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: run test check lint types layers ui vllm vllm-test prefect-test slow benchmarks self-play experiment experiment-small starter clean
+.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test slow benchmarks self-play experiment experiment-small starter clean
 
 run: $(VENV)/.installed
 	$(BIN)/spar run
@@ -22,6 +22,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+# A change of the code that alters no result; one that does raises the version of its stages first.
+accept-stages: $(VENV)/.installed-test
+	$(BIN)/python -m tests.contracts.stage_digests --accept
 
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports

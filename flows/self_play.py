@@ -39,7 +39,7 @@ def running(request: RunRequest, *, whole: bool = False) -> Iterator[Run]:
         if place in _under_way:  # a flow within a flow of the same run
             yield run
             return
-        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"))
+        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"), whole=whole)
         runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
         _under_way.add(place)
         try:

@@ -79,6 +79,7 @@ class StageRunner:
             files=files or {},
             engines={role: engine for role, engine in self._engines.items() if role in models},
             config=config or {},
+            data_digest=stage.data_digest(),
             surroundings=Surroundings(
                 orchestration=config_of_run.orchestration,
                 launch=config_of_run.training.launch,
@@ -87,7 +88,7 @@ class StageRunner:
                 health=self._health,
             ),
         )
-        return stage.run(call, parts=stage.parts(inputs))
+        return stage.run(call)
 
 
 def plain(config: FrozenConfig) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import StorageError
+from spar_core.hashing import canonical_json
 from spar_core.records import ModelRole
 from spar_core.secrets import redacted, redacted_text
 from storage.disk import read_json, write_json
@@ -35,13 +36,18 @@ EntryT = TypeVar("EntryT", bound=_Entry)
 
 
 class Run(_Entry):
-    """One run. `config` is the whole configuration; a run that was killed still says "running"."""
+    """One run. `config` is the whole configuration; a run that was killed still says "running".
+
+    `generation` counts how often the run was begun anew under another configuration: stages of earlier ones are
+    superseded until the run reaches them again.
+    """
 
     run_id: str
     state: RunState
     created: datetime
     ended: datetime | None = None
     config: dict[str, Any]
+    generation: int = 0
 
 
 class StageRun(_Entry):
@@ -62,6 +68,7 @@ class StageRun(_Entry):
     started: datetime
     ended: datetime | None = None
     detail: str = ""
+    generation: int = 0
 
 
 class ModelEntry(_Entry):
@@ -84,16 +91,22 @@ class Ledger:
     def __init__(self, home: Home) -> None:
         self._home = home
 
-    def open_run(self, run_id: str, config: dict[str, Any]) -> Run:
+    def open_run(self, run_id: str, config: dict[str, Any], *, whole: bool = False) -> Run:
         """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now, without
         secrets.
+
+        `whole`: the run is gone through from its start. Under another configuration than before this supersedes what
+        it had done, of which it enters again what it still does.
 
         Raises:
             StorageError: the id cannot name a folder, or the disk is full.
         """
         known = self.run(run_id)
-        created = known.created if known else utc_now()
-        run = Run(run_id=run_id, state="running", created=created, config=redacted(config))
+        config = redacted(config)
+        run = Run(run_id=run_id, state="running", created=utc_now(), config=config)
+        if known is not None:
+            anew = whole and canonical_json(known.config) != canonical_json(config)
+            run = run.model_copy(update={"created": known.created, "generation": known.generation + anew})
         self._write(self._folder(run_id) / "run.json", run)
         return run
 
@@ -131,9 +144,12 @@ class Ledger:
         """All runs, oldest first."""
         return sorted(self._all("*/run.json", Run), key=lambda run: (run.created, run.run_id))
 
-    def stages(self, run_id: str | None = None) -> list[StageRun]:
-        """The stages of one run, or of all, in the order they were started."""
+    def stages(self, run_id: str | None = None, *, superseded: bool = False) -> list[StageRun]:
+        """The stages of one run, or of all, in the order they were started; on demand with those superseded."""
         found = self._all(f"{run_id or '*'}/stages/*.json", StageRun)
+        if not superseded:
+            now = {run.run_id: run.generation for run in self._all(f"{run_id or '*'}/run.json", Run)}
+            found = (stage for stage in found if stage.generation == now.get(stage.run_id, stage.generation))
         return sorted(found, key=lambda stage: (stage.started, stage.run_id, stage.stage))
 
     def models(self, run_id: str | None = None) -> list[ModelEntry]:

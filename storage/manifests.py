@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spar_core.hashing import file_digest
+from spar_core.hashing import digest, file_digest
 from storage.digests import RowsDigest
 from storage.schemas import SCHEMA_VERSION
 
@@ -17,6 +17,7 @@ class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+Split = tuple[int, str]
 StoredT = TypeVar("StoredT", bound=_Stored)
 
 
@@ -45,6 +46,9 @@ class PartManifest(_Stored):
     """One part: its tables, its dropped rows by reason, and the rows its work took in and gave out.
 
     `metrics` are counts of its work, such as completion tokens; those of an artifact are the sums over its parts.
+    `cut` says which rows it is about: those of the first artifact that was cut into parts this way. Parts of several
+    artifacts with one cut belong together. `split` is set where a stage cuts: (number of parts, digest of how all rows
+    were cut into them).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -54,6 +58,12 @@ class PartManifest(_Stored):
     rows_in: int = 0
     rows_out: int = 0
     metrics: dict[str, float] = {}
+    cut: str = ""
+    split: Split | None = None
+
+    def own_cut(self) -> str:
+        """The cut of a part that is the first of its kind: a digest of its rows."""
+        return digest([[table.table, table.rows, table.rows_digest] for table in self.tables])
 
 
 class ArtifactInput(_Stored):
@@ -65,7 +75,11 @@ class ArtifactInput(_Stored):
 
 
 class Manifest(_Stored):
-    """One artifact. `created` is UTC (ISO 8601); `config` is the part of the configuration the stage read."""
+    """One artifact. `created` is UTC (ISO 8601); `config` is the part of the configuration the stage read.
+
+    `model_digests` by role, `file_digests` of users' files and data sets by name, `engines` the settings of the models'
+    engines that change answers, by role. `libraries` are the versions it was made with; they are in no key.
+    """
 
     schema_version: int = SCHEMA_VERSION
     stage: str
@@ -81,6 +95,10 @@ class Manifest(_Stored):
     model_digest: str | None = None
     inputs: tuple[ArtifactInput, ...] = ()
     model_digests: dict[str, str] = {}
+    file_digests: dict[str, str] = {}
+    engines: dict[str, Any] = {}
+    data_digest: str = ""
+    libraries: dict[str, str] = {}
     config: Any = None
     metrics: dict[str, float] = {}
 

@@ -134,7 +134,7 @@ def _prompts(context: ShardContext) -> ShardRows:
     else:
         chosen = prompt_set(context).prompts
         prompts = [prompt_record(benchmark, str(row.key), row.text, row.instructions) for row in chosen]
-    write_in_parts(context, "eval_prompts", prompts, context.call.surroundings.orchestration.shard_size)
+    write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 
 
@@ -200,5 +200,7 @@ def log_scores(
 
 
 BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=1, work=_prompts, splits=True)
-BENCHMARK_ANSWERS = Stage("benchmark_answers", version=1, work=_answers, sharded_by="prompts")
+BENCHMARK_ANSWERS = Stage(
+    "benchmark_answers", version=1, work=_answers, sharded_by="prompts", rows_of=("prompts", "eval_prompts")
+)
 INSTRUCTION_SCORES = Stage("instruction_scores", version=1, work=_instruction_scores)

@@ -146,7 +146,10 @@ def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-FOLLOWBENCH_VERDICTS = Stage("followbench_verdicts", version=1, work=_followbench_verdicts, sharded_by="answers")
+_JUDGE_PROMPTS = ("spar_core.prompts/judges",)
+FOLLOWBENCH_VERDICTS = Stage(
+    "followbench_verdicts", version=1, work=_followbench_verdicts, sharded_by="answers", data=_JUDGE_PROMPTS
+)
 FOLLOWBENCH_SCORES = Stage("followbench_scores", version=1, work=_followbench_scores)
-LLMBAR_VERDICTS = Stage("llmbar_verdicts", version=1, work=_llmbar_verdicts, sharded_by="prompts")
+LLMBAR_VERDICTS = Stage("llmbar_verdicts", version=1, work=_llmbar_verdicts, sharded_by="prompts", data=_JUDGE_PROMPTS)
 LLMBAR_SCORES = Stage("llmbar_scores", version=1, work=_llmbar_scores)

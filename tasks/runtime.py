@@ -10,7 +10,7 @@ from spar_core.engines.server_guard import end_orphans
 from spar_core.secrets import hide_in_logs
 from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.home import Home
-from storage.journal import Journal
+from storage.journal import Journal, discard_journals
 from storage.ledger import Ledger
 from tasks.calls import StageCall
 from tasks.engines import EnginePool
@@ -129,3 +129,7 @@ class Runtime:
     def journal(self, call: StageCall, shard: int) -> Journal:
         """The journal of one shard of one stage."""
         return Journal(self.home.journal_file(call.stage, call.key, shard))
+
+    def discard_journals(self, call: StageCall) -> None:
+        """Forget what was answered for a stage: it is committed, nobody will ask for it again."""
+        discard_journals(self.home.journal_file(call.stage, call.key, 0).parent)

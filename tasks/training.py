@@ -30,7 +30,8 @@ def _work(context: ShardContext) -> ShardRows:
     context.part.write("drops", outcome.dropped)
     context.part.measure({"steps": outcome.steps, "rows_trained": outcome.rows_trained})
     curves.finish(call.inputs["data"], _summary(outcome))
-    return ShardRows(outcome.rows_in, outcome.rows_trained)
+    data = call.inputs["data"]
+    return ShardRows(data.rows[training_table(spec.kind, data)], outcome.rows_trained)
 
 
 def training_spec(context: ShardContext) -> TrainingSpec:

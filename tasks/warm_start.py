@@ -9,6 +9,7 @@ from spar_core.errors import DataError
 from spar_core.hashing import content_id, derive_seed
 from spar_core.records import Message, ModelRole, RefinerExample, Role
 from spar_core.starter.teacher import warm_start_examples
+from tasks.sources import STARTER_WORLD
 from tasks.stages import ShardContext, ShardRows, Stage
 
 Kind = Literal["judgement", "refinement", "answer", "replay"]
@@ -84,5 +85,8 @@ def _messages(row: dict[str, Any], where: str) -> tuple[Message, ...]:
 
 
 WARM_START_EXAMPLES = {
-    role: Stage(f"warm_start_examples_{role}", version=1, work=_work) for role in get_args(ModelRole)
+    role: Stage(
+        f"warm_start_examples_{role}", version=1, work=_work, data=(*STARTER_WORLD, "spar_core.prompts/starter")
+    )
+    for role in get_args(ModelRole)
 }

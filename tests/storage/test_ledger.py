@@ -51,6 +51,21 @@ def test_a_stage_is_replaced_in_its_run_and_iteration_only(ledger):
     assert ledger.stages() == [done, others[1], others[0], others[2]]
 
 
+def test_a_run_begun_anew_under_another_configuration_supersedes_what_it_did(ledger):
+    ledger.open_run("r1", {"method": "spar"}, whole=True)
+    ledger.record_stage(_stage(stage="trees"))
+    assert ledger.open_run("r1", {"method": "spar"}, whole=True).generation == 0  # resumed
+    assert ledger.open_run("r1", {"method": "best_of_n"}).generation == 0  # a further iteration keeps what there is
+    assert [stage.stage for stage in ledger.stages()] == ["trees"]
+
+    assert ledger.open_run("r1", {"method": "spar", "iterations": 1}, whole=True).generation == 1
+    assert ledger.stages("r1") == []
+    assert [stage.stage for stage in ledger.stages("r1", superseded=True)] == ["trees"]
+    again = _stage(stage="trees", minute=1, generation=1)
+    ledger.record_stage(again)
+    assert ledger.stages() == [again]
+
+
 def test_unreadable_entries_are_left_out_with_a_warning(ledger, tmp_path, caplog):
     ledger.record_stage(_stage())
     folder = tmp_path / "runs" / "r1" / "stages"

@@ -100,8 +100,7 @@ def test_the_stage_runs_the_harness_and_the_catalogue_shows_it(tmp_path, monkeyp
         config={"tasks": ["gsm8k", "triviaqa", "mmlu"], "limit": 5, "role": "actor"},
         engines={"model": TransformersEngineConfig()},
     )
-    ABILITY._work(call, 0)
-    artifact = ABILITY._commit(call, 1)
+    artifact = ABILITY.compute(call)
     assert (calls[0]["model"], calls[0]["limit"], calls[0]["confirm_run_unsafe_code"]) == ("hf", 5, False)
     items = {(item.item_id, item.metric): item.value for item in artifact.read("eval_items")}
     assert items == {("gsm8k/3", "gsm8k"): 1.0, ("mmlu_anatomy/0", "mmlu"): 0.0, ("mmlu_anatomy/1", "mmlu"): 1.0}
