@@ -72,7 +72,7 @@ def build_manifest(
         ),
         model_digests=dict(provenance.model_digests),
         file_digests=dict(provenance.file_digests),
-        engines=dict(provenance.engines),
+        engines=redacted(provenance.engines),
         data_digest=provenance.data_digest,
         libraries=dict(provenance.libraries),
         config=redacted(json.loads(canonical_json(provenance.config))),

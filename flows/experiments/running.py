@@ -16,6 +16,7 @@ from flows.experiments.results import collect
 from flows.experiments.search_curve import measure_curve
 from flows.experiments.specification import Experiment, PlannedRun, load_experiment
 from flows.experiments.state import description, results_folder
+from flows.request import Override
 from flows.runs import RunPlan, opened_run
 from flows.self_play import self_play
 from spar_core.errors import SparError
@@ -36,7 +37,7 @@ class ExperimentRequest(BaseModel):
     """YAML file of the experiment."""
     home: str | None = None
     """Home folder; null: $SPAR_HOME, else `.spar` in the working directory."""
-    overrides: list[str] = Field(default_factory=list)
+    overrides: list[Override] = Field(default_factory=list)
     """`key.path=value` strings for all variants."""
     seeds: list[int] | None = None
     """Seeds instead of the file's."""

@@ -12,6 +12,7 @@ import pytest
 
 from flows.cli import invoke
 from spar_core.engines.configuration import OpenAIEngineConfig
+from spar_core.engines.model_reference import ServerReference
 from spar_core.starter import base_model_dir
 from storage.catalog import open_catalog
 from storage.ledger import Ledger
@@ -182,8 +183,12 @@ def test_a_missing_prompts_file_is_named(search, tmp_path):
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One second instead of ten minutes, two instead of fifteen for a busy server, one retry instead of six."""
-    patient = functools.partial(OpenAIEngineConfig, max_retries=1, timeout_s=1.0, max_wait_s=2.0)
-    monkeypatch.setattr("flows.models.OpenAIEngineConfig", patient)
+    engine = ServerReference.engine
+
+    def patient(server: ServerReference, model: str, **changed: Any) -> OpenAIEngineConfig:
+        return engine(server, model, max_retries=1, timeout_s=1.0, max_wait_s=2.0, **changed)
+
+    monkeypatch.setattr(ServerReference, "engine", patient)
 
 
 def well_behaved(body: dict[str, Any], call: int) -> Reply:
