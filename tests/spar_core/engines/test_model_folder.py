@@ -41,7 +41,7 @@ def test_a_missing_file_is_named(tmp_path: Path, removed: str, named: str) -> No
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=f"{tmp_path}/none does not exist"):
+    with pytest.raises(EngineError, match=f"{tmp_path}/none': no such folder"):
         resolve_folder(str(tmp_path / "none"))
 
 
