@@ -11,7 +11,7 @@ from flows.evaluation_record import EvaluationRecord
 from flows.models import ServerOptions, check_options, default_configuration
 from flows.request import Override, Reference
 from flows.score_rows import ScoreRow, rows_of_records
-from spar_core.benchmarks import benchmark, names
+from spar_core.benchmarks import UnknownBenchmarkError, benchmark, names
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.records import EvalScore, ModelRole
@@ -73,8 +73,8 @@ class BenchmarkRequest(BaseModel):
     @field_validator("benchmark")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name != ALL:
-            benchmark(name)
+        if name != ALL and name not in names():
+            raise UnknownBenchmarkError(f"there is no benchmark {name!r}; there are {', '.join(names())}")
         return name
 
     def configuration(self) -> RunConfig:

@@ -103,11 +103,6 @@ class Runtime:
         for runtime in list(cls._by_home.values()):
             runtime.interrupt()
 
-    @classmethod
-    def any_interrupted(cls) -> bool:
-        """Whether this process is to end."""
-        return any(runtime.interrupted.is_set() for runtime in list(cls._by_home.values()))
-
     def interrupt(self) -> None:
         """End this home's engines and trainings in this process; safe in a signal handler, and twice."""
         self.interrupted.set()

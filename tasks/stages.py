@@ -210,13 +210,16 @@ class Stage:
         def shard_of_stage(call: StageCall, shard: int) -> State[None] | None:
             return None if self._work(call, shard) else _reused()
 
+        def worth_retrying(_task: Any, _task_run: Any, state: Any) -> bool:
+            return not Runtime.of(call.home).interrupted.is_set() and _may_pass(state)
+
         shard_of_stage.__name__ = f"{self.name}_shard"
         return task(
             name=self.name,
             task_run_name=f"{self.name}-{call.iteration}-shard-{{shard}}",
             retries=call.surroundings.orchestration.shard_retries,
             retry_delay_seconds=1,
-            retry_condition_fn=_worth_retrying,
+            retry_condition_fn=worth_retrying,
             cache_policy=NO_CACHE,
             persist_result=False,
         )(shard_of_stage)
@@ -339,10 +342,8 @@ def _reused() -> State[None]:
     return Completed(name="Cached", message="the artifact was there already")
 
 
-def _worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    """A user's mistake stays one however often it is tried, an interrupted process ends; an engine may recover."""
-    if Runtime.any_interrupted():
-        return False
+def _may_pass(state: Any) -> bool:
+    """A user's mistake stays one however often it is tried; an engine may recover."""
     try:
         state.result()
     except (ConfigError, DataError, FruitlessError):

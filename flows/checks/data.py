@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import flows.own_benchmarks
 from flows.checks.verdicts import Finding, judged
 from flows.checks.work import Work
-from spar_core.benchmarks import benchmark
+from spar_core.benchmarks import benchmark, package_of
 from spar_core.constraints import nltk_data
 from spar_core.data.example_files import read_examples
 from spar_core.errors import DataError
@@ -29,6 +30,10 @@ def check_data(work: Work) -> Iterator[Finding]:
         if folder is not None:
             yield judged("decontamination data", lambda: _filled(folder))
     for name in work.benchmarks:
+        if (
+            package_of(name) == flows.own_benchmarks.__name__
+        ):
+            continue
         source = getattr(benchmark(name), "source", None)
         if source is not None and not work.own_prompts:
             yield _benchmark(name, source, work.data_dir)

@@ -146,7 +146,8 @@ def _one_of(responses: Path | None, judgements: Path | None) -> Path | None:
 def _check(benchmark: str, answers: Path | None, items: Path | None, prompts: Path | None, model: str | None) -> None:
     if (answers is None) == (model is None):
         raise click.UsageError("give either --model (a model or server) or --responses / --judgements (a file)")
-    chosen = None if benchmark == _ALL else benchmark_named(benchmark)
+    asks_nothing = benchmark == _ALL or (answers is None and prompts is None)
+    chosen = None if asks_nothing else benchmark_named(benchmark)
     if answers is not None and (chosen is None or not chosen.scores_files):
         of_files = [name for name in names() if benchmark_named(name).scores_files]
         raise click.UsageError(f"`{benchmark}` needs a model: --model; files are scored for {', '.join(of_files)}")
@@ -208,7 +209,9 @@ def _measure(values: dict[str, Any], by_kind: bool, as_json: bool) -> None:
 def _run(request: "BenchmarkRequest", *, quiet: bool) -> "BenchmarkResult":
     from flows.session import session
 
-    with session(opened(Path(request.home)), f"eval {request.benchmark}", quiet=quiet):
+    where = opened(Path(request.home))
+    _preflight(request, where)
+    with session(where, f"eval {request.benchmark}", quiet=quiet):
         from flows.benchmarks import benchmarks
 
         return benchmarks(request)

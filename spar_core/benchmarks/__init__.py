@@ -3,6 +3,6 @@
 A module holds `BENCHMARK`. Other packages of benchmarks are made known with `add_package`, single ones with `register`.
 """
 
-from spar_core.benchmarks.registry import UnknownBenchmarkError, add_package, benchmark, names, register
+from spar_core.benchmarks.registry import UnknownBenchmarkError, add_package, benchmark, names, package_of, register
 
-__all__ = ["UnknownBenchmarkError", "add_package", "benchmark", "names", "register"]
+__all__ = ["UnknownBenchmarkError", "add_package", "benchmark", "names", "package_of", "register"]

@@ -49,6 +49,11 @@ def benchmark(name: str) -> "Benchmark":
     return found
 
 
+def package_of(name: str) -> str | None:
+    """The package in which a benchmark's module stands; null where it was registered as an object, or is unknown."""
+    return None if name in _registered else _modules().get(name)
+
+
 def _modules() -> dict[str, str]:
     """Names of the benchmarks' modules and the packages they stand in."""
     return {
