@@ -76,6 +76,7 @@ class OpenAIEngine:
         self._dialect = RequestDialect(model, settings.send_seed, with_fields(settings.extra_body, "extra_body"))
         self._line: HttpLine | None = None
         self._asking: set[asyncio.Task[Any]] = set()
+        self._ended: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._answered = 0
 
@@ -126,16 +127,18 @@ class OpenAIEngine:
         try:
             return await self._generate(request)
         except asyncio.CancelledError:
-            if self._closed:
+            if task in self._ended and task.cancelling() == 1:  # not by its caller, who would not look at an error
                 raise _closed() from None
             raise
         finally:
             self._asking.discard(task)
+            self._ended.discard(task)
 
     async def _shut(self) -> None:
         here = asyncio.get_running_loop()
         asking = [task for task in self._asking if task.get_loop() is here]  # a fork inherits others, which never end
-        for task in asking:
+        self._ended.update(task for task in asking if not task.cancelling())
+        for task in self._ended:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)  # also those whose caller has gone away meanwhile
         if self._line is not None:

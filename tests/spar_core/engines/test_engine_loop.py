@@ -1,6 +1,7 @@
 """One loop for the process: whoever asks, from whatever event loop, shares connections and limits."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -113,6 +114,33 @@ def test_closing_fails_what_is_being_asked_and_what_waits() -> None:
         release.set()
     assert [type(result) for result in results] == [EngineError] * 3
     assert all("closed" in str(result) for result in results)
+
+
+def test_closing_after_a_caller_went_away_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def hanging(body: dict[str, Any], call: int) -> Reply:
+        entered.set()
+        release.wait(10)
+        return proper(body)
+
+    with serving(hanging) as server:
+        engine = engine_for(server.url, timeout_s=30)
+
+        async def run() -> None:
+            asked = asyncio.ensure_future(engine.generate(request()))
+            await asyncio.to_thread(entered.wait, 10)
+            engine_loop().call_soon_threadsafe(time.sleep, 0.1)  # until both have been said
+            asked.cancel()
+            await asyncio.sleep(0)
+            await engine.close()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+
+        asyncio.run(run())
+        release.set()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_closing_while_the_first_request_opens_the_connections_closes_them(monkeypatch: pytest.MonkeyPatch) -> None:
