@@ -60,7 +60,7 @@ def model_option(name: str, text: str, *, required: bool = False) -> Callable[[C
 
 
 def server_options(command: Command) -> Command:
-    """`--timeout`, `--retries`, `--max-wait`, `--fresh`, `--model-digest`: what is said of a server given by its address."""
+    """`--timeout`, `--retries`, `--max-wait`, `--fresh`, `--model-digest`: what is said of servers given by address."""
     for option in (
         click.option(
             "--model-digest",

@@ -9,7 +9,8 @@
 
 A server's fragment is its model's name (needed where it serves several) and parameters: `key` (the environment
 variable that holds the key), `concurrency` (requests in flight), `timeout` (seconds), `retries`, `wait` (seconds to put
-off a request to a busy server), `digest` (the identity of the weights). A description also takes several addresses, further request fields, and all else the engine takes.
+off a request to a busy server), `digest` (the identity of the weights). A description also takes several addresses,
+further request fields, and all else the engine takes.
 """
 
 import json

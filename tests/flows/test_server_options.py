@@ -1,4 +1,4 @@
-"""`--timeout`, `--retries`, `--max-wait`, `--fresh`, `--model-digest` of the searching commands reach the engines of servers."""
+"""What the searching commands say of servers reaches the engines: `--timeout`, `--retries`, `--max-wait`, `--fresh`."""
 
 import contextlib
 

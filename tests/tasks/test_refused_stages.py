@@ -63,7 +63,7 @@ class Bench:
     def run(self, stage: Stage, **inputs: ArtifactRef) -> ArtifactRef:
         roles = ("actor", "refiner", "scorer")
         engine = ScriptedEngineConfig(script=f"{__name__}:script")
-        models, engines = ({role: one for role in roles} for one in (ModelRef("m", ""), engine))
+        models, engines = dict.fromkeys(roles, ModelRef("m", "")), dict.fromkeys(roles, engine)
         home = str(self.home.root)
         call = StageCall(stage.name, stage.version, home, "run", 1, 0, inputs, models, CONFIG, engines=engines)
         return stage.compute(call)
