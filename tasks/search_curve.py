@@ -94,7 +94,7 @@ async def _search_all(context: ShardContext) -> ShardRows:
         for entry in entries:
             items = _outcome(context, config, budget, entry, prompts[entry.cluster_id], found.get(entry.cluster_id))
             context.part.write("eval_items", items)
-    return ShardRows(len(entries), len(entries))
+    return ShardRows(len(entries), len(entries), unasked=len(entries) - len(found))
 
 
 def _outcome(

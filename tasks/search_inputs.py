@@ -65,7 +65,7 @@ async def _respond(context: ShardContext) -> ShardRows:
         if result.drop is not None:
             lost += 1
             context.part.write("drops", [result.drop])
-    return ShardRows(len(prompts), len(prompts) - lost)
+    return ShardRows(len(prompts), len(prompts) - lost, unasked=len(answered))
 
 
 SEARCH_PROMPTS = Stage("search_prompts", version=1, work=_read, splits=True)

@@ -6,6 +6,7 @@ and Prefect shows its task as "Cached". Nothing is kept in a cache of Prefect's 
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -33,10 +34,14 @@ _log = logging.getLogger(__name__)
 
 
 class ShardRows(NamedTuple):
-    """What one shard did with its rows: rows_in = rows_out + rows it wrote to `drops`."""
+    """What one shard did with its rows: rows_in = rows_out + rows it wrote to `drops`.
+
+    `unasked` of them came out without a model being asked, in a stage that asks for others.
+    """
 
     rows_in: int
     rows_out: int
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class ShardContext:
     """Counts what this shard's engines answer."""
     cut: str | None = None
     """Which rows the shard is about; null: all of them."""
+    opened: ExitStack = field(default_factory=ExitStack)
+    """What is closed at the end of the shard."""
 
     @property
     def store(self) -> ArtifactStore:
@@ -80,7 +87,9 @@ class ShardContext:
         """The engine of a role; every completion is journaled until the stage is committed."""
         model = self.call.models[role]
         engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
-        return MeteredEngine(JournaledEngine(engine, self.runtime.journal(self.call, self.shard)), self.meter)
+        journal = self.runtime.journal(self.call, self.shard)
+        self.opened.callback(journal.close)
+        return MeteredEngine(JournaledEngine(engine, journal), self.meter)
 
     def keep_together(self, *roles: str) -> None:
         """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""
@@ -102,6 +111,7 @@ class ShardContext:
 
 
 _REFUSED = "refused."  # metrics of a part: requests refused, by reason
+_UNASKED = "rows_unasked"
 Work = Callable[[ShardContext], ShardRows]
 
 
@@ -248,14 +258,16 @@ class Stage:
             return False
         with store.part(call.stage, call.key, shard, cut=cut) as part:
             context = ShardContext(call, shard, runtime, part, cut=cut if len(cuts) > 1 else None)
-            rows = self.work(context)
+            with context.opened:
+                rows = self.work(context)
             self._check_rows(call, shard, rows)
             part.account(rows_in=rows.rows_in, rows_out=rows.rows_out)
             used, refusals = context.meter.stats, context.meter.refusals
             if used.requests or refusals:
                 tokens = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
                 refused = {f"{_REFUSED}{reason}": count for reason, count in refusals.items()}
-                part.measure({"requests": used.requests, **tokens, **refused})
+                unasked = {_UNASKED: rows.unasked} if rows.unasked else {}
+                part.measure({"requests": used.requests, **tokens, **refused, **unasked})
         return True
 
     def _check_rows(self, call: StageCall, shard: int, rows: ShardRows) -> None:
@@ -282,12 +294,16 @@ class Stage:
         return committed
 
     def _refuse_emptiness(self, runtime: Runtime, call: StageCall) -> None:
-        """A stage of which the engine refused every request has no result; its parts are forgotten, not committed."""
+        """A stage of which the engine refused every request has no result; its parts are forgotten, not committed.
+
+        So are the refusals in its journals: the next run asks anew, of a server that was set up otherwise meanwhile.
+        """
         metrics = runtime.store.metrics_so_far(call.stage, call.key)
         refused = {name.removeprefix(_REFUSED): int(n) for name, n in metrics.items() if name.startswith(_REFUSED)}
-        if not refused or metrics.get("requests"):
+        if not refused or metrics.get("requests") or metrics.get(_UNASKED):
             return
         runtime.store.discard_parts_from(call.stage, call.key, 0)
+        runtime.discard_journals(call)
         causes = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
         raise EngineError(
             f"stage {self.name}: the engine refused every request ({causes}), so there is nothing to keep. "

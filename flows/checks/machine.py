@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import psutil
@@ -16,6 +16,7 @@ from flows.checks.work import Work
 from spar_core.config.training import OptimisationConfig
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
+from spar_core.engines.placement import visible_gpus
 from spar_core.ports import port_is_free
 
 _GIB = 2**30
@@ -42,25 +43,8 @@ def check_machine(work: Work) -> Iterator[Finding]:
     yield from _prefect()
 
 
-class _Gpu(NamedTuple):
-    total: float
-    free: float
-
-
-def _gpus() -> list[_Gpu]:
-    """Memory of each NVIDIA GPU in bytes; none where the driver says nothing."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=True).stdout
-        return [_Gpu(*(float(figure) * 2**20 for figure in line.split(","))) for line in told.splitlines() if line]
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
-        return []
-
-
 def _memory(work: Work) -> Iterator[Finding]:
-    gpus, device = _gpus(), getattr(work.config.engine, "device", "auto")
+    gpus, device = visible_gpus(), getattr(work.config.engine, "device", "auto")
     if device.startswith("cuda") and not gpus:
         yield Finding("GPU", "fail", f"engine.device is {device} and no usable GPU answers", "set it to auto or cpu")
         return

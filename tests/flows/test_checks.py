@@ -20,6 +20,7 @@ from flows.checks.work import Work, of_run
 from flows.cli import invoke
 from flows.request import RunRequest
 from spar_core.constraints import nltk_data
+from spar_core.engines.placement import Gpu
 from spar_core.errors import ConfigError, SparError
 from spar_core.starter import base_model_dir
 from storage.home import Home
@@ -232,7 +233,7 @@ def test_weights_must_fit_and_training_should(tmp_path, monkeypatch):
     weights = (base_model_dir() / "model.safetensors").stat().st_size
     verdicts = []
     for total in (weights - 1, 8 * weights - 1, 8 * weights):  # 16 bytes a parameter that is stored in 2
-        monkeypatch.setattr(machine, "_gpus", lambda total=total: [machine._Gpu(total, total)])
+        monkeypatch.setattr(machine, "visible_gpus", lambda total=total: [Gpu(0, "GPU-a", total, total)])
         verdicts += [finding.verdict for finding in check_machine(_work(tmp_path)) if finding.name == "memory"]
     assert verdicts == ["fail", "warn", "ok"]
 
