@@ -133,10 +133,14 @@ class Promotion(_Entry):
 
 
 class Start(_Entry):
-    """The champions that an iteration began with, by digest; kept so that resuming it goes on from the same."""
+    """The models that an iteration began with, by digest; kept so that resuming it goes on from the same.
+
+    `start_from`: `champion`, those of the lineage at that time; `last`, those of the iteration before as they are now.
+    """
 
     run_id: str
     iteration: int
+    start_from: Literal["last", "champion"] = "champion"
     actor: str
     refiner: str
 
@@ -248,11 +252,11 @@ class Ledger:
         return _read(self._folder(run_id) / "promotions" / _version_file(role, version), Promotion)
 
     def record_start(self, start: Start) -> None:
-        """Write down with which champions an iteration begins."""
+        """Write down with which models an iteration begins."""
         self._write(self._folder(start.run_id) / "starts" / f"{start.iteration:03d}.json", start)
 
     def start(self, run_id: str, iteration: int) -> Start | None:
-        """The champions an iteration began with; None where it did not begin with champions."""
+        """What an iteration began with; None where it has not begun."""
         return _read(self._folder(run_id) / "starts" / f"{iteration:03d}.json", Start)
 
     def run(self, run_id: str) -> Run | None:

@@ -30,9 +30,7 @@ def check_data(work: Work) -> Iterator[Finding]:
         if folder is not None:
             yield judged("decontamination data", lambda: _filled(folder))
     for name in work.benchmarks:
-        if (
-            package_of(name) == flows.own_benchmarks.__name__
-        ):
+        if package_of(name) == flows.own_benchmarks.__name__:
             continue
         source = getattr(benchmark(name), "source", None)
         if source is not None and not work.own_prompts:
