@@ -45,7 +45,7 @@ def decide(
 def decide_late(run: Run, measurement: Measurement, iteration: int, first: Models) -> None:
     """What the gate still has to say on an iteration that ended before it did. Takes the arguments of `decide`."""
     ledger = Runtime.of(str(run.home.root)).ledger
-    newest = {entry.role: entry for entry in ledger.models(run.run_id) if entry.iteration == iteration}
+    newest = {entry.role: entry for entry in ledger.current_models(run.run_id) if entry.iteration == iteration}
     if all(ledger.promotion(run.run_id, role, entry.version) for role, entry in newest.items()):
         return
     made = [Candidate(role, entry.version, _model(run, entry)) for role, entry in newest.items()]
@@ -96,12 +96,13 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
         ConfigError: the iteration before it is not complete, or models it began with are gone.
     """
     ledger = Runtime.of(str(run.home.root)).ledger
-    begun = ledger.start(run.run_id, number)
+    made = ledger.current_models(run.run_id)
+    begun = _begun(run, number, made)
     if begun is not None and begun.start_from == "champion":
         return Models(_registered(run, begun.actor), _registered(run, begun.refiner))
     if last is None:
         raise ConfigError(f"iteration {number} of run {run.run_id} needs iteration {number - 1} first")
-    is_made = begun is not None or any(entry.iteration == number for entry in ledger.models(run.run_id))
+    is_made = begun is not None or any(entry.iteration == number for entry in made)
     chosen = "last" if is_made else start_from or run.config.promotion.continue_from
     models = last
     if chosen == "champion":
@@ -110,6 +111,17 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
         digests = {"actor": models.actor.digest, "refiner": models.refiner.digest}
         ledger.record_start(Start(run_id=run.run_id, iteration=number, start_from=chosen, **digests))
     return models
+
+
+def _begun(run: Run, number: int, made: Sequence[ModelEntry]) -> Start | None:
+    """What an iteration began with; a model this run made before it was begun anew does not count."""
+    ledger = Runtime.of(str(run.home.root)).ledger
+    begun = ledger.start(run.run_id, number)
+    if begun is None:
+        return None
+    superseded = {entry.digest for entry in ledger.models(run.run_id)} - {entry.digest for entry in made}
+    superseded -= {entry.digest for entry in ledger.models() if entry.run_id != run.run_id}
+    return None if superseded & {begun.actor, begun.refiner} else begun
 
 
 def _champion(run: Run, role: ModelRole) -> ModelRef | None:

@@ -69,9 +69,9 @@ class Start(NamedTuple):
 
 
 def registered_models(run: Run) -> dict[int, Models]:
-    """Both models of every iteration this run has registered, as they were registered last."""
+    """Both models of every iteration this run has registered since it was begun anew, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
-    for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
+    for entry in Runtime.of(str(run.home.root)).ledger.current_models(run.run_id):
         found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 

@@ -10,13 +10,14 @@ One small file per fact, replaced in one step: it is right after kill -9, and re
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from spar_core.config.run import NO_RESULTS
 from spar_core.errors import StorageError
 from spar_core.hashing import canonical_json
 from spar_core.records import ModelRole
@@ -54,8 +55,8 @@ class Run(_Entry):
     """One run. `config` is the whole configuration; a run that was killed says "running" until the home's next use.
 
     A completed run stays completed, whatever is done with it later: that is its activity. `generation` counts how often
-    the run was begun anew under another configuration: stages of earlier ones are superseded until the run reaches
-    them again.
+    the run was begun anew, for other results or fewer iterations: stages and models of earlier ones are superseded
+    until the run reaches them again.
     """
 
     run_id: str
@@ -92,7 +93,8 @@ class StageRun(_Entry):
 
 class ModelEntry(_Entry):
     """A registered model version. `uri` is its folder, relative to the home where it lies inside (`Home.located`);
-    `parent_digest` that of the weights training began with."""
+    `parent_digest` that of the weights training began with; `generation` that of the run when it was registered last,
+    null in homes from before."""
 
     run_id: str
     role: ModelRole
@@ -103,6 +105,7 @@ class ModelEntry(_Entry):
     digest: str
     parent_digest: str | None = None
     train_stage_key: str | None = None
+    generation: int | None = None
 
 
 class Promotion(_Entry):
@@ -168,8 +171,8 @@ class Ledger:
             run_id: name of the run.
             config: the whole configuration. A completed run that is opened with another one is running again.
             activity: what it is opened for.
-            whole: the run is gone through from its start. Under another configuration than before this supersedes what
-                it had done, of which it enters again what it still does.
+            whole: the run is gone through from its start. Where the configuration changes results or asks for fewer
+                iterations, this supersedes what it had done, of which it enters again what it still does.
             aside: the activity only looks at the run (measures it), so that its state stays as it is.
             flow_run: id of Prefect's flow run.
 
@@ -181,7 +184,10 @@ class Ledger:
         run = Run(run_id=run_id, state="running", created=now, config=config, activity=doing)
         if known is not None:
             same = canonical_json(known.config) == canonical_json(config)
-            kept = {"created": known.created, "generation": known.generation + (whole and not same)}
+            kept = {
+                "created": known.created,
+                "generation": known.generation + (whole and _begins_anew(known.config, config)),
+            }
             if aside:
                 dead = known.state == "running"  # the home is held: its process died
                 kept |= {"state": "interrupted" if dead else known.state, "ended": known.ended, "config": known.config}
@@ -238,9 +244,10 @@ class Ledger:
                 self.record_stage(stage.model_copy(update={"collected": True}))
 
     def record_model(self, model: ModelEntry) -> None:
-        """Write down a registered model version."""
-        name = _version_file(model.name, model.version)
-        self._write(self._folder(model.run_id) / "models" / name, model)
+        """Write down a registered model version, as one of the run's generation now."""
+        name, run = _version_file(model.name, model.version), self.run(model.run_id)
+        current = model if run is None else model.model_copy(update={"generation": run.generation})
+        self._write(self._folder(model.run_id) / "models" / name, current)
 
     def record_promotion(self, promotion: Promotion) -> None:
         """Write down what was decided on a model version, in place of what was decided on it before."""
@@ -276,9 +283,15 @@ class Ledger:
         return sorted(found, key=lambda stage: (stage.started, stage.run_id, stage.stage))
 
     def models(self, run_id: str | None = None) -> list[ModelEntry]:
-        """The models of one run, or of all."""
+        """The models of one run, or of all, also those superseded."""
         found = self._all(f"{run_id or '*'}/models/*.json", ModelEntry)
         return sorted(found, key=lambda model: (model.name, model.version, model.run_id))
+
+    def current_models(self, run_id: str) -> list[ModelEntry]:
+        """The models of one run but those superseded."""
+        run = self.run(run_id)
+        now = None if run is None else run.generation
+        return [model for model in self.models(run_id) if now is None or model.generation in (None, now)]
 
     def promotions(self) -> list[Promotion]:
         """What was decided in all runs, oldest first."""
@@ -299,6 +312,13 @@ class Ledger:
 
     def _write(self, path: Path, entry: _Entry) -> None:
         write_json(path, entry.model_dump(mode="json"))
+
+
+def _begins_anew(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    results = [{key: value for key, value in config.items() if key not in NO_RESULTS} for config in (before, now)]
+    return canonical_json(results[0]) != canonical_json(results[1]) or now.get("iterations", 0) < before.get(
+        "iterations", 0
+    )
 
 
 def utc_now() -> datetime:

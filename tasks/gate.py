@@ -62,7 +62,7 @@ def lineage_of(ledger: Ledger, run_id: str) -> str:
     A run whose base models the ledger does not know is a lineage of its own.
     """
     run = ledger.run(run_id)
-    bases = {entry.role: entry.parent_digest for entry in ledger.models(run_id) if entry.iteration == 0}
+    bases = {entry.role: entry.parent_digest for entry in ledger.current_models(run_id) if entry.iteration == 0}
     if run is None or None in bases.values() or bases.keys() != GATE_METRIC.keys():
         return digest(["run", run_id])[:_LINEAGE_LENGTH]
     world = run.config.get("evaluation", {}).get("source")

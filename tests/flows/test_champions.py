@@ -88,6 +88,17 @@ def test_an_iteration_that_began_with_the_last_models_goes_on_with_the_last(benc
     assert starting_models(_run(bench), 3, last, "champion") == _models(bench, 0)
 
 
+def test_a_run_begun_anew_goes_on_from_nothing_that_it_made_before(bench):
+    """Another seed under the same id: iteration 1 began with a model of the warm start that is no longer the run's."""
+    run = _run(bench, continue_from="champion")
+    assert starting_models(run, 1, _models(bench, 0)).actor.digest == "r-actor-0"
+    config = {"evaluation": {"source": "starter"}}
+    bench.runtime.ledger.open_run("r", {**config, "seed": 7}, whole=True)
+    for role in ("actor", "refiner"):
+        bench.register("r", 0, role, f"other-{role}")
+    assert starting_models(_run(bench), 1, _models(bench, 0)).actor.digest == "other-actor"
+
+
 def test_a_champion_whose_weights_are_gone_is_not_gone_on_from(bench):
     _night(bench, 1, right=20)
     (bench.home.root / "weights" / "r-actor-0").rmdir()

@@ -94,9 +94,9 @@ def test_an_unfinished_run_keeps_the_models_that_another_run_trained_for_it(home
 
 
 def test_a_run_that_was_begun_anew_keeps_what_it_had_done_until_it_is_finished(home):
-    """The same run id with more iterations: what it had done is superseded until the run comes to it again."""
+    """The same run id with another seed: what it had done is superseded until the run comes to it again."""
     _nights(home, count=3)
-    Ledger(home).open_run("r", {"iterations": 9}, whole=True)
+    Ledger(home).open_run("r", {"seed": 9}, whole=True)
     assert Ledger(home).stages("r") == []
     assert plan(home, NOTHING, frozenset()).items == ()
     Ledger(home).close_run("r", "completed")
