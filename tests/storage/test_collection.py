@@ -122,6 +122,19 @@ def test_collected_stages_are_not_missed_and_are_entered_anew_when_they_are_made
     assert len([s for s in Ledger(home).stages() if s.collected]) == 2
 
 
+def test_a_night_that_was_cut_off_beyond_the_end_of_a_finished_run_goes_on(home):
+    """It needs the models of the night before it, and what it has been answered so far."""
+    nights = _nights(home, count=3)
+    place = {"run_id": "r", "iteration": 3, "started": NOW}
+    Ledger(home).record_stage(StageRun(stage="responses", stage_key="cut", state="failed", **place))
+    Journal(home.journal_file("responses", "cut", 0)).put("k", "answer")
+    left = _collected(home, ONE_NIGHT)
+    assert {"train_actor r-0", "train_actor r-2"} <= left
+    assert "train_actor r-1" not in left
+    assert len(Journal(home.journal_file("responses", "cut", 0))) == 1
+    assert nights.model == ArtifactStore(home).require("train_actor", "r-2").model_digest
+
+
 def test_scratch_goes_unless_an_unfinished_run_goes_on_from_it(home):
     nights = _nights(home, "going", 1, state="failed")
     Nights(home, "done").night(0)
