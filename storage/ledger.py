@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spar_core.config.run import NO_RESULTS
 from spar_core.errors import StorageError
 from spar_core.hashing import canonical_json
 from spar_core.records import ModelRole
@@ -161,6 +160,7 @@ class Ledger:
         activity: str = "run",
         *,
         whole: bool = False,
+        neutral: Collection[str] = (),
         aside: bool = False,
         flow_run: str | None = None,
     ) -> Run:
@@ -173,6 +173,7 @@ class Ledger:
             activity: what it is opened for.
             whole: the run is gone through from its start. Where the configuration changes results or asks for fewer
                 iterations, this supersedes what it had done, of which it enters again what it still does.
+            neutral: keys of the configuration that change no result.
             aside: the activity only looks at the run (measures it), so that its state stays as it is.
             flow_run: id of Prefect's flow run.
 
@@ -186,7 +187,7 @@ class Ledger:
             same = canonical_json(known.config) == canonical_json(config)
             kept = {
                 "created": known.created,
-                "generation": known.generation + (whole and _begins_anew(known.config, config)),
+                "generation": known.generation + (whole and _begins_anew(known.config, config, neutral)),
             }
             if aside:
                 dead = known.state == "running"  # the home is held: its process died
@@ -314,11 +315,9 @@ class Ledger:
         write_json(path, entry.model_dump(mode="json"))
 
 
-def _begins_anew(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    results = [{key: value for key, value in config.items() if key not in NO_RESULTS} for config in (before, now)]
-    return canonical_json(results[0]) != canonical_json(results[1]) or now.get("iterations", 0) < before.get(
-        "iterations", 0
-    )
+def _begins_anew(before: Mapping[str, Any], now: Mapping[str, Any], neutral: Collection[str]) -> bool:
+    was, will = ({key: value for key, value in one.items() if key not in neutral} for one in (before, now))
+    return canonical_json(was) != canonical_json(will) or now.get("iterations", 0) < before.get("iterations", 0)
 
 
 def utc_now() -> datetime:

@@ -68,11 +68,15 @@ def test_a_run_begun_anew_under_another_configuration_supersedes_what_it_did(led
 
 def test_a_run_that_is_only_to_go_further_or_otherwise_about_it_keeps_what_it_did(ledger):
     """Nights have gone beyond the configuration's iterations; then it is raised, and limits are changed."""
-    ledger.open_run("r1", {"iterations": 2, "health": {"min_pairs": 1}}, whole=True)
+
+    def opened(**config):
+        return ledger.open_run("r1", config, whole=True, neutral=("iterations", "health")).generation
+
+    opened(iterations=2, health={"min_pairs": 1})
     ledger.record_stage(_stage(iteration=5))
-    ledger.open_run("r1", {"iterations": 3, "health": {"min_pairs": 0}, "orchestration": {}}, whole=True)
+    assert opened(iterations=3, health={"min_pairs": 0}) == 0
     assert [stage.iteration for stage in ledger.stages("r1")] == [5]
-    ledger.open_run("r1", {"iterations": 1, "health": {"min_pairs": 0}, "orchestration": {}}, whole=True)
+    assert opened(iterations=1, health={"min_pairs": 0}) == 1
     assert ledger.stages("r1") == []
 
 
