@@ -50,10 +50,16 @@ def running(request: RunRequest, activity: str, *, aside: bool = False) -> Itera
         aside=aside,
         whole=activity == _WHOLE,
         becomes=lambda: reached(run),
-        check=lambda: preflight_run(run),
+        check=lambda: _check(run),
     )
     with opened_run(plan):
         yield run
+
+
+def _check(run: Run) -> None:
+    """What a run before this one in the process left open, such as an experiment's, is not somebody else's."""
+    Runtime.of(str(run.home.root)).engines.close_all()
+    preflight_run(run)
 
 
 def reached(run: Run) -> RunState:
