@@ -143,7 +143,7 @@ class Stage:
         shard_of_stage.__name__ = f"{self.name}_shard"
         return task(
             name=self.name,
-            task_run_name=f"{self.name}-{call.iteration}-shard-{{shard}}",
+            task_run_name=f"{call.title}-shard-{{shard}}",
             retries=call.surroundings.orchestration.shard_retries,
             retry_delay_seconds=1,
             retry_condition_fn=worth_retrying,
@@ -158,7 +158,7 @@ class Stage:
         commit_stage.__name__ = f"{self.name}_commit"
         return task(
             name=f"{self.name} commit",
-            task_run_name=f"{self.name}-{call.iteration}",
+            task_run_name=call.title,
             cache_policy=NO_CACHE,
             persist_result=False,
         )(commit_stage)
