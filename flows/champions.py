@@ -1,4 +1,4 @@
-"""Which of an iteration's models become champions, and which models an iteration goes on from."""
+"""Which of an iteration's models become champions, and which models a run and its iterations start from."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,12 +8,14 @@ from typing import Literal
 from flows.handovers import Models
 from flows.measuring import Measurement, is_measured
 from flows.request import Run
+from spar_core.engines.model_reference import is_registered
 from spar_core.errors import ConfigError, SparError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from storage.ledger import ModelEntry, Promotion, Start
 from tasks.engines import ModelRef
 from tasks.gate import Candidate, Comparison, Contest, champion_of, is_decided, promote_models
+from tasks.models import resolve_model
 from tasks.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -113,6 +115,39 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
     return models
 
 
+def base_models(run: Run) -> Models:
+    """What a run starts from. An alias such as actor@champion means what it meant when the run began.
+
+    The run's own models may become champions, and it is not to begin again from those when it is resumed.
+
+    Raises:
+        EngineError: there is no such model.
+        ConfigError: a model it began with is gone.
+    """
+    named = (run.config.models.actor, run.config.models.refiner or run.config.models.actor)
+    if not any(map(_is_alias, named)):
+        return Models(*(resolve_model(name, run.home) for name in named))
+    ledger, said = Runtime.of(str(run.home.root)).ledger, " ".join(named)
+    begun = ledger.start(run.run_id, 0)
+    if begun is None or begun.named != said:
+        found = Models(*(resolve_model(name, run.home) for name in named))
+        begun = Start(
+            run_id=run.run_id, iteration=0, actor=found.actor.digest, refiner=found.refiner.digest, named=said
+        )
+        ledger.record_start(begun)
+    kept = (begun.actor, begun.refiner)
+    return Models(
+        *(
+            _registered(run, digest) if _is_alias(name) else resolve_model(name, run.home)
+            for name, digest in zip(named, kept, strict=True)
+        )
+    )
+
+
+def _is_alias(name: str) -> bool:
+    return is_registered(name) and "@" in name
+
+
 def _begun(run: Run, number: int, made: Sequence[ModelEntry]) -> Start | None:
     """What an iteration began with; a model this run made before it was begun anew does not count."""
     ledger = Runtime.of(str(run.home.root)).ledger
@@ -140,7 +175,7 @@ def _registered(run: Run, digest: str) -> ModelRef:
     known = (entry for entry in Runtime.of(str(run.home.root)).ledger.models() if entry.digest == digest)
     there = [model for model in (_model(run, entry) for entry in known) if Path(model.location).is_dir()]
     if not there:
-        raise ConfigError(f"the model {digest} that this iteration began with is gone; start the run under another id")
+        raise ConfigError(f"the model {digest} that this began with is gone; start the run under another id")
     return there[-1]
 
 

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.champions import StartFrom, decide, decide_late, starting_models
+from flows.champions import StartFrom, base_models, decide, decide_late, starting_models
 from flows.checks.preflight import preflight_run
 from flows.handovers import Models
 from flows.health import require_fruit, run_health
@@ -102,8 +102,8 @@ def warm_start(request: RunRequest) -> Models:
     """Iteration 0: supervised training, measured and registered."""
     with running(request, "warm start") as run, stages_shown(run.home, run.run_id, 0):
         pipeline = Pipeline(run)
-        base = pipeline.base_models()
-        models = pipeline.warm_start()
+        base = base_models(run)
+        models = pipeline.warm_start(base)
         measurement = Measurement(run, pipeline.stages)
         scores = measurement.evaluate(0, models, models, None)
         _publish_judge(run, 0)

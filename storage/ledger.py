@@ -138,11 +138,13 @@ class Start(_Entry):
     """The models that an iteration began with, by digest; kept so that resuming it goes on from the same.
 
     `start_from`: `champion`, those of the lineage at that time; `last`, those of the iteration before as they are now.
+    Of iteration 0 it is kept where the configuration names the models by an alias, which moves: `named` says how.
     """
 
     run_id: str
     iteration: int
     start_from: Literal["last", "champion"] = "champion"
+    named: str = ""
     actor: str
     refiner: str
 

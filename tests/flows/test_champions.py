@@ -88,6 +88,22 @@ def test_an_iteration_that_began_with_the_last_models_goes_on_with_the_last(benc
     assert starting_models(_run(bench), 3, last, "champion") == _models(bench, 0)
 
 
+def test_a_run_that_starts_from_the_champion_keeps_it_when_it_makes_one_itself(bench, monkeypatch):
+    """Else it would begin anew from its own model whenever it is resumed."""
+    alias = {"actor@champion": _models(bench, 0).actor, "actor/3": ModelRef("third", "/third")}
+    monkeypatch.setattr(champions, "resolve_model", lambda name, _home: alias[name])
+
+    def base(refiner=None):
+        models = {"actor": "actor@champion", "refiner": refiner}
+        return champions.base_models(Run(bench.home, "new", RunConfig.model_validate({"models": models})))
+
+    first = _models(bench, 0).actor
+    assert base() == Models(first, first)
+    alias["actor@champion"] = bench.register("new", 1, "actor", "own").model
+    assert base() == Models(first, first)
+    assert base(refiner="actor/3") == Models(alias["actor@champion"], alias["actor/3"])  # asked for otherwise: anew
+
+
 def test_a_run_begun_anew_goes_on_from_nothing_that_it_made_before(bench):
     """Another seed under the same id: iteration 1 began with a model of the warm start that is no longer the run's."""
     run = _run(bench, continue_from="champion")
