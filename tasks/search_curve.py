@@ -29,7 +29,8 @@ from spar_core.search.budgets import TokenLog, node_tokens, stopped_at
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
 from tasks.judgements import refiner_of
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 BENCHMARK = "search_curve"
 NOT_SEARCHED = "search_accuracy/none"
