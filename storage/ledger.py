@@ -280,6 +280,10 @@ class Ledger:
         """What was decided in all runs, oldest first."""
         return sorted(self._all("*/promotions/*.json", Promotion), key=lambda entry: (entry.time, entry.version))
 
+    def starts(self) -> list[Start]:
+        """With which models iterations of all runs began."""
+        return list(self._all("*/starts/*.json", Start))
+
     def _folder(self, run_id: str) -> Path:
         return self._home.runs / safe_name(run_id, "run id")
 
