@@ -16,15 +16,18 @@ from flows.checks.work import Work
 from spar_core.config.training import OptimisationConfig
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
+from spar_core.engines.server_address import is_on_this_machine
 from spar_core.ports import port_is_free
 
 _GIB = 2**30
 _ASK_S = 2.0
+_DRIVER_S = 30.0  # without persistence mode NVIDIA's driver starts anew for each question
 _TRAINING_BYTES = 16  # per parameter: weights, gradients, master weights and two moments of AdamW in mixed precision
 _STORED_BYTES = 2  # per parameter of a model whose weights are stored as bf16
 _CHECKPOINT_SHARE = 5  # size of a resumable checkpoint in weights: the weights, and moments of twice their precision
 _TEXT_BYTES = 600  # of one answer, vote or rewrite in compressed Parquet and its journal
 _HEADROOM = 1.2
+_OTHER_DRIVER = Path("/dev/kfd")  # AMD's
 
 
 def check_machine(work: Work) -> Iterator[Finding]:
@@ -47,24 +50,33 @@ class _Gpu(NamedTuple):
     free: float
 
 
-def _gpus() -> list[_Gpu]:
-    """Memory of each NVIDIA GPU in bytes; none where the driver says nothing."""
+def _gpus() -> list[_Gpu] | None:
+    """Memory of each NVIDIA GPU in bytes; None where there may be GPUs whose memory is not told.
+
+    Such are those that share the CPU's memory, and those of other makers.
+    """
     if shutil.which("nvidia-smi") is None:
-        return []
+        return None if _OTHER_DRIVER.exists() else []
     command = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=True).stdout
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_DRIVER_S, check=True).stdout
         return [_Gpu(*(float(figure) * 2**20 for figure in line.split(","))) for line in told.splitlines() if line]
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+    except (ValueError, TypeError, subprocess.TimeoutExpired):
+        return None
+    except (OSError, subprocess.SubprocessError):
         return []
 
 
 def _memory(work: Work) -> Iterator[Finding]:
-    gpus, device = _gpus(), getattr(work.config.engine, "device", "auto")
+    device = getattr(work.config.engine, "device", "auto")
+    gpus = [] if device == "cpu" else _gpus()
+    if gpus is None:
+        yield Finding("memory", "ok", "GPUs whose memory is not known")
+        return
     if device.startswith("cuda") and not gpus:
         yield Finding("GPU", "fail", f"engine.device is {device} and no usable GPU answers", "set it to auto or cpu")
         return
-    where = f"{len(gpus)} GPUs" if gpus else "no GPU, the CPU's memory"
+    where = f"{len(gpus)} GPUs" if gpus else "the CPU's memory"
     largest = max((weights_bytes(folder) for folder in model_folders(work)), default=0)
     has = sum(gpu.total for gpu in gpus) if gpus else float(psutil.virtual_memory().total)
     remedy = "take a smaller model, more GPUs (engine.tensor_parallel), or LoRA for training (training.*.lora)"
@@ -82,10 +94,12 @@ def _memory(work: Work) -> Iterator[Finding]:
 def _training_bytes(work: Work, weights: float) -> float:
     if not work.trains:
         return 0.0
+    return weights * 1.5 if _trains_adapters(work) else weights / _STORED_BYTES * _TRAINING_BYTES
+
+
+def _trains_adapters(work: Work) -> bool:
     trainings: tuple[OptimisationConfig, ...] = (work.config.training.actor, work.config.training.refiner)
-    if all(training.lora is not None for training in trainings):
-        return weights * 1.5
-    return weights / _STORED_BYTES * _TRAINING_BYTES
+    return all(training.lora is not None for training in trainings)
 
 
 def _disk(work: Work) -> Iterator[Finding]:
@@ -113,7 +127,7 @@ def estimated_bytes(work: Work) -> tuple[float, float]:
     if not work.trains:
         return 0.0, float(texts)
     models = 2.0 * weights
-    once = models + _CHECKPOINT_SHARE * weights + texts
+    once = models + (0 if _trains_adapters(work) else _CHECKPOINT_SHARE) * weights + texts
     return once * _HEADROOM, (once + (config.iterations + 1) * (models + texts)) * _HEADROOM
 
 
@@ -147,18 +161,18 @@ def _prefect() -> Iterator[Finding]:
     if not address:
         return
     try:
-        healthy = httpx.get(f"{address}/health", timeout=_ASK_S).status_code == httpx.codes.OK
+        httpx.get(f"{address}/health", timeout=_ASK_S, trust_env=not is_on_this_machine(address))
+    except httpx.ReadTimeout:
+        yield Finding("Prefect", "ok", f"{address} is busy")
     except (httpx.HTTPError, httpx.InvalidURL):
-        healthy = False
-    if healthy:
-        yield Finding("Prefect", "ok", f"{address} answers")
-    else:
         yield Finding(
             "Prefect",
             "fail",
             f"PREFECT_API_URL is {address} but nothing answers there",
             "start that server or unset it",
         )
+    else:  # what it wants, such as a login, is between it and Prefect
+        yield Finding("Prefect", "ok", f"{address} answers")
 
 
 def _size(count: float) -> str:

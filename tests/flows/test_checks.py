@@ -1,11 +1,14 @@
 """What is knowable fails before anything is started, with the remedy; what is there passes."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from flows.checks import machine
 from flows.checks.data import check_data
 from flows.checks.machine import check_machine, estimated_bytes
-from flows.checks.models import check_models
+from flows.checks.models import check_models, weights_bytes
 from flows.checks.packages import check_packages
 from flows.checks.preflight import findings, preflight
 from flows.checks.work import Work, of_run
@@ -148,6 +151,43 @@ def test_a_hub_model_must_be_here_where_the_hub_is_not_asked(tmp_path, monkeypat
     assert "hub cannot be reached" in _failed(check_models(_of("no-one/nothing", tmp_path)))["model of the actor"]
 
 
+def test_positions_may_be_scaled_beyond_what_a_model_was_made_for(model, tmp_path):
+    vllm = ("engine.kind=vllm", "engine.max_model_len=1024")
+    assert "context length" in _failed(check_models(_of(model, tmp_path, *vllm)))
+    config = json.loads((model / "config.json").read_text())
+    config["rope_scaling"] = {"rope_type": "yarn", "factor": 4.0}
+    (model / "config.json").write_text(json.dumps(config))
+    assert _failed(check_models(_of(model, tmp_path, *vllm))) == {}
+
+
+def test_a_hub_model_that_is_here_in_part_is_fetched_where_the_hub_answers(model, tmp_path, monkeypatch):
+    """Its tokenizer alone may have been used before; other revisions of it are not what is loaded."""
+    place = tmp_path / "cache" / "models--some--model"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("b")
+    shutil.copytree(model, place / "snapshots" / "b")
+    shutil.copytree(model, place / "snapshots" / "a")
+    (place / "snapshots" / "a" / "model.safetensors").unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    work = _of("some/model", tmp_path)
+    assert [f.verdict for f in check_models(work) if f.name == "model of the actor"] == ["ok"]
+    (place / "snapshots" / "b" / "model.safetensors").unlink()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "holds no *.safetensors" in _failed(check_models(work))["model of the actor"]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("flows.checks.models._hub_answers", lambda: True)
+    assert [f.verdict for f in check_models(work) if f.name == "model of the actor"] == ["warn"]
+
+
+def test_weights_that_lie_there_in_two_forms_count_once(model):
+    once = weights_bytes(model)
+    shutil.copy(model / "model.safetensors", model / "consolidated.safetensors")
+    assert weights_bytes(model) == once
+    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
+    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00001.safetensors"}}')
+    assert weights_bytes(model) == once
+
+
 def test_a_second_voter_and_a_server_are_looked_at_too(tmp_path):
     work = _work(tmp_path, "method.judging.second_voter=/no/voter")
     assert "'/no/voter'" in _failed(check_models(work))["model of the second voter"]
@@ -199,6 +239,8 @@ def test_answers_should_fit_into_the_context_and_the_server_must_take_its_limit(
         assert [f.verdict for f in found if f.name == "context length"] == ["warn"]
     vllm = ("engine.kind=vllm", "engine.max_model_len=513")
     assert "max_model_len of 513" in _failed(check_models(_work(tmp_path, *vllm)))["context length"]
+    overridden = (*vllm, 'engine.extra_args=["--hf-overrides={}"]')
+    assert _failed(check_models(_work(tmp_path, *overridden))) == {}
     long = _work(tmp_path, "training.actor.max_length=513")
     assert [f.detail for f in check_models(long) if f.name == "training length"] == [
         "training.actor.max_length 513 exceed what starter can hold"
@@ -235,6 +277,57 @@ def test_weights_must_fit_and_training_should(tmp_path, monkeypatch):
         monkeypatch.setattr(machine, "_gpus", lambda total=total: [machine._Gpu(total, total)])
         verdicts += [finding.verdict for finding in check_machine(_work(tmp_path)) if finding.name == "memory"]
     assert verdicts == ["fail", "warn", "ok"]
+
+
+def test_only_the_memory_that_is_used_and_known_is_judged(tmp_path, monkeypatch):
+    """A small GPU beside a large CPU memory; a GPU whose driver tells nothing of its memory."""
+    monkeypatch.setattr(machine, "_gpus", lambda: [machine._Gpu(1.0, 1.0)])
+    assert "memory" not in _failed(check_machine(_work(tmp_path, "engine.device=cpu")))
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho '[N/A], [N/A]'\n")
+    driver.chmod(0o755)
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert machine._gpus() is None
+    assert _failed(check_machine(_work(tmp_path, "engine.device=cuda"))) == {}
+    driver.write_text("#!/bin/sh\necho 'No devices were found'; exit 6\n")
+    assert machine._gpus() == []
+    driver.write_text("#!/bin/sh\necho '81559, 81000'\n")
+    assert machine._gpus() == [machine._Gpu(81559 * 2**20, 81000 * 2**20)]
+
+
+def test_checkpoints_of_adapters_are_small(tmp_path):
+    adapters = ("training.actor.lora={}", "training.refiner.lora={}")
+    weights = weights_bytes(base_model_dir())
+    saved = estimated_bytes(_work(tmp_path))[0] - estimated_bytes(_work(tmp_path, *adapters))[0]
+    assert saved == pytest.approx(5 * 1.2 * weights)
+
+
+class _Asking(BaseHTTPRequestHandler):
+    """A Prefect server that wants a login."""
+
+    def do_GET(self):
+        self.send_error(401)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_prefect_server_is_there_whatever_it_answers_and_is_asked_without_a_proxy(tmp_path, monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Asking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        found = {finding.name: finding.verdict for finding in check_machine(_work(tmp_path))}
+        server.shutdown()
+    assert found["Prefect"] == "ok"
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        monkeypatch.setattr(machine, "_ASK_S", 0.2)
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{busy.getsockname()[1]}/api")
+        assert "Prefect" not in _failed(check_machine(_work(tmp_path)))
 
 
 def test_ports_environments_and_servers(tmp_path, monkeypatch):
