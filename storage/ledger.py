@@ -200,7 +200,7 @@ class Ledger:
         now = utc_now()
         if run.activity is not None:
             became: RunState = "completed" if state == "waiting" else state
-            ended = run.activity.model_copy(update={"state": became, "ended": now, "detail": detail})
+            ended = run.activity.model_copy(update={"state": became, "ended": now, "detail": redacted_text(detail)})
             run = run.model_copy(update={"activity": ended})
         if run.state == "running":
             run = run.model_copy(update={"state": state, "ended": now})

@@ -5,29 +5,29 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import psutil
 
-from flows.checks.models import model_folders, weights_bytes
+from flows.checks.models import model_folders
 from flows.checks.verdicts import Finding
 from flows.checks.work import Work
 from spar_core.config.training import OptimisationConfig
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
+from spar_core.engines.placement import VISIBLE, Gpu, visible_gpus, weight_bytes
 from spar_core.engines.server_address import is_on_this_machine
 from spar_core.ports import port_is_free
 
 _GIB = 2**30
 _ASK_S = 2.0
-_DRIVER_S = 30.0  # without persistence mode NVIDIA's driver starts anew for each question
 _TRAINING_BYTES = 16  # per parameter: weights, gradients, master weights and two moments of AdamW in mixed precision
 _STORED_BYTES = 2  # per parameter of a model whose weights are stored as bf16
 _CHECKPOINT_SHARE = 5  # size of a resumable checkpoint in weights: the weights, and moments of twice their precision
 _TEXT_BYTES = 600  # of one answer, vote or rewrite in compressed Parquet and its journal
 _HEADROOM = 1.2
-_OTHER_DRIVER = Path("/dev/kfd")  # AMD's
+_GPU_DEVICES = ("/dev/nvidia0", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/kfd")
 
 
 def check_machine(work: Work) -> Iterator[Finding]:
@@ -45,26 +45,14 @@ def check_machine(work: Work) -> Iterator[Finding]:
     yield from _prefect()
 
 
-class _Gpu(NamedTuple):
-    total: float
-    free: float
-
-
-def _gpus() -> list[_Gpu] | None:
-    """Memory of each NVIDIA GPU in bytes; None where there may be GPUs whose memory is not told.
+def _gpus() -> list[Gpu] | None:
+    """The GPUs that may be used; None where there are some of which NVIDIA's tool does not tell the memory.
 
     Such are those that share the CPU's memory, and those of other makers.
     """
-    if shutil.which("nvidia-smi") is None:
-        return None if _OTHER_DRIVER.exists() else []
-    command = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_DRIVER_S, check=True).stdout
-        return [_Gpu(*(float(figure) * 2**20 for figure in line.split(","))) for line in told.splitlines() if line]
-    except (ValueError, TypeError, subprocess.TimeoutExpired):
-        return None
-    except (OSError, subprocess.SubprocessError):
-        return []
+    found = visible_gpus()
+    hidden = os.environ.get(VISIBLE) in ("", "-1")
+    return None if not found and not hidden and any(map(os.path.exists, _GPU_DEVICES)) else found
 
 
 def _memory(work: Work) -> Iterator[Finding]:
@@ -77,7 +65,7 @@ def _memory(work: Work) -> Iterator[Finding]:
         yield Finding("GPU", "fail", f"engine.device is {device} and no usable GPU answers", "set it to auto or cpu")
         return
     where = f"{len(gpus)} GPUs" if gpus else "the CPU's memory"
-    largest = max((weights_bytes(folder) for folder in model_folders(work)), default=0)
+    largest = max((weight_bytes(folder) for folder in model_folders(work)), default=0)
     has = sum(gpu.total for gpu in gpus) if gpus else float(psutil.virtual_memory().total)
     remedy = "take a smaller model, more GPUs (engine.tensor_parallel), or LoRA for training (training.*.lora)"
     if not largest:
@@ -121,7 +109,7 @@ def _disk(work: Work) -> Iterator[Finding]:
 def estimated_bytes(work: Work) -> tuple[float, float]:
     """Bytes that one iteration writes, with the checkpoint of its training, and bytes of the whole run."""
     config, method = work.config, work.config.method
-    weights = max((weights_bytes(folder) for folder in model_folders(work)), default=0)
+    weights = max((weight_bytes(folder) for folder in model_folders(work)), default=0)
     answers = config.prompts.per_iteration * method.responses.per_prompt
     texts = answers * (1 + method.judging.votes) * _TEXT_BYTES * 2  # the search asks about as much again
     if not work.trains:

@@ -13,6 +13,7 @@ from flows.checks.verdicts import Finding, judged
 from flows.checks.work import Work
 from spar_core.engines.model_files import resolve_folder
 from spar_core.engines.model_reference import FORMS, STARTER, is_registered, is_server, server_reference
+from spar_core.engines.placement import WEIGHTS_INDEX, weight_bytes
 from spar_core.engines.server_address import api_key_from, proxy_for, with_version
 from spar_core.errors import EngineError, StorageError
 from spar_core.starter import base_model_dir
@@ -21,7 +22,6 @@ from storage.ledger import Ledger
 
 _CONNECT_S = 2.0
 _HUB = ("huggingface.co", 443)
-_INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100_000_000  # bytes; that of the safetensors format
 
 
@@ -42,14 +42,6 @@ def model_folders(work: Work) -> list[Path]:
     """The folders of the models that are on this machine, each once."""
     found = (_located("", reference, work.home)[1] for reference in dict.fromkeys(work.models.values()))
     return [folder for folder in found if folder is not None]
-
-
-def weights_bytes(folder: Path) -> int:
-    """Bytes of a model's weights as stored; where they lie there in several forms, of the one that is read."""
-    read = {folder / name for name in _json(folder / _INDEX).get("weight_map", {}).values()}
-    if (folder / "model.safetensors").is_file():
-        read = {folder / "model.safetensors"}
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors") if not read or file in read)
 
 
 def _located(name: str, reference: str, home: Home) -> tuple[Finding, Path | None]:
@@ -138,13 +130,13 @@ def _whole(folder: Path) -> str:
         if not any(folder.glob(needed)):
             raise EngineError(f"model folder {folder} holds no {needed}; give a folder saved by `save_pretrained`")
     resolve_folder(str(folder))
-    index = _json(folder / _INDEX)
+    index = _json(folder / WEIGHTS_INDEX)
     for name in sorted(set(index.get("weight_map", {}).values())):
         if not (folder / name).is_file():
             raise EngineError(f"model folder {folder} lacks {name}, which its index names: fetch or copy it again")
     for file in sorted(folder.glob("*.safetensors")):
         _check_weights(file)
-    return f"{folder}, {weights_bytes(folder) / 2**30:.2f} GiB"
+    return f"{folder}, {weight_bytes(folder) / 2**30:.2f} GiB"
 
 
 def _check_weights(file: Path) -> None:

@@ -1,7 +1,6 @@
 """What is knowable fails before anything is started, with the remedy; what is there passes."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -16,13 +15,14 @@ import pytest
 from flows.checks import machine
 from flows.checks.data import check_data
 from flows.checks.machine import check_machine, estimated_bytes
-from flows.checks.models import check_models, weights_bytes
+from flows.checks.models import check_models
 from flows.checks.packages import check_packages
 from flows.checks.preflight import findings, preflight
 from flows.checks.work import Work, of_run
 from flows.cli import invoke
 from flows.request import RunRequest
 from spar_core.constraints import nltk_data
+from spar_core.engines.placement import Gpu, weight_bytes
 from spar_core.errors import ConfigError, SparError
 from spar_core.starter import base_model_dir
 from storage.home import Home
@@ -180,12 +180,12 @@ def test_a_hub_model_that_is_here_in_part_is_fetched_where_the_hub_answers(model
 
 
 def test_weights_that_lie_there_in_two_forms_count_once(model):
-    once = weights_bytes(model)
+    once = weight_bytes(model)
     shutil.copy(model / "model.safetensors", model / "consolidated.safetensors")
-    assert weights_bytes(model) == once
+    assert weight_bytes(model) == once
     (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
     (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00001.safetensors"}}')
-    assert weights_bytes(model) == once
+    assert weight_bytes(model) == once
 
 
 def test_a_second_voter_and_a_server_are_looked_at_too(tmp_path):
@@ -274,31 +274,27 @@ def test_weights_must_fit_and_training_should(tmp_path, monkeypatch):
     weights = (base_model_dir() / "model.safetensors").stat().st_size
     verdicts = []
     for total in (weights - 1, 8 * weights - 1, 8 * weights):  # 16 bytes a parameter that is stored in 2
-        monkeypatch.setattr(machine, "_gpus", lambda total=total: [machine._Gpu(total, total)])
+        monkeypatch.setattr(machine, "_gpus", lambda total=total: [Gpu(0, "u", total, total)])
         verdicts += [finding.verdict for finding in check_machine(_work(tmp_path)) if finding.name == "memory"]
     assert verdicts == ["fail", "warn", "ok"]
 
 
 def test_only_the_memory_that_is_used_and_known_is_judged(tmp_path, monkeypatch):
     """A small GPU beside a large CPU memory; a GPU whose driver tells nothing of its memory."""
-    monkeypatch.setattr(machine, "_gpus", lambda: [machine._Gpu(1.0, 1.0)])
+    monkeypatch.setattr(machine, "_gpus", lambda: [Gpu(0, "u", 1, 1)])
     assert "memory" not in _failed(check_machine(_work(tmp_path, "engine.device=cpu")))
-    driver = tmp_path / "nvidia-smi"
-    driver.write_text("#!/bin/sh\necho '[N/A], [N/A]'\n")
-    driver.chmod(0o755)
     monkeypatch.undo()
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert machine._gpus() is None
-    assert _failed(check_machine(_work(tmp_path, "engine.device=cuda"))) == {}
-    driver.write_text("#!/bin/sh\necho 'No devices were found'; exit 6\n")
-    assert machine._gpus() == []
-    driver.write_text("#!/bin/sh\necho '81559, 81000'\n")
-    assert machine._gpus() == [machine._Gpu(81559 * 2**20, 81000 * 2**20)]
+    monkeypatch.setattr(machine, "visible_gpus", list)
+    monkeypatch.setattr(machine, "_GPU_DEVICES", (str(tmp_path),))
+    on_it = _work(tmp_path, "engine.device=cuda")
+    assert _failed(check_machine(on_it)) == {}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "GPU" in _failed(check_machine(on_it))
 
 
 def test_checkpoints_of_adapters_are_small(tmp_path):
     adapters = ("training.actor.lora={}", "training.refiner.lora={}")
-    weights = weights_bytes(base_model_dir())
+    weights = weight_bytes(base_model_dir())
     saved = estimated_bytes(_work(tmp_path))[0] - estimated_bytes(_work(tmp_path, *adapters))[0]
     assert saved == pytest.approx(5 * 1.2 * weights)
 
