@@ -51,7 +51,7 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
     runs, models = ledger.runs(), ledger.models()
     every = ledger.stages(superseded=True)
     # A run whose own entry cannot be read is nowhere said to be finished.
-    unfinished = {entry.run_id for entry in (*every, *models)} | {run.run_id for run in runs}
+    unfinished = {stage.run_id for stage in every} | {model.run_id for model in models} | {run.run_id for run in runs}
     unfinished -= {run.run_id for run in runs if _is_finished(run)}
     # What an unfinished run had done under an earlier configuration it may do again.
     earlier = [stage for stage in every if stage.run_id in unfinished]
