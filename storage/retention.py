@@ -2,8 +2,8 @@
 
 The unit is a night: one iteration of one run (iteration null: what belongs to the run as a whole).
 
-- A run is kept while it is among the newest or young, or pinned or unfinished (a night or an evaluation of it that was
-  broken off counts): the latter two keep all nights.
+- A run is kept while it is among the newest or young, or one of a kept experiment, or pinned or unfinished (a night or
+  an evaluation of it that was broken off counts): the latter two keep all nights.
 - A finished run keeps its start, its newest nights, and those whose model is a champion, pinned, or what a kept run
   starts from; of the others only the scores. A run that is not kept keeps the nights of such models.
 - A kept night keeps its artifacts and all they were made from, but not the models that earlier nights trained: those go
@@ -60,10 +60,11 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
     whole = unfinished | pins.runs
     finished = sorted((run for run in runs if run.run_id not in whole), key=_ended, reverse=True)
     chosen = {run.run_id for place, run in enumerate(finished) if place < retention.runs or _ended(run) >= before}
+    chosen |= {run.run_id for run in finished} & _told_by(runs, whole | chosen)  # an experiment names its runs
     nights = {_night(stage) for stage in stages} | {_night(model) for model in models}
     staying = {night for night in nights if night[0] in whole}
     staying |= {night for run_id in chosen for night in _newest(nights, run_id, retention)}
-    texts = {text for run in runs if run.run_id in whole | chosen for text in _texts(run.config)}
+    texts = _told_by(runs, whole | chosen)
     versions = champions | pins.models | texts  # a configuration may start from `actor/3`
     begun = {digest for start in ledger.starts() if start.run_id in whole for digest in (start.actor, start.refiner)}
     staying |= {
@@ -135,6 +136,11 @@ def _named_by(home: Home, texts: set[str], manifests: Mapping[StageKey, Manifest
     """Artifacts whose folder is named in one of the texts of configurations, such as a model to start from."""
     folders = {place: str(home.artifacts / f"stage={place[0]}" / f"stage_key={place[1]}") for place in manifests}
     return {place for place, folder in folders.items() if any(folder in text for text in texts)}
+
+
+def _told_by(runs: Iterable[Run], ids: set[str]) -> set[str]:
+    """Every text in the configurations of these runs."""
+    return {text for run in runs if run.run_id in ids for text in _texts(run.config)}
 
 
 def _texts(value: object) -> Iterable[str]:

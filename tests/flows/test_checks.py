@@ -405,6 +405,21 @@ def test_commands_fail_before_anything_slow_is_imported_or_made(tmp_path, argume
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("lacking", "starts"), [(("a", "b"), False), (("b",), True)])
+def test_an_experiment_of_which_no_variant_could_run_starts_nothing(tmp_path, monkeypatch, capsys, lacking, starts):
+    file, home = tmp_path / "experiment.yaml", tmp_path / "home"
+    variants = {name: {"models.actor": "/no/model" if name in lacking else "starter"} for name in ("a", "b")}
+    file.write_text(json.dumps({"name": "e", "preset": "smoke", "seeds": [0], "variants": variants}))
+
+    def started(*_, **__):
+        raise SparError("started")
+
+    monkeypatch.setattr("flows.commands.experiment._run", started)
+    assert invoke(["experiment", str(file), "--home", str(home)]) == 1
+    assert ("started" if starts else "'/no/model': no such folder") in capsys.readouterr().err
+    assert not home.exists()
+
+
 def test_doctor_prints_a_verdict_per_check_and_exits_1_on_a_failure(tmp_path, capsys):
     assert invoke(["doctor", "--preset", "smoke", "--home", str(tmp_path / "home"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -300,6 +300,14 @@ def test_a_model_that_a_kept_run_starts_from_by_its_version_stays(home):
     assert _collected(home, Retention(runs=1, days=0, models=1)) == _night("first", 1) | _night("second", 0)
 
 
+def test_a_kept_experiment_keeps_its_runs(home):
+    _nights(home, "first", 1, age=99)
+    _nights(home, "other", 1, age=98)
+    Nights(home, "experiment", age=97, config={"runs": [["a variant", 0, "first"]]})
+    _collected(home, Retention(runs=1, days=0, models=1))
+    assert {run.run_id for run in Ledger(home).runs()} == {"experiment", "first"}
+
+
 def test_what_lies_on_another_disk_than_the_trash_is_deleted_in_place(home, monkeypatch):
     _nights(home, count=3)
     (home.logs / "old.log").parent.mkdir()
