@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flows.request import Run, RunRequest
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest
+from spar_core.secrets import redacted
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 Budget = Annotated[int, Field(ge=1, le=4096)]
@@ -246,5 +247,5 @@ def _explained(error: ValidationError) -> list[str]:
         elif problem["type"] == "missing":
             lines.append(f"{key}: is missing")
         else:
-            lines.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+            lines.append(f"{key}: {problem['msg']}, got {redacted(problem['input'])!r}")
     return lines
