@@ -37,7 +37,8 @@ def check_machine(work: Work) -> Iterator[Finding]:
     yield from _disk(work)
     if isinstance(engine, VllmEngineConfig) and not all(map(is_server, work.models.values())):
         yield _vllm(engine)
-        if engine.port is not None and not port_is_free(engine.port):
+        own = work.home.servers / f"vllm-{engine.port}.json"  # one that an earlier run left: it is ended first
+        if engine.port is not None and not port_is_free(engine.port) and not own.exists():
             yield Finding(
                 "port", "fail", f"port {engine.port} is taken", "stop what listens there, or leave engine.port unset"
             )

@@ -334,6 +334,10 @@ def test_ports_environments_and_servers(tmp_path, monkeypatch):
         port = taken.getsockname()[1]
         vllm = ("engine.kind=vllm", "engine.python=/no/python", f"engine.port={port}")
         failed = _failed(check_machine(_work(tmp_path, *vllm)))
+        servers = Home(tmp_path / "left").servers
+        servers.mkdir(parents=True)
+        (servers / f"vllm-{port}.json").touch()
+        assert "port" not in _failed(check_machine(_work(tmp_path, *vllm, home=Home(tmp_path / "left"))))
     assert "make vllm" in failed["vLLM"]
     assert f"port {port} is taken" in failed["port"]
     assert "nothing answers there" in failed["Prefect"]
