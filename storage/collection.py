@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from spar_core.errors import StorageError
 from storage.disk import disk_errors
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.manifests import MANIFEST, Manifest, read_manifest
+from storage.pins import Pins
 from storage.retention import Kept, Retention, StageKey, kept
 from storage.temporary import TEMPORARY, is_stale
 
@@ -47,8 +49,14 @@ def plan(home: Home, retention: Retention, champions: frozenset[str]) -> Plan:
     """What can go. `champions`: the model versions that stay whatever their age, as `name/version`.
 
     Raises:
-        StorageError: a later version of spar wrote some of it, so this one cannot tell what it needs.
+        StorageError: a later version of spar wrote some of it, or a file is damaged that says what must stay.
     """
+    damaged = [*Ledger(home).unreadable(), *([home.pins_file] if Pins.is_damaged(home) else [])]
+    if damaged:
+        raise StorageError(
+            f"{', '.join(map(str, damaged))} cannot be read, so what must stay is not known; put it back from a copy, "
+            "or delete it if what it was about may go"
+        )
     manifests = _manifests(home)
     stays = kept(home, manifests, retention, champions)
     going = frozenset(manifests) - stays.artifacts

@@ -284,6 +284,12 @@ class Ledger:
         """With which models iterations of all runs began."""
         return list(self._all("*/starts/*.json", Start))
 
+    def unreadable(self) -> list[Path]:
+        """Entries that are damaged, and so left out of all answers."""
+        kinds = {"run.json": Run, "stages/*.json": StageRun, "models/*.json": ModelEntry, "starts/*.json": Start}
+        files = [(path, kind) for name, kind in kinds.items() for path in sorted(self._home.runs.glob(f"*/{name}"))]
+        return [path for path, kind in files if not path.name.startswith(".") and _read(path, kind) is None]
+
     def _folder(self, run_id: str) -> Path:
         return self._home.runs / safe_name(run_id, "run id")
 

@@ -49,12 +49,9 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
     """Decide what stays. `champions`: model versions that an alias of champions names, as `name/version`."""
     ledger, pins = Ledger(home), Pins.of(home)
     runs, models = ledger.runs(), ledger.models()
-    every = ledger.stages(superseded=True)
-    # A run whose own entry cannot be read is nowhere said to be finished.
-    unfinished = {stage.run_id for stage in every} | {model.run_id for model in models} | {run.run_id for run in runs}
-    unfinished -= {run.run_id for run in runs if _is_finished(run)}
+    unfinished = {run.run_id for run in runs if not _is_finished(run)}
     # What an unfinished run had done under an earlier configuration it may do again.
-    earlier = [stage for stage in every if stage.run_id in unfinished]
+    earlier = [stage for stage in ledger.stages(superseded=True) if stage.run_id in unfinished]
     stages = earlier + [stage for stage in ledger.stages() if stage.run_id not in unfinished]
     before = utc_now() - timedelta(days=retention.days)
     whole = unfinished | pins.runs

@@ -271,10 +271,17 @@ def test_a_run_is_as_young_as_what_was_done_with_it_last(home):
     assert _night("nightly", 0) | _night("nightly", 3) <= _collected(home, Retention(runs=1, days=0, models=1))
 
 
-def test_a_run_whose_entry_is_damaged_loses_nothing(home):
+@pytest.mark.parametrize(
+    "name", ["r/run.json", "r/stages/001-prompts.json", "r/models/actor-v2.json", "r/starts/001.json", "pins.json"]
+)
+def test_nothing_is_collected_where_a_file_is_damaged_that_may_say_what_must_stay(home, name):
     _nights(home, count=2, age=99)
-    (home.runs / "r" / "run.json").write_text("{")
-    assert plan(home, NOTHING, frozenset()).items == ()
+    Ledger(home).record_start(Start(run_id="r", iteration=1, actor="a", refiner="b"))
+    Pins(models=frozenset({"actor/1"})).write(home)
+    plan(home, NOTHING, frozenset())
+    (home.runs / name).write_text("{")
+    with pytest.raises(StorageError, match=f"{name} cannot be read"):
+        plan(home, NOTHING, frozenset())
 
 
 def test_a_damaged_manifest_does_not_cost_a_champion_its_weights(home):
