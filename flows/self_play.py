@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect import flow
@@ -142,7 +143,7 @@ def iteration(
     """
     with running(request, "iteration" if index is None else f"iteration {index}") as run:
         known = registered_models(run)
-        if start is None and 0 not in known:
+        if start is None and not _are_there(known.get(0)):
             known[0] = warm_start(request.pinned())
         first = known[0] if start is None else start.first
         stages = StageRunner(run)
@@ -154,6 +155,11 @@ def iteration(
             return known[max(known)]
         last = known.get(number - 1) if start is None else start.models
         return _iterate(run, number, Start(starting_models(run, number, last, start_from), first))
+
+
+def _are_there(models: Models | None) -> bool:
+    """Not where `spar gc` has taken them since."""
+    return models is not None and all(Path(model.location).is_dir() for model in models)
 
 
 def _iterate(run: Run, number: int, start: Start) -> Models:

@@ -213,7 +213,7 @@ class Ledger:
         now = utc_now()
         if run.activity is not None:
             became: RunState = "completed" if state == "waiting" else state
-            ended = run.activity.model_copy(update={"state": became, "ended": now, "detail": detail})
+            ended = run.activity.model_copy(update={"state": became, "ended": now, "detail": redacted_text(detail)})
             run = run.model_copy(update={"activity": ended})
         if run.state == "running":
             run = run.model_copy(update={"state": state, "ended": now})
@@ -299,6 +299,16 @@ class Ledger:
     def promotions(self) -> list[Promotion]:
         """What was decided in all runs, oldest first."""
         return sorted(self._all("*/promotions/*.json", Promotion), key=lambda entry: (entry.time, entry.version))
+
+    def starts(self) -> list[Start]:
+        """With which models iterations of all runs began."""
+        return list(self._all("*/starts/*.json", Start))
+
+    def unreadable(self) -> list[Path]:
+        """Entries that are damaged, and so left out of all answers."""
+        kinds = {"run.json": Run, "stages/*.json": StageRun, "models/*.json": ModelEntry, "starts/*.json": Start}
+        files = [(path, kind) for name, kind in kinds.items() for path in sorted(self._home.runs.glob(f"*/{name}"))]
+        return [path for path, kind in files if not path.name.startswith(".") and _read(path, kind) is None]
 
     def _folder(self, run_id: str) -> Path:
         return self._home.runs / safe_name(run_id, "run id")

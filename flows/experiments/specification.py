@@ -12,6 +12,7 @@ from flows.request import Run, RunRequest
 from spar_core.config.run import NO_RESULTS
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest
+from spar_core.secrets import redacted
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 Budget = Annotated[int, Field(ge=1, le=4096)]
@@ -261,5 +262,5 @@ def _explained(error: ValidationError) -> list[str]:
         elif problem["type"] == "missing":
             lines.append(f"{key}: is missing")
         else:
-            lines.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+            lines.append(f"{key}: {problem['msg']}, got {redacted(problem['input'])!r}")
     return lines

@@ -116,6 +116,12 @@ def test_a_wrong_file_is_told_where_it_is_wrong(loaded, text, message):
         loaded(text)
 
 
+def test_a_wrong_file_is_told_without_the_secrets_in_it(loaded):
+    with pytest.raises(ConfigError, match=r"variants: Input should be .*'HF_TOKEN': '\*\*\*'") as refused:
+        loaded("name: x\npreset: smoke\nvariants: [{name: a, HF_TOKEN: canary-7f3a91d2}]\n")
+    assert "canary" not in str(refused.value)
+
+
 def test_the_command_line_refuses_before_anything_is_started(tmp_path, capsys):
     assert invoke(["experiment", str(tmp_path / "none.yaml"), "--home", str(tmp_path / "home")]) == EXIT_USAGE
     assert "does not exist" in capsys.readouterr().err

@@ -153,6 +153,12 @@ def test_a_completed_run_stays_completed_whatever_is_done_with_it_later(ledger):
     assert ledger.open_run("r1", {"lr": 2}).state == "running", "another configuration is not complete yet"
 
 
+def test_the_reason_of_a_failure_holds_no_secret(ledger, monkeypatch):
+    monkeypatch.setenv("TRACKER_TOKEN", "canary-of-a-tracker")
+    ledger.open_run("r1", {})
+    assert ledger.close_run("r1", "failed", "no login with canary-of-a-tracker").activity.detail == "no login with ***"
+
+
 @pytest.mark.parametrize("before", ["waiting", "failed", "interrupted", "completed"])
 def test_looking_at_a_run_from_aside_leaves_its_state_and_configuration(ledger, before):
     ledger.open_run("r1", {"lr": 1})
