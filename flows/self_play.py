@@ -1,7 +1,7 @@
 """The flows: warm start, one iteration, whole self-play, evaluation. Each may be run or deployed on its own."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -130,7 +130,8 @@ def iteration(
 
     Args:
         request: the run it belongs to; its warm start is made if it is missing.
-        index: number of the iteration; null takes the next one that is not complete (for schedules).
+        index: number of the iteration; null takes the next one that is not complete (for schedules), and again the same
+            one when its flow run is retried.
         start: the models of the iteration before; null takes those that were registered last.
         start_from: `last`, the models of the iteration before, or `champion`, those of the run's lineage; null: as
             `promotion.continue_from` says. An iteration that has begun goes on from what it began with.
@@ -148,12 +149,19 @@ def iteration(
         stages = StageRunner(run)
         if index is None:
             decide_late(run, Measurement(run, stages), max(known), first)
-        number = max(known) + 1 if index is None else index
+        number = _next(run, known) if index is None else index
         if until_complete and index is None and number > run.config.iterations:
             _log.info("all %d iterations of %s are complete: nothing is left to do", run.config.iterations, run.run_id)
             return known[max(known)]
         last = known.get(number - 1) if start is None else start.models
         return _iterate(run, number, Start(starting_models(run, number, last, start_from), first))
+
+
+def _next(run: Run, known: Collection[int]) -> int:
+    """The first iteration that is not complete, or, where a flow run is retried, the one that it took up."""
+    last = max(known)
+    begun = Runtime.of(str(run.home.root)).ledger.start(run.run_id, last)
+    return last if begun is not None and last > 0 and begun.flow_run == flow_run.id else last + 1
 
 
 def _iterate(run: Run, number: int, start: Start) -> Models:
