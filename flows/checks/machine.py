@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import psutil
 
 from flows.checks.models import model_folders, weights_bytes
 from flows.checks.verdicts import Finding
 from flows.checks.work import Work
+from flows.prefect_server import is_healthy
 from spar_core.config.training import OptimisationConfig
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
@@ -146,11 +146,7 @@ def _prefect() -> Iterator[Finding]:
     address = os.environ.get("PREFECT_API_URL")
     if not address:
         return
-    try:
-        healthy = httpx.get(f"{address}/health", timeout=_ASK_S).status_code == httpx.codes.OK
-    except (httpx.HTTPError, httpx.InvalidURL):
-        healthy = False
-    if healthy:
+    if is_healthy(address):
         yield Finding("Prefect", "ok", f"{address} answers")
     else:
         yield Finding(
