@@ -189,7 +189,7 @@ def evaluation(request: RunRequest, index: int | None = None) -> list[dict[str, 
             raise ConfigError(f"run {run.run_id} has no complete iteration {number} to evaluate; run self_play first")
         entitle(f"{run.run_id}, evaluation of iteration {number}")
         with stages_shown(run.home, run.run_id, number):
-            Measurement(run, StageRunner(run)).evaluate(number, known[number], known[0], None)
+            Measurement(run, StageRunner(run, only_measures=True)).evaluate(number, known[number], known[0], None)
         _publish_judge(run, number)
         rows = [row for row in run_summary(run.home, run.run_id) if row.iteration == number]
         publish_summary(run.run_id, rows)
