@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from prefect.runtime import flow_run
+
 from flows.handovers import Models
 from flows.measuring import Measurement, is_measured
 from flows.request import Run
@@ -100,6 +102,8 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
     ledger = Runtime.of(str(run.home.root)).ledger
     made = ledger.current_models(run.run_id)
     begun = _begun(run, number, made)
+    if begun is not None:
+        ledger.record_start(begun.model_copy(update={"flow_run": flow_run.id}))
     if begun is not None and begun.start_from == "champion":
         return Models(_registered(run, begun.actor), _registered(run, begun.refiner))
     if last is None:
@@ -110,8 +114,8 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
     if chosen == "champion":
         models = Models(_champion(run, "actor") or last.actor, _champion(run, "refiner") or last.refiner)
     if begun is None:
-        digests = {"actor": models.actor.digest, "refiner": models.refiner.digest}
-        ledger.record_start(Start(run_id=run.run_id, iteration=number, start_from=chosen, **digests))
+        of = {"actor": models.actor.digest, "refiner": models.refiner.digest, "flow_run": flow_run.id}
+        ledger.record_start(Start(run_id=run.run_id, iteration=number, start_from=chosen, **of))
     return models
 
 

@@ -1,7 +1,7 @@
 """The flows: warm start, one iteration, whole self-play, evaluation. Each may be run or deployed on its own."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,7 +131,8 @@ def iteration(
 
     Args:
         request: the run it belongs to; its warm start is made if it is missing.
-        index: number of the iteration; null takes the next one that is not complete (for schedules).
+        index: number of the iteration; null takes the next one that is not complete (for schedules), and again the same
+            one when its flow run is retried.
         start: the models of the iteration before; null takes those that were registered last.
         start_from: `last`, the models of the iteration before, or `champion`, those of the run's lineage; null: as
             `promotion.continue_from` says. An iteration that has begun goes on from what it began with.
@@ -149,7 +150,7 @@ def iteration(
         stages = StageRunner(run)
         if index is None:
             decide_late(run, Measurement(run, stages), max(known), first)
-        number = max(known) + 1 if index is None else index
+        number = _next(run, known) if index is None else index
         if until_complete and index is None and number > run.config.iterations:
             _log.info("all %d iterations of %s are complete: nothing is left to do", run.config.iterations, run.run_id)
             return known[max(known)]
@@ -160,6 +161,13 @@ def iteration(
 def _are_there(models: Models | None) -> bool:
     """Not where `spar gc` has taken them since."""
     return models is not None and all(Path(model.location).is_dir() for model in models)
+
+
+def _next(run: Run, known: Collection[int]) -> int:
+    """The first iteration that is not complete, or, where a flow run is retried, the one that it took up."""
+    last = max(known)
+    begun = Runtime.of(str(run.home.root)).ledger.start(run.run_id, last)
+    return last if begun is not None and last > 0 and begun.flow_run == flow_run.id else last + 1
 
 
 def _iterate(run: Run, number: int, start: Start) -> Models:
@@ -187,7 +195,7 @@ def evaluation(request: RunRequest, index: int | None = None) -> list[dict[str, 
             raise ConfigError(f"run {run.run_id} has no complete iteration {number} to evaluate; run self_play first")
         entitle(f"{run.run_id}, evaluation of iteration {number}")
         with stages_shown(run.home, run.run_id, number):
-            Measurement(run, StageRunner(run)).evaluate(number, known[number], known[0], None)
+            Measurement(run, StageRunner(run, only_measures=True)).evaluate(number, known[number], known[0], None)
         _publish_judge(run, number)
         rows = [row for row in run_summary(run.home, run.run_id) if row.iteration == number]
         publish_summary(run.run_id, rows)

@@ -139,12 +139,14 @@ class Start(_Entry):
 
     `start_from`: `champion`, those of the lineage at that time; `last`, those of the iteration before as they are now.
     Of iteration 0 it is kept where the configuration names the models by an alias, which moves: `named` says how.
+    `flow_run`: id of Prefect's flow run that took it up last.
     """
 
     run_id: str
     iteration: int
     start_from: Literal["last", "champion"] = "champion"
     named: str = ""
+    flow_run: str | None = None
     actor: str
     refiner: str
 

@@ -59,7 +59,8 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
     finished = sorted((run for run in runs if run.run_id not in whole), key=_ended, reverse=True)
     chosen = {run.run_id for place, run in enumerate(finished) if place < retention.runs or _ended(run) >= before}
     chosen |= {run.run_id for run in finished} & _told_by(runs, whole | chosen)  # an experiment names its runs
-    made = {_night(model) for model in models}
+    generations = {run.run_id: run.generation for run in runs}
+    made = {_night(model) for model in models if model.generation in (None, generations.get(model.run_id))}
     nights = {_night(stage) for stage in stages} | made
     staying = {night for night in nights if night[0] in whole}
     staying |= {night for run_id in chosen for night in _newest(nights, made, run_id, retention)}

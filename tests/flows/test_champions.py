@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import champions
+from flows import champions, self_play
 from flows.champions import starting_models
 from flows.handovers import Models
 from flows.request import Run
@@ -86,6 +86,22 @@ def test_an_iteration_that_began_with_the_last_models_goes_on_with_the_last(benc
     assert starting_models(_run(bench), 2, last) == last
     assert starting_models(_run(bench), 2, last, "champion") == last
     assert starting_models(_run(bench), 3, last, "champion") == _models(bench, 0)
+
+
+def test_a_night_that_is_retried_after_its_models_were_registered_makes_no_second_iteration(bench, monkeypatch):
+    def in_flow_run(name):
+        for module in (champions, self_play):
+            monkeypatch.setattr(module, "flow_run", SimpleNamespace(id=name))
+
+    run = _run(bench)
+    in_flow_run("first night, killed")
+    starting_models(run, 1, _models(bench, 0))
+    in_flow_run("second night")
+    assert self_play._next(run, {0}) == 1
+    starting_models(run, 1, _models(bench, 0))
+    assert self_play._next(run, {0, 1}) == 1  # its gate failed; it is retried
+    in_flow_run("third night")
+    assert self_play._next(run, {0, 1}) == 2
 
 
 def test_a_run_that_starts_from_the_champion_keeps_it_when_it_makes_one_itself(bench, monkeypatch):

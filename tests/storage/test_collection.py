@@ -124,6 +124,22 @@ def test_collected_stages_are_not_missed_and_are_entered_anew_when_they_are_made
     assert len([s for s in Ledger(home).stages() if s.collected]) == 2
 
 
+def test_the_newest_night_of_a_run_begun_anew_for_fewer_is_its_own(home):
+    _nights(home, count=3, config={"iterations": 2})
+    ledger = Ledger(home)
+    ledger.open_run("r", {"iterations": 1}, whole=True)
+    for entry in ledger.stages(superseded=True):
+        if entry.iteration < 2:
+            ledger.record_stage(entry.model_copy(update={"generation": 1}))
+    for model in ledger.models():
+        if model.iteration < 2:
+            ledger.record_model(model)
+    ledger.close_run("r", "completed")
+    left = _collected(home, ONE_NIGHT)
+    assert "train_actor r-1" in left
+    assert "train_actor r-2" not in left
+
+
 def test_a_night_that_was_cut_off_beyond_the_end_of_a_finished_run_goes_on(home):
     """It needs the models of the night before it, and what it has been answered so far."""
     nights = _nights(home, count=3)
