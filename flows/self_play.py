@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.champions import StartFrom, decide, decide_late, starting_models
+from flows.champions import StartFrom, base_models, decide, decide_late, starting_models
 from flows.checks.preflight import preflight_run
 from flows.handovers import Models
 from flows.health import require_fruit, run_health
@@ -51,10 +51,16 @@ def running(request: RunRequest, activity: str, *, aside: bool = False) -> Itera
         aside=aside,
         whole=activity == _WHOLE,
         becomes=lambda: reached(run),
-        check=lambda: preflight_run(run),
+        check=lambda: _check(run),
     )
     with opened_run(plan):
         yield run
+
+
+def _check(run: Run) -> None:
+    """What a run before this one in the process left open, such as an experiment's, is not somebody else's."""
+    Runtime.of(str(run.home.root)).engines.close_all()
+    preflight_run(run)
 
 
 def reached(run: Run) -> RunState:
@@ -70,9 +76,9 @@ class Start(NamedTuple):
 
 
 def registered_models(run: Run) -> dict[int, Models]:
-    """Both models of every iteration this run has registered, as they were registered last."""
+    """Both models of every iteration this run has registered since it was begun anew, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
-    for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
+    for entry in Runtime.of(str(run.home.root)).ledger.current_models(run.run_id):
         found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
@@ -97,8 +103,8 @@ def warm_start(request: RunRequest) -> Models:
     """Iteration 0: supervised training, measured and registered."""
     with running(request, "warm start") as run, stages_shown(run.home, run.run_id, 0):
         pipeline = Pipeline(run)
-        base = pipeline.base_models()
-        models = pipeline.warm_start()
+        base = base_models(run)
+        models = pipeline.warm_start(base)
         measurement = Measurement(run, pipeline.stages)
         scores = measurement.evaluate(0, models, models, None)
         _publish_judge(run, 0)

@@ -4,8 +4,9 @@ The unit is a night: one iteration of one run (iteration null: what belongs to t
 
 - A run is kept while it is among the newest or young, or one of a kept experiment, or pinned or unfinished (a night or
   an evaluation of it that was broken off counts): the latter two keep all nights.
-- A finished run keeps its start, its newest nights, and those whose model is a champion, pinned, or what a kept run
-  starts from; of the others only the scores. A run that is not kept keeps the nights of such models.
+- A finished run keeps its start, its newest nights, those whose model is a champion, pinned, or what a kept run starts
+  from, and one that was begun after the newest; of the others only the scores. A run that is not kept keeps the nights
+  of such models.
 - A kept night keeps its artifacts and all they were made from, but not the models that earlier nights trained: those go
   by the same rule. An unfinished run also keeps the models it works with.
 """
@@ -58,12 +59,18 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
     finished = sorted((run for run in runs if run.run_id not in whole), key=_ended, reverse=True)
     chosen = {run.run_id for place, run in enumerate(finished) if place < retention.runs or _ended(run) >= before}
     chosen |= {run.run_id for run in finished} & _told_by(runs, whole | chosen)  # an experiment names its runs
-    nights = {_night(stage) for stage in stages} | {_night(model) for model in models}
+    made = {_night(model) for model in models}
+    nights = {_night(stage) for stage in stages} | made
     staying = {night for night in nights if night[0] in whole}
-    staying |= {night for run_id in chosen for night in _newest(nights, run_id, retention)}
+    staying |= {night for run_id in chosen for night in _newest(nights, made, run_id, retention)}
     texts = _told_by(runs, whole | chosen)
     versions = champions | pins.models | texts  # a configuration may start from `actor/3`
-    begun = {digest for start in ledger.starts() if start.run_id in whole for digest in (start.actor, start.refiner)}
+    begun = {
+        digest
+        for start in ledger.starts()
+        if start.run_id in whole or (start.run_id in chosen and start.iteration == 0)
+        for digest in (start.actor, start.refiner)
+    }
     staying |= {
         _night(model) for model in models if f"{model.name}/{model.version}" in versions or model.digest in begun
     }
@@ -81,7 +88,7 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
         frozenset(whole | chosen),
         frozenset(staying),
         frozenset(artifacts),
-        frozenset((stage.stage, stage.stage_key) for stage in stages if stage.run_id in unfinished),
+        frozenset((stage.stage, stage.stage_key) for stage in stages if _goes_on(stage, unfinished, staying)),
         before,
     )
 
@@ -101,11 +108,21 @@ def _night(entry: StageRun | ModelEntry) -> Night:
     return entry.run_id, entry.iteration
 
 
-def _newest(nights: set[Night], run_id: str, retention: Retention) -> set[Night]:
-    """The start of a run, what belongs to all of it, and its newest nights."""
+def _goes_on(stage: StageRun, unfinished: set[str], staying: set[Night]) -> bool:
+    """Whether what a stage has done so far is gone on from: also in a night beyond the end of a finished run."""
+    return stage.run_id in unfinished or (stage.state != "completed" and _night(stage) in staying)
+
+
+def _newest(nights: set[Night], made: set[Night], run_id: str, retention: Retention) -> set[Night]:
+    """The start of a run, what belongs to all of it, its newest nights, and one that was begun after them.
+
+    `made`: the nights that ended with models. One that was begun needs the models of the newest of these.
+    """
     numbers = sorted({number for run, number in nights if run == run_id and number is not None})
-    newest = numbers[-retention.models :] if retention.models else []
-    return {(run_id, number) for number in (None, *numbers[:1], *newest)} & set(nights)
+    whole = [number for number in numbers if (run_id, number) in made] or numbers
+    begun = [number for number in numbers if number > whole[-1]]
+    newest = whole[-retention.models :] if retention.models else []
+    return {(run_id, number) for number in (None, *numbers[:1], *newest, *begun)} & nights
 
 
 def _trained_by(

@@ -120,10 +120,12 @@ class Runtime:
         hide_in_logs()
         with self._holding:
             if self._holders == 0:
-                self._held.enter_context(self.home.lock())
-                self.engines.renew()
-                for server in end_orphans(self.home.servers):
-                    _LOG.warning("ended the server %s, which an earlier run had left behind", server)
+                with ExitStack() as taking:  # let go again where the orphans cannot be ended, or Ctrl-C ends that
+                    taking.enter_context(self.home.lock())
+                    self.engines.renew()
+                    for server in end_orphans(self.home.servers):
+                        _LOG.warning("ended the server %s, which an earlier run had left behind", server)
+                    self._held = taking.pop_all()
             self._holders += 1
         try:
             yield

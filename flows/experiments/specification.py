@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flows.request import Run, RunRequest
+from spar_core.config.run import NO_RESULTS
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest
 from spar_core.secrets import redacted
@@ -177,6 +178,7 @@ def load_experiment(
     ]
     if not runs:
         raise ConfigError(f"experiment {file}: only_seeds leaves no run for the seeds {list(specification.seeds)}")
+    _check_apart(file, runs)
     return Experiment(specification, file, text, given, tuple(runs))
 
 
@@ -217,6 +219,19 @@ def _planned(
             f"experiment {file}: search_curve.iterations names {beyond[0]}, but variant {variant!r} ends with {last}"
         )
     return PlannedRun(variant, seed, request.model_copy(update={"run_id": run.run_id}), run)
+
+
+def _check_apart(file: Path, runs: Iterable[PlannedRun]) -> None:
+    """Raise where two variants would be one run that is gone through in two ways."""
+    known: dict[str, PlannedRun] = {}
+    for planned in runs:
+        other = known.setdefault(planned.run.run_id, planned)
+        if other.run.config != planned.run.config:
+            raise ConfigError(
+                f"experiment {file}: variants {other.variant!r} and {planned.variant!r} differ only in "
+                f"{', '.join(sorted(NO_RESULTS))}, which change no iteration's result: they would be one run. "
+                "Leave one out (a run shows all its iterations), or compare homes of their own"
+            )
 
 
 def _read(file: Path) -> tuple[str, dict[str, Any]]:

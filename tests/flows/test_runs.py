@@ -160,3 +160,21 @@ def test_a_schedule_until_complete_does_nothing_once_all_iterations_are_there(ho
     (home.root / "m0").rmdir()  # `spar gc` took it: measurements need the first models, and so do further nights
     iteration(request, until_complete=True)
     assert [asked.run_id for asked in made_again] == ["r"]
+
+
+def test_the_port_of_a_server_that_the_run_before_left_open_is_free_when_the_next_is_checked(tmp_path, monkeypatch):
+    """Two runs of an experiment in one process, with `engine.port` set."""
+    from types import SimpleNamespace
+
+    from flows import self_play
+    from flows.request import RunRequest
+    from tasks.runtime import Runtime
+
+    run, taken = RunRequest(preset="smoke", home=str(tmp_path)).resolve(), [8000]
+    pool = Runtime.of(str(tmp_path)).engines
+    monkeypatch.setattr(pool, "_open", [SimpleNamespace(engine="vLLM of the run before")])
+    monkeypatch.setattr("tasks.engines._close", lambda _engine: taken.clear())
+    found = []
+    monkeypatch.setattr(self_play, "preflight_run", lambda _run: found.append(list(taken)))
+    self_play._check(run)
+    assert found == [[]]

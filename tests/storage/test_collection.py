@@ -96,9 +96,9 @@ def test_an_unfinished_run_keeps_the_models_that_another_run_trained_for_it(home
 
 
 def test_a_run_that_was_begun_anew_keeps_what_it_had_done_until_it_is_finished(home):
-    """The same run id with more iterations: what it had done is superseded until the run comes to it again."""
+    """The same run id with another seed: what it had done is superseded until the run comes to it again."""
     _nights(home, count=3)
-    Ledger(home).open_run("r", {"iterations": 9}, whole=True)
+    Ledger(home).open_run("r", {"seed": 9}, whole=True)
     assert Ledger(home).stages("r") == []
     assert plan(home, NOTHING, frozenset()).items == ()
     Ledger(home).close_run("r", "completed")
@@ -122,6 +122,19 @@ def test_collected_stages_are_not_missed_and_are_entered_anew_when_they_are_made
     entry = next(stage for stage in Ledger(home).stages() if stage.collected)
     Ledger(home).record_stage(StageRun(**entry.model_dump(exclude={"collected"})))
     assert len([s for s in Ledger(home).stages() if s.collected]) == 2
+
+
+def test_a_night_that_was_cut_off_beyond_the_end_of_a_finished_run_goes_on(home):
+    """It needs the models of the night before it, and what it has been answered so far."""
+    nights = _nights(home, count=3)
+    place = {"run_id": "r", "iteration": 3, "started": NOW}
+    Ledger(home).record_stage(StageRun(stage="responses", stage_key="cut", state="failed", **place))
+    Journal(home.journal_file("responses", "cut", 0)).put("k", "answer")
+    left = _collected(home, ONE_NIGHT)
+    assert {"train_actor r-0", "train_actor r-2"} <= left
+    assert "train_actor r-1" not in left
+    assert len(Journal(home.journal_file("responses", "cut", 0))) == 1
+    assert nights.model == ArtifactStore(home).require("train_actor", "r-2").model_digest
 
 
 def test_scratch_goes_unless_an_unfinished_run_goes_on_from_it(home):
@@ -258,7 +271,7 @@ def test_a_completed_run_whose_next_night_was_broken_off_is_unfinished(home):
         assert plan(home, NOTHING, frozenset()).items == ()
     Ledger(home).open_run("r", {}, "iteration")
     Ledger(home).close_run("r", "completed")
-    assert {item.kind for item in plan(home, ONE_NIGHT, frozenset()).items} > {"journal", "checkpoint"}
+    assert {item.kind for item in plan(home, ONE_NIGHT, frozenset()).items} == {"artifact"}  # of the second night
 
 
 def test_a_run_is_as_young_as_what_was_done_with_it_last(home):

@@ -58,12 +58,44 @@ def test_a_run_begun_anew_under_another_configuration_supersedes_what_it_did(led
     assert ledger.open_run("r1", {"method": "best_of_n"}).generation == 0  # a further iteration keeps what there is
     assert [stage.stage for stage in ledger.stages()] == ["trees"]
 
-    assert ledger.open_run("r1", {"method": "spar", "iterations": 1}, whole=True).generation == 1
+    assert ledger.open_run("r1", {"method": "spar", "seed": 1}, whole=True).generation == 1
     assert ledger.stages("r1") == []
     assert [stage.stage for stage in ledger.stages("r1", superseded=True)] == ["trees"]
     again = _stage(stage="trees", minute=1, generation=1)
     ledger.record_stage(again)
     assert ledger.stages() == [again]
+
+
+def test_a_run_that_is_only_to_go_further_or_otherwise_about_it_keeps_what_it_did(ledger):
+    """Nights have gone beyond the configuration's iterations; then it is raised, and limits are changed."""
+
+    def opened(**config):
+        return ledger.open_run("r1", config, whole=True, neutral=("iterations", "health")).generation
+
+    opened(iterations=2, health={"min_pairs": 1})
+    ledger.record_stage(_stage(iteration=5))
+    assert opened(iterations=3, health={"min_pairs": 0}) == 0
+    assert [stage.iteration for stage in ledger.stages("r1")] == [5]
+    assert opened(iterations=1, health={"min_pairs": 0}) == 1
+    assert ledger.stages("r1") == []
+
+
+def test_models_from_before_a_run_was_begun_anew_are_superseded_until_they_are_registered_again(ledger):
+    fields = {
+        "run_id": "r1",
+        "role": "actor",
+        "iteration": 0,
+        "name": "actor",
+        "version": 1,
+        "uri": "/a",
+        "digest": "d",
+    }
+    ledger.open_run("r1", {"seed": 0}, whole=True)
+    ledger.record_model(ModelEntry(**fields))
+    ledger.open_run("r1", {"seed": 1}, whole=True)
+    assert (ledger.current_models("r1"), len(ledger.models("r1"))) == ([], 1)
+    ledger.record_model(ModelEntry(**fields))
+    assert len(ledger.current_models("r1")) == 1
 
 
 def test_unreadable_entries_are_left_out_with_a_warning(ledger, tmp_path, caplog):
