@@ -4,9 +4,9 @@ The unit is a night: one iteration of one run (iteration null: what belongs to t
 
 - A run is kept while it is among the newest or young, or one of a kept experiment, or pinned or unfinished (a night or
   an evaluation of it that was broken off counts): the latter two keep all nights.
-- A finished run keeps its start, its newest nights, those whose model is a champion, pinned, or what a kept run starts
-  from, and one that was begun after the newest; of the others only the scores. A run that is not kept keeps the nights
-  of such models.
+- A finished run keeps its start, its newest nights, one that was begun after the newest, and those whose model is a
+  champion, pinned, or what a kept run starts from; of the others only the scores. A run that is not kept keeps the
+  nights of such models.
 - A kept night keeps its artifacts and all they were made from, but not the models that earlier nights trained: those go
   by the same rule. An unfinished run also keeps the models it works with.
 """

@@ -328,6 +328,15 @@ def test_a_kept_experiment_keeps_its_runs(home):
     assert {run.run_id for run in Ledger(home).runs()} == {"experiment", "first"}
 
 
+def test_a_kept_run_keeps_what_an_alias_meant_when_it_began_but_not_every_start(home):
+    first = _nights(home, "first", 2, age=99)
+    second = _nights(home, "second", 4)
+    for number, model in ((0, first.model), (2, Ledger(home).models("second")[0].digest), (3, second.model)):
+        Ledger(home).record_start(Start(run_id="second", iteration=number, actor=model, refiner="base"))
+    left = _collected(home, Retention(runs=1, days=0, models=1))
+    assert left == _night("first", 1) | _night("second", 0) | _night("second", 3) | _scores("second", 1, 2)
+
+
 def test_what_lies_on_another_disk_than_the_trash_is_deleted_in_place(home, monkeypatch):
     _nights(home, count=3)
     (home.logs / "old.log").parent.mkdir()
