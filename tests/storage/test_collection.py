@@ -331,7 +331,7 @@ def test_a_kept_experiment_keeps_its_runs(home):
 def test_a_kept_run_keeps_what_an_alias_meant_when_it_began_but_not_every_start(home):
     first = _nights(home, "first", 2, age=99)
     second = _nights(home, "second", 4)
-    for number, model in ((0, first.model), (2, Ledger(home).models("second")[0].digest), (3, second.model)):
+    for number, model in ((0, first.model), (2, Ledger(home).models("second")[1].digest), (3, second.model)):
         Ledger(home).record_start(Start(run_id="second", iteration=number, actor=model, refiner="base"))
     left = _collected(home, Retention(runs=1, days=0, models=1))
     assert left == _night("first", 1) | _night("second", 0) | _night("second", 3) | _scores("second", 1, 2)
