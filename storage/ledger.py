@@ -308,7 +308,12 @@ class Ledger:
 
     def unreadable(self) -> list[Path]:
         """Entries that are damaged, and so left out of all answers."""
-        kinds = {"run.json": Run, "stages/*.json": StageRun, "models/*.json": ModelEntry, "starts/*.json": Start}
+        kinds: dict[str, type[_Entry]] = {
+            "run.json": Run,
+            "stages/*.json": StageRun,
+            "models/*.json": ModelEntry,
+            "starts/*.json": Start,
+        }
         files = [(path, kind) for name, kind in kinds.items() for path in sorted(self._home.runs.glob(f"*/{name}"))]
         return [path for path, kind in files if not path.name.startswith(".") and _read(path, kind) is None]
 

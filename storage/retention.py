@@ -66,7 +66,12 @@ def kept(home: Home, manifests: Mapping[StageKey, Manifest], retention: Retentio
     staying |= {night for run_id in chosen for night in _newest(nights, made, run_id, retention)}
     texts = _told_by(runs, whole | chosen)
     versions = champions | pins.models | texts  # a configuration may start from `actor/3`
-    begun = {digest for start in ledger.starts() if start.run_id in whole for digest in (start.actor, start.refiner)}
+    begun = {
+        digest
+        for start in ledger.starts()
+        if start.run_id in whole or (start.run_id in chosen and start.iteration == 0)
+        for digest in (start.actor, start.refiner)
+    }
     staying |= {
         _night(model) for model in models if f"{model.name}/{model.version}" in versions or model.digest in begun
     }

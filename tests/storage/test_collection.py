@@ -287,7 +287,7 @@ def test_a_completed_run_whose_next_night_was_broken_off_is_unfinished(home):
         assert plan(home, NOTHING, frozenset()).items == ()
     Ledger(home).open_run("r", {}, "iteration")
     Ledger(home).close_run("r", "completed")
-    assert {item.kind for item in plan(home, ONE_NIGHT, frozenset()).items} > {"journal", "checkpoint"}
+    assert {item.kind for item in plan(home, ONE_NIGHT, frozenset()).items} == {"artifact"}  # of the second night
 
 
 def test_a_run_is_as_young_as_what_was_done_with_it_last(home):
@@ -342,6 +342,15 @@ def test_a_kept_experiment_keeps_its_runs(home):
     Nights(home, "experiment", age=97, config={"runs": [["a variant", 0, "first"]]})
     _collected(home, Retention(runs=1, days=0, models=1))
     assert {run.run_id for run in Ledger(home).runs()} == {"experiment", "first"}
+
+
+def test_a_kept_run_keeps_what_an_alias_meant_when_it_began_but_not_every_start(home):
+    first = _nights(home, "first", 2, age=99)
+    second = _nights(home, "second", 4)
+    for number, model in ((0, first.model), (2, Ledger(home).models("second")[1].digest), (3, second.model)):
+        Ledger(home).record_start(Start(run_id="second", iteration=number, actor=model, refiner="base"))
+    left = _collected(home, Retention(runs=1, days=0, models=1))
+    assert left == _night("first", 1) | _night("second", 0) | _night("second", 3) | _scores("second", 1, 2)
 
 
 def test_what_lies_on_another_disk_than_the_trash_is_deleted_in_place(home, monkeypatch):
