@@ -113,7 +113,7 @@ class EnginePool:
                 self._ended = threading.Event()
 
     def interrupt(self) -> None:
-        """Fail what is unanswered and open nothing more, so that shards end at once. Safe in a signal handler."""
+        """Fail what is unanswered and open nothing more, so that shards end at once. Waits for nothing."""
         self._ended.set()  # a server that is starting sees it and is killed
         threading.Thread(target=self.close_all, daemon=True).start()
 

@@ -104,7 +104,7 @@ class Runtime:
             runtime.interrupt()
 
     def interrupt(self) -> None:
-        """End this home's engines and trainings in this process; safe in a signal handler, and twice."""
+        """End this home's engines and trainings in this process; twice does no harm. Takes locks: not in a handler."""
         self.interrupted.set()
         self.engines.interrupt()
 
