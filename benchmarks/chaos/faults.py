@@ -201,6 +201,11 @@ def is_training(line: str) -> bool:
     return TRAINING in line
 
 
+def is_vllm(line: str) -> bool:
+    """A vLLM server's own process."""
+    return "vllm.entrypoints" in line and "server_guard" not in line
+
+
 def is_prefect_server(line: str) -> bool:
     """The home's Prefect server."""
     return "prefect" in line and "server" in line

@@ -103,10 +103,10 @@ class Subject:
         """Whether `stage` (as `iteration-stage`) came to run in this attempt; False where the attempt ended first."""
         deadline = time.monotonic() + timeout_s
         begun = time.time()
-        file = self.home / "runs" / RUN_ID / "stages" / f"{stage}.json"
         while process.poll() is None and time.monotonic() < deadline:
-            if file.exists() and file.stat().st_mtime >= begun - 1 and _state(file) == "running":
-                return True
+            for file in self.home.glob(f"runs/*/stages/{stage}.json"):
+                if file.stat().st_mtime >= begun - 1 and _state(file) == "running":
+                    return True
             time.sleep(POLL_S)
         return False
 
@@ -164,9 +164,8 @@ class Subject:
     def states(self) -> dict[str, str]:
         """State of the run and of every stage in the ledger."""
         ledger = Ledger(Home(self.home))
-        run = ledger.run(RUN_ID)
-        stages = {f"{entry.iteration} {entry.stage}": entry.state for entry in ledger.stages(RUN_ID)}
-        return {"run": run.state if run else "absent", **stages}
+        runs: dict[str, str] = {f"run {run.run_id}": run.state for run in ledger.runs()}
+        return runs | {f"{entry.iteration} {entry.stage}": entry.state for entry in ledger.stages()}
 
     def asked_twice(self) -> int:
         """Questions that were answered more than once."""
@@ -174,6 +173,32 @@ class Subject:
             return 0
         keys = self.asked_log.read_text().split()
         return len(keys) - len(set(keys))
+
+
+class VllmSearch(Subject):
+    """A tree search whose model a vLLM server of its own serves: `make vllm` first."""
+
+    python = ROOT / ".venv-vllm" / "bin" / "python"
+
+    def command(self, home: Path | None = None) -> list[str]:
+        """`spar search` with the starter as judge and writer."""
+        prompts = self.folder / "prompts.jsonl"
+        rows = [{"prompt": f"Write {n} words about birds.", "response": "Birds sing."} for n in range(3, 19)]
+        prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        engine = {
+            "engine.kind": "vllm",
+            "engine.python": self.python,
+            "engine.cpu_cache_gib": 1,
+            "engine.extra_args": '["--enforce-eager"]',
+            "method.prompt_set": "starter",
+            "method.judging.max_tokens": 96,
+            "method.refinement.max_tokens": 96,
+            "orchestration.shard_size": 8,
+        }
+        settings = [part for key, value in engine.items() for part in ("--set", f"{key}={value}")]
+        place = ["--home", str(home or self.home), "--out", str(self.folder / "out")]
+        asked = ["--prompts", str(prompts), "--refiner", "starter"]
+        return [sys.executable, "-m", "flows", "search", "--json", *asked, *place, *settings]
 
 
 def _state(file: Path) -> str | None:
