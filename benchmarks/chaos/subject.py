@@ -56,7 +56,7 @@ class Subject:
 
     @property
     def asked_log(self) -> Path:
-        """Keys of the questions that were answered, in order."""
+        """Stage, shard and key of the questions that were answered, in order."""
         return self.folder / "asked.log"
 
     def command(self, home: Path | None = None) -> list[str]:
@@ -171,7 +171,7 @@ class Subject:
         """Questions that were answered more than once."""
         if not self.asked_log.exists():
             return 0
-        keys = self.asked_log.read_text().split()
+        keys = self.asked_log.read_text().splitlines()
         return len(keys) - len(set(keys))
 
 

@@ -9,6 +9,11 @@ import sys
 _LOG = os.environ.get("SPAR_CHAOS_ASKED")
 
 
+def _place(engine):
+    """Stage, key and shard of the journal that records: one question may be asked by several stages."""
+    return "/".join(str(engine._store.path).split(os.sep)[-3:])
+
+
 class _Watcher:
     """Wraps `JournaledEngine._record` once its module is imported."""
 
@@ -28,7 +33,7 @@ class _Watcher:
             def recorded(engine, key, answer):
                 record(engine, key, answer)
                 descriptor = os.open(_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-                os.write(descriptor, f"{key}\n".encode())
+                os.write(descriptor, f"{_place(engine)} {key}\n".encode())
                 os.close(descriptor)
 
             module.JournaledEngine._record = recorded
