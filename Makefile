@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The CPU build of torch where pip finds one; any build >= 2.13 already installed is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: run test check lint types layers ui vllm vllm-test prefect-test slow benchmarks chaos self-play experiment experiment-small starter clean
+.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test alarm slow nights benchmarks chaos self-play experiment experiment-small starter clean
 
 run: $(VENV)/.installed
 	$(BIN)/spar run
@@ -23,11 +23,19 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+# A change of the code that alters no result; one that does raises the version of its stages first.
+accept-stages: $(VENV)/.installed-test
+	$(BIN)/python -m tests.contracts.stage_digests --accept
+
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "slow and not gpu and not vllm and not prefect"
+
+# Twenty small nights with `spar gc` after each: what they leave on the disk.
+nights: $(VENV)/.installed-test
+	SPAR_GC_NIGHTS=20 $(BIN)/python -m pytest -q tests/integration/test_collected_nights.py --log-cli-level=INFO
 
 ui: $(VENV)/.installed
 	$(BIN)/spar ui
@@ -41,6 +49,16 @@ vllm-test: vllm $(VENV)/.installed-test
 # Deploys prefect.yaml on a real server and has a real worker run an iteration.
 prefect-test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m prefect
+
+# Cancels and retries a run with the mouse, in a headless Chromium.
+browser-test: $(VENV)/.installed-test
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  { echo "skipped: no Chromium here; on Debian: apt-get install chromium chromium-driver"; exit 0; } && \
+	  $(BIN)/python -m pytest -m browser
+
+# Tells somebody of nights that failed, were skipped or never started: make alarm WEBHOOK=https://example.org/hook
+alarm: $(VENV)/.installed
+	$(BIN)/python -m flows.alarms "$(WEBHOOK)"
 
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/overhead.py

@@ -16,6 +16,9 @@ A run's configuration is merged, lowest first: defaults, profile (`profile: pape
 preset or `--config FILE` (YAML in this shape), `--set key.path=value`. Unknown keys and values out of range are
 errors that name the key, the value and what is allowed. This page is generated from the configuration classes.
 
+Secrets are named, never written down: [docs/models.md](models.md#keys-and-secrets). Keys marked `(server)` are those
+of a server's description file.
+
 Presets: `starter` (default), `smoke`, `llama3-8b`, `llama3-70b`, `glm4-9b`, `mistral-7b`
 (`spar_core/config/presets/*.yaml`, each value of the paper with its source).
 
@@ -29,7 +32,8 @@ def page() -> str:
     rows = list(_rows(RunConfig, ""))
     for member in get_args(get_args(EngineConfig)[0]):
         kind = member.model_fields["kind"].default
-        rows += [(f"engine.{name} ({kind})", *rest) for name, *rest in _rows(member, "") if name != "kind"]
+        shown = "{} (server)" if kind == "openai" else f"engine.{{}} ({kind})"
+        rows += [(shown.format(name), *rest) for name, *rest in _rows(member, "") if name != "kind"]
     return HEAD + "".join(f"| `{name}` | {kind} | {default} | {meaning} |\n" for name, kind, default, meaning in rows)
 
 
@@ -37,7 +41,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Any:
     for name, field in model.model_fields.items():
         nested = field.annotation
         if name == "engine":
-            yield f"{prefix}{name}", "transformers, vllm, openai or scripted", "kind: transformers", field.description
+            yield f"{prefix}{name}", "transformers, vllm or scripted", "kind: transformers", field.description
             continue
         if isinstance(nested, type) and issubclass(nested, BaseModel):
             yield from _rows(nested, f"{prefix}{name}.")

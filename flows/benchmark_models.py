@@ -2,17 +2,19 @@
 
 from typing import NamedTuple
 
-from flows.models import Patience, Served, served_model
-from spar_core.engines.configuration import EngineConfig
+from flows.models import ModelFinder, Served
+from spar_core.engines.model_reference import is_registered
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.registry import ModelVersion, Registry
 from tasks.engines import ModelRef
-from tasks.models import REGISTERED
 
 
 class MeasuredModel(NamedTuple):
-    """A model by the name the user gave. `version` is null for models that are not called by a registered name."""
+    """A model by the name the user gave, one of a server by the name the server gives it, wherever it is reached.
+
+    `version` is null for models that are not called by a registered name.
+    """
 
     name: str
     served: Served
@@ -25,19 +27,19 @@ class MeasuredModel(NamedTuple):
         if self.version is not None:
             for entry in Ledger(home).models(self.version.run_id):
                 if entry.role == "actor" and entry.iteration == 0:
-                    return ModelRef(entry.digest, entry.uri)
+                    return ModelRef(entry.digest, str(home.located(entry.uri)))
         return self.served.model
 
 
-def measured_model(reference: str, home: Home, engine: EngineConfig, patience: Patience | None = None) -> MeasuredModel:
+def measured_model(reference: str, home: Home, finder: ModelFinder) -> MeasuredModel:
     """Resolve a model reference; the iteration is known for weights that this home has registered.
 
     Raises:
-        EngineError, StorageError: there is no such model or server.
+        ConfigError, EngineError, StorageError: there is no such model or server.
     """
-    served = served_model(reference, home, engine, patience)
-    version = Registry(home).resolve(reference) if REGISTERED.fullmatch(reference) else None
+    served = finder.served(reference)
+    version = Registry(home).resolve(reference) if is_registered(reference) else None
     if version is not None:
         return MeasuredModel(reference, served, version, version.iteration)
     known = [entry.iteration for entry in Ledger(home).models() if entry.digest == served.model.digest]
-    return MeasuredModel(reference, served, None, known[-1] if known else None)
+    return MeasuredModel(served.served_name or reference, served, None, known[-1] if known else None)

@@ -1,44 +1,34 @@
 """The benchmarks on a model or server: the flow behind `spar eval BENCHMARK --model REF`."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.benchmark_models import MeasuredModel, measured_model
 from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
-from flows.request import Run
-from flows.stage_calls import StageRunner, plain
-from spar_core.config.method import ResponsesConfig
-from spar_core.config.run import RunConfig
-from spar_core.engines.configuration import EngineConfig
-from spar_core.errors import ConfigError
-from spar_core.evaluation import ifbench, ifeval
-from spar_core.evaluation.data_sources import SOURCES, Benchmark, find_data, prompts_warning
-from spar_core.evaluation.followbench import load_followbench
-from spar_core.evaluation.llmbar import STRATEGIES, load_llmbar
-from spar_core.hashing import digest
-from spar_core.records import EvalScore, ModelRole
+from flows.benchmark_session import BenchmarkSession, StageBenchmark
+from flows.evaluation_record import truncation_notes
+from flows.runs import RunPlan, opened_run
+from flows.stage_calls import plain
+from spar_core.benchmarks import benchmark
+from spar_core.benchmarks.plugin import AskedBenchmark, JudgedBenchmark, Part
+from spar_core.records import EvalScore
 from storage.artifacts import ArtifactRef
 from storage.home import Home
-from tasks.benchmarks import BENCHMARK_ANSWERS, BENCHMARK_PROMPTS, INSTRUCTION_SCORES, log_scores
-from tasks.calls import FileRef
-from tasks.engines import ModelRef
-from tasks.evaluation import EVAL_ACTOR, EVAL_PROMPTS, EVAL_REFINER
-from tasks.general_ability import ABILITY, CODE_TASKS, SAFE_TASKS, require_harness
-from tasks.judged_benchmarks import FOLLOWBENCH_SCORES, FOLLOWBENCH_VERDICTS, LLMBAR_SCORES, LLMBAR_VERDICTS, VOTES
-from tasks.repairs import REFINEMENT_SCORES, REPAIRS, STARTER_SCORES
-from tasks.runtime import Runtime
+from tasks.benchmarks import (
+    BENCHMARK_ANSWERS,
+    BENCHMARK_MEASURES,
+    BENCHMARK_PROMPTS,
+    BENCHMARK_SCORES,
+    BENCHMARK_VERDICTS,
+    log_scores,
+)
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
-_NOT_RESULTS = {"home", "data_dir", "model", "refiner", "judge", "timeout_s", "retries"}  # models count by digest
-_REFINERS = ("llmbar", "refinement")
 
 
-@flow(name="benchmarks", task_runner=_RUNNER)
+@flow(name="benchmarks", flow_run_name="benchmarks", task_runner=_RUNNER)
 def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
     """Run benchmarks; every stage is cached by content, so the same request resumes and other ones share its answers.
 
@@ -47,217 +37,77 @@ def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
         SparError: data, a model or a server that cannot be used.
     """
     home, config = Home(request.home), request.configuration()
-    bench = _Benchmarks(request, home, config)
-    runtime = Runtime.of(str(home.root))
-    with runtime.held(), tags(f"home:{home.root}", f"run:{bench.run_id}"):
-        runtime.ledger.open_run(bench.run_id, config.model_dump(mode="json"))
-        try:
-            scores = [score for name in request.names() for score in bench.run(name)]
-            log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
-        except BaseException as error:
-            runtime.ledger.close_run(bench.run_id, "failed" if isinstance(error, Exception) else "interrupted")
-            raise
-        runtime.ledger.close_run(bench.run_id, "completed")
+    bench = BenchmarkSession(request, home, config)
+    with opened_run(RunPlan(home, bench.run_id, config.model_dump(mode="json"), "run")):
+        scores = [score for name in request.names() for score in scores_of(bench, name)]
+        log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
+    return result_of(bench, scores)
+
+
+def scores_of(session: BenchmarkSession, name: str) -> list[EvalScore]:
+    """The scores of one benchmark, its stages run where they are not known."""
+    found = benchmark(name)
+    if isinstance(found, StageBenchmark):
+        artifacts = found.stages(session)
+    else:
+        asked = cast("AskedBenchmark", found)
+        artifacts = [_part(session, asked, part) for part in asked.parts(session.options())]
+    return [score for artifact in artifacts for score in artifact.read("eval_scores")]
+
+
+def result_of(session: BenchmarkSession, scores: list[EvalScore]) -> BenchmarkResult:
+    """What the request came to."""
+    notes = dict.fromkeys([*session.notes, *truncation_notes(scores)])
+    left_out: dict[str, int] = {}
+    for artifact in session.artifacts.values():
+        for reason, count in artifact.manifest().drops.items():
+            left_out[reason] = left_out.get(reason, 0) + count
     return BenchmarkResult(
-        bench.run_id, tuple(scores), bench.judge_name, tuple(dict.fromkeys(bench.notes)), tuple(bench.licences)
+        session.run_id,
+        tuple(scores),
+        session.judge_name,
+        tuple(notes),
+        tuple(session.licences),
+        plain(session.sampling()),
+        session.config.seed,
+        session.data,
+        left_out,
     )
 
 
-class _Benchmarks:
-    """Wires the stages of one request. Call `run` inside a flow."""
+def _part(session: BenchmarkSession, found: AskedBenchmark, part: Part) -> ArtifactRef:
+    """The stages of one pass: prompts, answers where the model is asked, verdicts where somebody judges, scores."""
+    skipping = {"skip_bad": True} if session.request.skip_bad and found.takes_prompts else {}
+    data = {**part.data, **skipping}
+    reads = {"benchmark": found.name, "version": found.version, "limit": session.request.limit, "data": data}
+    files = {"data": session.load(found, data)}
+    session.notes += [part.note] if part.note else []
+    place = part.place if part.data else found.name
+    inputs = {"prompts": session.run(BENCHMARK_PROMPTS.named(place), config=reads, files=files)}
+    subject = {"model": session.model.served.model}
+    if found.answered:
+        sampling = {"sampling": plain(session.sampling())}
+        inputs["answers"] = session.run(BENCHMARK_ANSWERS.named(place), inputs, subject, sampling)
+    scored = {**reads, "role": session.role(found)}
+    if not isinstance(found, JudgedBenchmark):
+        return session.run(BENCHMARK_MEASURES.named(part.place), inputs, subject, scored, files=files)
+    return _judged(session, found, part, inputs, scored, files)
 
-    def __init__(self, request: BenchmarkRequest, home: Home, config: RunConfig) -> None:
-        self.notes: list[str] = []
-        self.licences: list[str] = []
-        self.judge_name: str | None = None
-        self._request = request
-        self._home = home
-        self._config = config
-        self.model = self._measured(request.model)
-        self._refiner = self._measured(request.refiner) if request.refiner else self.model
-        self._judge = self._chosen_judge()
-        asked = request.model_dump(mode="json", exclude=_NOT_RESULTS)
-        models = [model.served.model.digest for model in (self.model, self._refiner, self._judge) if model]
-        self.run_id = f"eval-{request.benchmark}-{digest([asked, models, config.results_digest()])[:8]}"
-        self._stages = StageRunner(Run(home, self.run_id, config), self._engines())
-        self._iteration = self.model.iteration
 
-    def _engines(self) -> dict[str, EngineConfig]:
-        judge, model = self._judge or self._refiner, self.model.served.engine
-        return {"model": model, "actor": model, "refiner": self._refiner.served.engine, "judge": judge.served.engine}
-
-    def versions(self) -> dict[ModelRole, Any]:
-        """The registered versions that were measured, by role."""
-        measured = (self.model, self._refiner)
-        return {model.version.name: model.version for model in measured if model.version is not None}  # type: ignore[misc]
-
-    def run(self, name: str) -> list[EvalScore]:
-        """The scores of one benchmark."""
-        ways: dict[str, Callable[[], list[ArtifactRef]]] = {
-            "ifeval": lambda: [self._instructions("ifeval")],
-            "ifbench": lambda: [self._instructions("ifbench")],
-            "followbench": self._followbench,
-            "llmbar": self._llmbar,
-            "starter": lambda: [self._starter()],
-            "refinement": lambda: [self._refinement()],
-            "ability": lambda: [self._ability()],
-        }
-        return [score for artifact in ways[name]() for score in artifact.read("eval_scores")]
-
-    def _chosen_judge(self) -> MeasuredModel | None:
-        if "followbench" not in self._request.names():
-            return None
-        if self._request.judge is None and self._request.refiner is None and self._request.benchmark != "all":
-            raise ConfigError(
-                "FollowBench needs a judge for what no rule decides; name one: --judge REF (the published judge was "
-                "GPT-4, scores of other judges are not comparable with published figures)"
-            )
-        if self._request.judge is None:
-            return self._refiner
-        return self._measured(self._request.judge)
-
-    def _measured(self, reference: str) -> MeasuredModel:
-        return measured_model(reference, self._home, self._config.engine, self._request.patience())
-
-    def _role(self, name: str) -> ModelRole:
-        registered = self.model.version.name if self.model.version else None
-        default = registered or ("refiner" if name in _REFINERS else "actor")
-        return self._request.role or ("refiner" if default == "refiner" else "actor")
-
-    def _data(self, name: Benchmark) -> dict[str, FileRef]:
-        """The benchmark's data by content; what is not as published is noted."""
-        folder = Path(self._request.data_dir) if self._request.data_dir else None
-        own = self._request.prompts if name in ("ifeval", "ifbench") else None
-        path = Path(own) if own else find_data(name, folder)
-        if name in ("ifeval", "ifbench"):
-            prompts = (ifeval if name == "ifeval" else ifbench).read_prompts(path)
-            warning, content = "" if own else prompts_warning(name, prompts), prompts.digest
-        else:
-            loaded = load_llmbar(path) if name == "llmbar" else None
-            parts = [loaded] if loaded else [load_followbench(path, language) for language in self._languages()]
-            published = all(part.is_published for part in parts)
-            warning = "" if published else f"{path} is not the published data; scores are not comparable"
-            content = digest([part.data_digest for part in parts])
-        self.notes += [warning] if warning else []
-        self.licences += [] if own or SOURCES[name].licence in self.licences else [SOURCES[name].licence]
-        return {"data": FileRef(content, str(path.absolute()))}
-
-    def _languages(self) -> tuple[Literal["en", "zh"], ...]:
-        return self._request.languages or ("en", "zh")
-
-    def _instructions(self, name: Benchmark) -> ArtifactRef:
-        data, reads = self._data(name), {"benchmark": name, "limit": self._request.limit}
-        prompts = self._prompts(name, data, reads)
-        inputs = {"prompts": prompts, "answers": self._answers(name, prompts)}
-        models, scored = {"model": self.model.served.model}, {**reads, "role": self._role(name)}
-        return self._stages.run(INSTRUCTION_SCORES.named(name), self._iteration, inputs, models, scored, files=data)
-
-    def _prompts(self, place: str, data: dict[str, FileRef], reads: dict[str, Any]) -> ArtifactRef:
-        return self._stages.run(BENCHMARK_PROMPTS.named(place), self._iteration, config=reads, files=data)
-
-    def _answers(self, name: str, prompts: ArtifactRef) -> ArtifactRef:
-        sampling = ResponsesConfig(per_prompt=1, temperature=0.0, top_p=1.0, max_tokens=self._request.max_tokens)
-        models = {"model": self.model.served.model}
-        reads = {"sampling": plain(sampling)}
-        return self._stages.run(BENCHMARK_ANSWERS.named(name), self._iteration, {"prompts": prompts}, models, reads)
-
-    def _followbench(self) -> list[ArtifactRef]:
-        data, judge = self._data("followbench"), self._judge or self._refiner
-        self.judge_name = judge.name
-        if judge.served.model.digest == self.model.served.model.digest:
-            self.notes.append(f"the judge ({judge.name}) is the model under test: biased in its own favour")
-        models = {"model": self.model.served.model}
-        found = []
-        for language in self._languages():
-            place = f"followbench-{language}"
-            reads = {"benchmark": "followbench", "language": language, "limit": self._request.limit}
-            prompts = self._prompts(place, data, reads)
-            answers = self._answers(place, prompts)
-            inputs = {"prompts": prompts, "answers": answers}
-            judged = {**reads, "role": self._role("followbench"), "judge": judge.name}
-            asked = {**models, "judge": judge.served.model}
-            verdicts = self._stages.run(
-                FOLLOWBENCH_VERDICTS.named(place), self._iteration, inputs, asked, judged, files=data
-            )
-            scores = self._stages.run(
-                FOLLOWBENCH_SCORES.named(place), self._iteration, {"verdicts": verdicts}, models, judged, files=data
-            )
-            found.append(scores)
-        return found
-
-    def _llmbar(self) -> list[ArtifactRef]:
-        strategies = self._request.strategies or (VOTES, "Vanilla")
-        unknown = [name for name in strategies if name not in (VOTES, *STRATEGIES)]
-        if unknown:
-            raise ConfigError(f"unknown LLMBar strategy {unknown[0]!r}; allowed: {VOTES}, {', '.join(STRATEGIES)}")
-        data, reads = self._data("llmbar"), {"benchmark": "llmbar", "limit": self._request.limit}
-        prompts = self._prompts("llmbar", data, reads)
-        models = {"refiner": self._refiner.served.model}
-        role = "refiner" if self._request.refiner else self._role("llmbar")
-        found = []
-        for strategy in strategies:
-            compared = {**reads, "strategy": strategy, "role": role, "evaluator": self._refiner.name}
-            judging = {**compared, **self._judging()} if strategy == VOTES else compared
-            verdicts = self._stages.run(
-                LLMBAR_VERDICTS.named(strategy), self._iteration, {"prompts": prompts}, models, judging, files=data
-            )
-            scores = self._stages.run(
-                LLMBAR_SCORES.named(strategy), self._iteration, {"verdicts": verdicts}, models, compared, files=data
-            )
-            found.append(scores)
-        return found
-
-    def _held_out(self, actor: ModelRef) -> dict[str, ArtifactRef]:
-        """Held-out prompts and an actor's answers: the very artifacts of self-play's evaluation where it made them."""
-        config = self._config.evaluation
-        count = config.prompts if self._request.limit is None else min(config.prompts, self._request.limit)
-        reads = {"source": config.source, "split": config.split, "count": count}
-        prompts = self._stages.run(EVAL_PROMPTS, self._iteration, config=reads, seed=config.seed)
-        sampling, inputs = {"samples": config.samples, "sampling": plain(config.actor)}, {"prompts": prompts}
-        answers = self._stages.run(EVAL_ACTOR, self._iteration, inputs, {"actor": actor}, sampling, seed=config.seed)
-        return {"prompts": prompts, "answers": answers}
-
-    def _starter(self) -> ArtifactRef:
-        held = self._held_out(self.model.served.model)
-        models = {"actor": self.model.served.model}
-        inputs = {"actor": held["answers"]}
-        if self._request.refiner:
-            models["refiner"] = self._refiner.served.model
-            reads = {"items": self._config.evaluation.refiner_items, **self._mending()}
-            seed = self._config.evaluation.seed
-            mending = {"refiner": models["refiner"]}
-            inputs["refiner"] = self._stages.run(EVAL_REFINER, self._iteration, held, mending, reads, seed=seed)
-        return self._stages.run(STARTER_SCORES, self._iteration, inputs, models)
-
-    def _refinement(self) -> ArtifactRef:
-        """With --refiner the model answers and the refiner mends; else the model mends what its run began with."""
-        answering = self.model.served.model if self._request.refiner else self.model.first_actor(self._home)
-        held = self._held_out(answering)
-        reads = {"items": self._config.evaluation.refiner_items, **self._mending()}
-        models = {"refiner": self._refiner.served.model}
-        seed = self._config.evaluation.seed
-        repairs = self._stages.run(REPAIRS, self._iteration, held, models, reads, seed=seed)
-        return self._stages.run(REFINEMENT_SCORES, self._iteration, {"repairs": repairs}, models)
-
-    def _ability(self) -> ArtifactRef:
-        require_harness()
-        tasks = [*SAFE_TASKS, *(CODE_TASKS if self._request.unsafe_code else ())]
-        if not self._request.unsafe_code:
-            self.notes.append("HumanEval is left out: it executes what the model writes; --unsafe-code runs it")
-        reads = {"tasks": tasks, "limit": self._request.limit, "role": self._role("ability")}
-        return self._stages.run(ABILITY, self._iteration, models={"model": self.model.served.model}, config=reads)
-
-    def _judging(self) -> dict[str, Any]:
-        return {
-            "judging": plain(self._config.method.judging.votes_alone()),
-            **self._stages.templates("judge"),
-        }
-
-    def _mending(self) -> dict[str, Any]:
-        method = self._config.method
-        return {
-            "judging": plain(method.judging.votes_alone()),
-            "refinement": plain(method.refinement),
-            "search": plain(method.search),
-            **self._stages.templates("judge", "refine"),
-        }
+def _judged(
+    session: BenchmarkSession,
+    found: JudgedBenchmark,
+    part: Part,
+    inputs: dict[str, ArtifactRef],
+    scored: dict[str, Any],
+    files: dict[str, Any],
+) -> ArtifactRef:
+    judge = session.judge if found.judge == "judge" and session.judge is not None else session.refiner
+    subject = {"model": session.model.served.model} if found.answered else {"refiner": session.refiner.served.model}
+    named = {**scored, **part.judging, "evaluator": judge.name}
+    judging = {**named, **session.judging()} if part.votes else named
+    texts = session.judge_prompts() if part.own_prompts else {}
+    asked = {**subject, found.judge: judge.served.model}
+    verdicts = session.run(BENCHMARK_VERDICTS.named(part.place), inputs, asked, judging, files={**files, **texts})
+    scores = {"verdicts": verdicts, **{name: ref for name, ref in inputs.items() if name == "answers"}}
+    return session.run(BENCHMARK_SCORES.named(part.place), scores, subject, named, files=files)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from spar_core.errors import ConfigError, SparError
+from spar_core.secrets import hide_in_logs, redacted_text
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -20,6 +21,8 @@ _COMMANDS = {
     "refine": "flows.commands.search:refine",
     "eval": "flows.commands.evaluate:evaluate",
     "ui": "flows.commands.ui:ui",
+    "doctor": "flows.commands.doctor:doctor",
+    "gc": "flows.commands.gc:gc",
 }
 
 
@@ -70,6 +73,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def invoke(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code (0 ok, 1 failed run, 2 bad usage, 130 interrupted)."""
+    hide_in_logs()
     try:
         result: Any = cli.main(args=arguments, prog_name="spar", standalone_mode=False)
     except click.UsageError as error:
@@ -81,10 +85,10 @@ def invoke(arguments: list[str] | None = None) -> int:
         error.show()
         return EXIT_FAILED
     except ConfigError as error:
-        click.echo(f"spar: {error}", err=True)
+        click.echo(redacted_text(f"spar: {error}"), err=True)
         return EXIT_USAGE
     except SparError as error:
-        click.echo(f"spar: {error}", err=True)
+        click.echo(redacted_text(f"spar: {error}"), err=True)
         return EXIT_FAILED
     except (KeyboardInterrupt, click.Abort):
         click.echo("spar: interrupted; run the same command again to resume", err=True)

@@ -1,6 +1,7 @@
 """Whether there is anything left to do: asked before a server is started for nothing."""
 
 from flows.request import Run
+from spar_core.secrets import redacted
 from storage.artifacts import ArtifactStore
 from storage.ledger import Ledger
 
@@ -8,12 +9,13 @@ from storage.ledger import Ledger
 def is_finished(run: Run) -> bool:
     """Whether this very run is complete and all its artifacts are whole."""
     known = Ledger(run.home).run(run.run_id)
-    if known is None or known.state != "completed" or known.config != run.config.model_dump(mode="json"):
+    if known is None or known.state != "completed" or known.config != redacted(run.config.model_dump(mode="json")):
         return False
     return has_whole_artifacts(run)
 
 
 def has_whole_artifacts(run: Run) -> bool:
-    """Whether every artifact the ledger knows of this run is still there."""
+    """Whether every artifact the ledger knows of this run is still there, but for those that `spar gc` deleted."""
     store = ArtifactStore(run.home)
-    return all(store.get(stage.stage, stage.stage_key) is not None for stage in Ledger(run.home).stages(run.run_id))
+    stages = [stage for stage in Ledger(run.home).stages(run.run_id) if not stage.collected]
+    return all(store.get(stage.stage, stage.stage_key) is not None for stage in stages)

@@ -4,15 +4,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.artifacts import ArtifactRef
 from storage.disk import disk_errors
+from storage.schemas import record_type, schema_of
 
 
 def export_tables(artifacts: Iterable[ArtifactRef], folder: Path) -> dict[str, int]:
     """Write one `<table>.parquet` per table (rows of all artifacts that have it); returns the rows written.
+
+    A few thousand rows are in memory at a time, however large the tables are.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -21,13 +23,18 @@ def export_tables(artifacts: Iterable[ArtifactRef], folder: Path) -> dict[str, i
     for artifact in artifacts:
         for name in artifact.rows:
             gathered.setdefault(name, []).append(artifact)
-    counts = {}
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, holders in sorted(gathered.items()):
-            whole = pa.concat_tables([holder.table(name) for holder in holders], promote_options="default")
-            temporary = folder / f"{name}.parquet.tmp"
-            pq.write_table(whole, temporary, compression="zstd")
-            os.replace(temporary, folder / f"{name}.parquet")
-            counts[name] = whole.num_rows
-    return counts
+        return {name: _export(name, holders, folder) for name, holders in sorted(gathered.items())}
+
+
+def _export(table: str, holders: list[ArtifactRef], folder: Path) -> int:
+    temporary = folder / f"{table}.parquet.tmp"
+    rows = 0
+    with pq.ParquetWriter(temporary, schema_of(record_type(table)), compression="zstd") as writer:
+        for holder in holders:
+            for batch in holder.batches(table):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+    os.replace(temporary, folder / f"{table}.parquet")
+    return rows

@@ -6,6 +6,7 @@ Stages that methods have in common have equal keys, so that in one home they are
 from typing import Any
 
 from flows.handovers import Data, Models
+from flows.models import ModelFinder
 from flows.request import Run
 from flows.stage_calls import StageRunner, file_ref, plain
 from spar_core.config.method import SCORING, SearchConfig
@@ -13,7 +14,6 @@ from storage.artifacts import ArtifactRef
 from tasks.calls import FileRef
 from tasks.engines import ModelRef
 from tasks.judgements import JUDGEMENTS, SECOND_VOTER
-from tasks.models import resolve_model
 from tasks.negatives import NEGATIVES
 from tasks.prompts import PROMPTS
 from tasks.responses import RESPONSES
@@ -33,6 +33,7 @@ class IterationData:
         self._config = run.config
         self._method = run.config.method
         self._stages = stages
+        self._finder = ModelFinder(run.home, run.config.engine)
 
     def make(self, iteration: int, models: Models, first: Models) -> Data:
         """Prompts, answers, what the method knows of them, and the training data made of that.
@@ -105,8 +106,11 @@ class IterationData:
         second = self._method.judging.second_voter
         if second is None:
             return {"refiner": refiner}
-        voter = first_refiner if second == "first" else resolve_model(second, self._run.home)
-        return {"refiner": refiner, SECOND_VOTER: voter}
+        if second == "first":
+            return {"refiner": refiner, SECOND_VOTER: first_refiner}
+        voter = self._finder.served(second)
+        self._stages.serve(SECOND_VOTER, voter.engine)
+        return {"refiner": refiner, SECOND_VOTER: voter.model}
 
     def _judging(self) -> dict[str, Any]:
         """What the stages read of `judging`: a second voter counts by its weights, whatever it is called."""

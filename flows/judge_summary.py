@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flows.summary import Score
+from spar_core.evaluation.estimate import Estimate
 from storage.catalog import open_catalog
 from storage.home import Home
 
@@ -47,7 +47,7 @@ class Judge(NamedTuple):
     """Every figure of one iteration's refiner as a judge, by metric; `missing` says why a figure is not there."""
 
     iteration: int
-    scores: dict[str, Score]
+    scores: dict[str, Estimate]
     missing: dict[str, str]
 
     def cells(self) -> list[str]:
@@ -65,7 +65,7 @@ class Judge(NamedTuple):
             {
                 "iteration": self.iteration,
                 "kind": kind,
-                **{m: self.scores[f"{m}/{kind}"]._asdict() for m in _OF_A_KIND if f"{m}/{kind}" in self.scores},
+                **{m: self.scores[f"{m}/{kind}"].plain() for m in _OF_A_KIND if f"{m}/{kind}" in self.scores},
             }
             for kind in _kinds(self.scores)
         ]
@@ -82,7 +82,7 @@ def judges(home: Home, run_id: str) -> list[Judge]:
         )
     for row in scores:
         judge = found.setdefault(row["iteration"], Judge(row["iteration"], {}, {}))
-        judge.scores[row["metric"]] = Score(row["value"], row["ci_low"], row["ci_high"], row["n"])
+        judge.scores[row["metric"]] = Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
     for row in reasons:
         if row["iteration"] in found:
             found[row["iteration"]].missing[row["metric"]] = json.loads(row["detail"])["reason"]
@@ -129,7 +129,7 @@ def _bias(judge: Judge) -> str:
     return _markdown(["compared", "bias"], rows)
 
 
-def _reliability(scores: Mapping[str, Score]) -> str:
+def _reliability(scores: Mapping[str, Estimate]) -> str:
     """Side by side for answers and rewrites; the bar is the share right, which should grow with the votes."""
     ways = {"the first actor's answers": "judge_reliability/", "its own rewrites": "judge_reliability_rewrites/"}
     places = sorted({name.rpartition("/")[2] for name in scores if name.startswith(tuple(ways.values()))})
@@ -143,7 +143,7 @@ def _reliability(scores: Mapping[str, Score]) -> str:
     return _markdown(["votes YES", *(cell for way in ways for cell in (way, "truly right %"))], rows)
 
 
-def _by_kind(scores: Mapping[str, Score], columns: Mapping[str, str]) -> str:
+def _by_kind(scores: Mapping[str, Estimate], columns: Mapping[str, str]) -> str:
     """The kinds that stand behind most of the failing texts it passed come first."""
 
     def passed(kind: str) -> float:
@@ -157,22 +157,18 @@ def _by_kind(scores: Mapping[str, Score], columns: Mapping[str, str]) -> str:
     return _markdown(["kind", *columns], rows)
 
 
-def _kinds(scores: Mapping[str, Score]) -> list[str]:
+def _kinds(scores: Mapping[str, Estimate]) -> list[str]:
     return sorted(
         {kind for metric, _, kind in (name.partition("/") for name in scores) if kind and metric in _OF_A_KIND}
     )
 
 
-def _shown(scores: Mapping[str, Score], metric: str) -> str:
+def _shown(scores: Mapping[str, Estimate], metric: str) -> str:
     score = scores.get(metric)
-    if score is None:
-        return "-"
-    sign = "+" if metric.startswith(BIAS) else ""
-    low, high = (f"{100 * bound:{sign}.1f}" for bound in (score.ci_low, score.ci_high))
-    return f"{100 * score.value:{sign}.1f} [{low}, {high}]"
+    return "-" if score is None else score.shown(signed=metric.startswith(BIAS))
 
 
-def _with_n(scores: Mapping[str, Score], metric: str, missing: Mapping[str, str] | None = None) -> str:
+def _with_n(scores: Mapping[str, Estimate], metric: str, missing: Mapping[str, str] | None = None) -> str:
     if metric in scores:
         return f"{_shown(scores, metric)} ({scores[metric].n})"
     return (missing or {}).get(metric, "-")

@@ -5,11 +5,18 @@ from typing import Any
 from flows.handovers import Data, Models
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
+from spar_core.config.run import EvaluationConfig
+from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.evaluation import EVAL_ACTOR, EVAL_PROMPTS, EVAL_REFINER, SCORES
 from tasks.general_ability import ABILITY, SAFE_TASKS
 from tasks.judge_votes import EVAL_VOTES
+
+
+def is_measured(config: EvaluationConfig, role: ModelRole) -> bool:
+    """Whether the gate finds anything to compare a role by."""
+    return config.enabled and (role == "actor" or config.refiner_items > 0)
 
 
 class Measurement:
@@ -26,8 +33,7 @@ class Measurement:
         votes on its own rewrites are compared with those on that refiner's.
         """
         config = self._config.evaluation
-        if self._config.promotion.ability_margin is not None:
-            self._measure_ability(iteration, models.actor)
+        self.ability(iteration, models.actor)
         if not config.enabled:
             return None
         prompts = self.eval_prompts(iteration)
@@ -42,10 +48,36 @@ class Measurement:
             inputs |= {"prompts": data.prompts, "pairs": data.pairs}
         return self._stages.run(SCORES, iteration, inputs, models._asdict(), seed=config.seed)
 
-    def _measure_ability(self, iteration: int, actor: ModelRef) -> None:
-        """What the promotion gate compares; the catalogue holds it."""
+    def for_gate(self, iteration: int, role: ModelRole, model: ModelRef, first: Models) -> ArtifactRef | None:
+        """The items by which the gate compares a model of this iteration; None where they are not measured.
+
+        They are those of `evaluate`.
+        """
+        return self._gate_items(iteration, iteration, role, model, first)
+
+    def of_champion(self, iteration: int, role: ModelRole, model: ModelRef, first: Models) -> ArtifactRef | None:
+        """The same items of a champion, on this iteration's prompts: found where it was measured like that, else made.
+
+        Entered under no iteration, as it is none of this one's models.
+        """
+        return self._gate_items(iteration, None, role, model, first)
+
+    def _gate_items(
+        self, iteration: int, entered: int | None, role: ModelRole, model: ModelRef, first: Models
+    ) -> ArtifactRef | None:
+        if not is_measured(self._config.evaluation, role):
+            return None
+        prompts = self.eval_prompts(iteration)
+        if role == "actor":
+            return self._answers(entered, model, prompts)
+        return self._repairs(entered, model, first.actor, prompts)
+
+    def ability(self, iteration: int | None, actor: ModelRef) -> ArtifactRef | None:
+        """The actor's general ability on whole tasks; None where the gate does not ask for it."""
+        if self._config.promotion.ability_margin is None:
+            return None
         reads = {"tasks": list(SAFE_TASKS), "limit": None, "role": "actor"}
-        self._stages.run(ABILITY, iteration, models={"model": actor}, config=reads)
+        return self._stages.run(ABILITY, iteration, models={"model": actor}, config=reads)
 
     def eval_prompts(self, iteration: int) -> ArtifactRef:
         """The held-out prompts."""
@@ -53,13 +85,15 @@ class Measurement:
         reads = {"source": config.source, "split": config.split, "count": config.prompts}
         return self._stages.run(EVAL_PROMPTS, iteration, config=reads, seed=config.seed)
 
-    def _answers(self, iteration: int, actor: ModelRef, prompts: ArtifactRef) -> ArtifactRef:
+    def _answers(self, iteration: int | None, actor: ModelRef, prompts: ArtifactRef) -> ArtifactRef:
         config = self._config.evaluation
         sampling = {"samples": config.samples, "sampling": plain(config.actor)}
         inputs = {"prompts": prompts}
         return self._stages.run(EVAL_ACTOR, iteration, inputs, {"actor": actor}, sampling, seed=config.seed)
 
-    def _repairs(self, iteration: int, refiner: ModelRef, first_actor: ModelRef, prompts: ArtifactRef) -> ArtifactRef:
+    def _repairs(
+        self, iteration: int | None, refiner: ModelRef, first_actor: ModelRef, prompts: ArtifactRef
+    ) -> ArtifactRef:
         """Every iteration's refiner judges and repairs the same answers: those of the first actor."""
         config, method = self._config.evaluation, self._config.method
         reads = {

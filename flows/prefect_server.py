@@ -1,10 +1,14 @@
-"""A Prefect server of the home's own, started when none is configured and left to nobody at the end.
+"""A Prefect server of the home's own, started when none is configured and stopped by the last who uses it.
 
 An ephemeral (in-process) server loses events when the process ends, so a real one is used always. Import this
 module before `prefect`: it settles the environment that Prefect reads at import.
+
+`prefect/server.json` says which process the server is and which processes use it: a run and an open `spar ui` share
+one, and whoever leaves last stops it. Processes are known by pid and time of start, the home by its random id, so that
+neither a pid that somebody else has by now nor a copied home ever leads to a stranger's server.
 """
 
-import json
+import fcntl
 import os
 import signal
 import subprocess
@@ -17,10 +21,12 @@ from typing import NamedTuple
 
 import httpx
 import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from flows.addresses import port_to_listen_on
 from spar_core.errors import SparError
-from spar_core.ports import free_port
-from storage.disk import write_json
+from spar_core.processes import process_mark
+from storage.disk import disk_errors, read_json, write_json
 from storage.home import Home
 
 START_TIMEOUT_S = 180.0
@@ -31,8 +37,14 @@ _SETTINGS = {
     # SQLite answers "database is locked" under load with the shipped defaults.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    # Flow runs that ended a month ago leave the database, with their logs; events after a week.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86400),
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
+    # The server keeps the whole log of a run; the terminal has the reporter's lines, and warnings.
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # the line of a stage says more than "Completed()"
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_CLI_PROMPT": "false",
 }
@@ -42,14 +54,25 @@ class ServerAddress(NamedTuple):
     """Where a Prefect server answers."""
 
     api_url: str
-    pid: int | None
-    owner: int
-    """Process that started it and stops it."""
 
     @property
     def ui_url(self) -> str:
         """Address to open in a browser."""
         return self.api_url.removesuffix("/api")
+
+
+class _Record(BaseModel):
+    """The server of a home and those who use it, as process marks (`pid:start`)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    api_url: str
+    server: str
+    home: str
+    users: tuple[str, ...]
+
+    def living_users(self) -> tuple[str, ...]:
+        return tuple(mark for mark in self.users if _lives(mark))
 
 
 def prepare_environment(home: Home) -> None:
@@ -60,8 +83,8 @@ def prepare_environment(home: Home) -> None:
 
 
 @contextmanager
-def running_server(home: Home) -> Iterator[ServerAddress]:
-    """A healthy server: the one in PREFECT_API_URL, one this home already runs, or a new one stopped at the end.
+def running_server(home: Home, port: int | None = None) -> Iterator[ServerAddress]:
+    """A healthy server: the one in PREFECT_API_URL, the one this home runs, or a new one; the last user stops it.
 
     Raises:
         SparError: no server became healthy in time, or the configured one does not answer.
@@ -72,23 +95,18 @@ def running_server(home: Home) -> Iterator[ServerAddress]:
         if not _healthy(configured):
             raise SparError(f"PREFECT_API_URL is {configured} but nothing answers there; start that server or unset it")
         try:
-            yield ServerAddress(configured, None, os.getpid())
+            yield ServerAddress(configured)
         finally:
             stop_client()
         return
-    address = find_server(home)
-    # A server whose owner was killed is nobody's: this run takes it over and stops it at the end.
-    ours = address is None or not psutil.pid_exists(address.owner)
-    if address is None:
-        address = start_server(home)
+    address = join_server(home, port)
     os.environ["PREFECT_API_URL"] = address.api_url
     try:
         yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         stop_client()
-        if ours:
-            stop_server(home)
+        leave_server(home)
 
 
 def stop_client() -> None:
@@ -107,24 +125,42 @@ def stop_client() -> None:
         loop.thread.join(_CLIENT_STOP_S)
 
 
-def find_server(home: Home) -> ServerAddress | None:
-    """The healthy server this home runs, if any."""
-    try:
-        address = ServerAddress(**json.loads(_state_file(home).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    return address if _healthy(address.api_url) else None
-
-
-def start_server(home: Home, port: int | None = None) -> ServerAddress:
-    """Start a server that outlives this process until `stop_server`.
+def join_server(home: Home, port: int | None = None) -> ServerAddress:
+    """The home's server, started if there is none; it stays until every process that joined has left or died.
 
     Raises:
         SparError: it did not become healthy; the message names its log.
     """
-    port = port or free_port()
+    home.settle()
+    with _guarded(home):
+        known = _record(home)
+        if known is not None and not _healthy(known.api_url):
+            _stop(known.server)
+            known = None
+        if known is None:
+            known = _started(home, port or port_to_listen_on(home, "prefect"))
+        _write(home, known, (*known.living_users(), _this_process()))
+    return ServerAddress(known.api_url)
+
+
+def leave_server(home: Home) -> None:
+    """Use the home's server no longer; it is stopped unless somebody else does. Returns when it is gone."""
+    with _guarded(home):
+        known = _record(home)
+        if known is None:
+            return
+        others = list(known.living_users())
+        with suppress(ValueError):
+            others.remove(_this_process())  # once: this process may have joined several times
+        if others:
+            _write(home, known, tuple(others))
+            return
+        _stop(known.server)
+        _state_file(home).unlink(missing_ok=True)
+
+
+def _started(home: Home, port: int) -> _Record:
     home.logs.mkdir(parents=True, exist_ok=True)
-    home.prefect.mkdir(parents=True, exist_ok=True)
     log = home.logs / "prefect-server.log"
     api_url = f"http://127.0.0.1:{port}/api"
     environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
@@ -138,57 +174,80 @@ def start_server(home: Home, port: int | None = None) -> ServerAddress:
             env={**environment, "PREFECT_UI_API_URL": api_url},
             start_new_session=True,
         )
-    address = ServerAddress(api_url, process.pid, os.getpid())
-    write_json(_state_file(home), address._asdict())
+    record = _Record(api_url=api_url, server=process_mark(process.pid), home=home.identity, users=())
+    _write(home, record, (_this_process(),))
     deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if _healthy(api_url):
-            return address
-        if process.poll() is not None:
-            break
-        time.sleep(0.2)
-    stop_server(home)
-    raise SparError(f"the Prefect server did not start on port {port}; see {log}")
-
-
-def stop_server(home: Home) -> None:
-    """Stop the server this home runs, if any; returns when it is gone."""
-    state = _state_file(home)
     try:
-        pid = int(json.loads(state.read_text(encoding="utf-8"))["pid"])
-    except (OSError, ValueError, KeyError):
-        return
-    if _is_prefect(pid):
-        for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, sign)
-            if _gone(pid, patience):
-                break
-    state.unlink(missing_ok=True)
+        while time.monotonic() < deadline and process.poll() is None:
+            if _healthy(api_url):
+                return record
+            time.sleep(0.2)
+        raise SparError(f"the Prefect server did not start on port {port}; see {log}")
+    except BaseException:
+        _stop(record.server)
+        _state_file(home).unlink(missing_ok=True)
+        raise
 
 
-def _gone(pid: int, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-        if not _is_prefect(pid):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _is_prefect(pid: int) -> bool:
-    """Whether the process is still the server: a pid in an old file may belong to someone else by now."""
+def _record(home: Home) -> _Record | None:
+    """What is known of the home's own living server."""
     try:
-        return any("prefect" in part for part in psutil.Process(pid).cmdline())
-    except psutil.Error:
+        known = _Record.model_validate(read_json(_state_file(home)) or {})
+    except ValidationError:
+        return None
+    return known if known.home == home.identity and _lives(known.server) else None
+
+
+def _write(home: Home, record: _Record, users: tuple[str, ...]) -> None:
+    write_json(_state_file(home), record.model_copy(update={"users": users}).model_dump(mode="json"))
+
+
+@contextmanager
+def _guarded(home: Home) -> Iterator[None]:
+    """One process at a time joins or leaves: a server that is being started is waited for."""
+    with disk_errors(home.prefect):
+        home.prefect.mkdir(parents=True, exist_ok=True)
+        lock = (home.prefect / "server.lock").open("a")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _stop(mark: str) -> None:
+    """End a server and its children, which share its process group."""
+    pid = int(mark.partition(":")[0])
+    for sign, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        if not _lives(mark):
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, sign)
+        deadline = time.monotonic() + patience_s
+        while _lives(mark) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _lives(mark: str) -> bool:
+    """Whether the very process that had this mark runs; one of our own children that ended is reaped."""
+    pid = mark.partition(":")[0]
+    if not pid.isdigit():
         return False
+    with suppress(ChildProcessError):
+        os.waitpid(int(pid), os.WNOHANG)
+    try:
+        if psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE:
+            return False
+    except psutil.NoSuchProcess:
+        return False
+    return process_mark(int(pid)) == mark
+
+
+def _this_process() -> str:
+    return process_mark(os.getpid())
 
 
 def _healthy(api_url: str) -> bool:
     try:
-        return httpx.get(f"{api_url}/health", timeout=2.0).status_code == httpx.codes.OK
+        return httpx.get(f"{api_url}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 

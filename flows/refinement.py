@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.models import Patience, default_configuration, default_models, served_model
+from flows.models import ModelFinder, ServerOptions, check_options, default_configuration, default_models
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.errors import EngineError
@@ -29,7 +29,7 @@ class RefineRequest(NamedTuple):
     preset: str | None = None
     config_file: Path | None = None
     overrides: tuple[str, ...] = ()
-    patience: Patience = Patience()
+    servers: ServerOptions = ServerOptions()
 
 
 class Refined(NamedTuple):
@@ -39,6 +39,30 @@ class Refined(NamedTuple):
     response: str
     outcome: JudgementOutcome
     result: SearchResult | None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the votes on the first answer made a majority; without one nothing is known of it."""
+        return self.outcome.judgement is not None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the refiner approves of `answer`."""
+        if self.result is not None:
+            return self.result.accepted is not None
+        judgement = self.outcome.judgement
+        return judgement is not None and judgement.verdict is Verdict.YES
+
+    @property
+    def problem(self) -> str:
+        """What to say where no votes could be read, and what to do; empty where they could."""
+        if self.decided:
+            return ""
+        return (
+            f"the votes on the answer gave no majority ({self.outcome.failure}: {self.outcome.detail}): nothing was "
+            "searched, and nothing is accepted; take a refiner that ends with its verdict line, or set "
+            "method.prompt_set, method.judging.votes or method.judging.max_tokens"
+        )
 
     @property
     def answer(self) -> str:
@@ -53,7 +77,8 @@ class Refined(NamedTuple):
             "response": self.response,
             "value": None if judgement is None else judgement.value,
             "answer": self.answer,
-            "accepted": self.result is None or self.result.accepted is not None,
+            "accepted": self.accepted,
+            "problem": self.problem or None,
             "stop_reason": None if self.result is None else self.result.tree.stop_reason,
             "nodes": [] if self.result is None else [_plain_node(node) for node in self.result.nodes],
         }
@@ -67,11 +92,15 @@ def refine_prompt(request: RefineRequest, home: Home) -> Refined:
     """
     actor_default, refiner_default = default_models(home)
     refiner_name = request.refiner or refiner_default
+    check_options(request.servers, (request.actor, request.refiner))
+    home.private()
     config = _configuration(request, refiner_name, home)
-    pool = EnginePool(capacity=2)
-    refiner = served_model(refiner_name, home, config.engine, request.patience)
+    pool = EnginePool(logs=home.logs, records=home.servers)
+    finder = ModelFinder(home, config.engine, request.servers)
+    refiner = finder.served(refiner_name)
     library = PromptLibrary.load(config.method.prompt_set)
-    actor = served_model(request.actor or actor_default, home, config.engine, request.patience)
+    actor = finder.served(request.actor or actor_default)
+    pool.keep([(actor.engine, actor.model), (refiner.engine, refiner.model)], "refine")
     try:
         return asyncio.run(
             _refine(
@@ -129,8 +158,6 @@ def show_tree(found: Refined) -> None:
 
     console = Console()
     judgement = found.outcome.judgement
-    if judgement is None:
-        console.print(f"The votes gave no majority ({found.outcome.failure}: {found.outcome.detail}).", style="yellow")
     if found.result is None:
         console.print(Text(found.response))
         if judgement is not None:

@@ -3,25 +3,37 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from spar_core.config.loading import load_config
+from spar_core.config.loading import check_override, load_config
 from spar_core.config.run import RunConfig
+from spar_core.engines.model_reference import check_reference
 from spar_core.errors import ConfigError, StorageError
 from storage.home import Home, safe_name
+
+# What a Prefect server can tell of a secret before it stores a parameter; `check_override` sees the rest.
+_NO_SECRETS = (
+    "^(?!.*([Kk][Ee][Yy][Ss]?|[Tt][Oo][Kk][Ee][Nn]|[Ss][Ee][Cc][Rr][Ee][Tt][Ss]?|[Pp][Aa][Ss][Ss][Ww](or)?(OR)?[Dd]"
+    "|[Cc][Rr][Ee][Dd][Ee][Nn][Tt][Ii][Aa][Ll][Ss]?)[0-9_]*[\"']?\\s*[=:]\\s*[\"']?[^\\s\"'${])"
+    "(?!.*(sk-|hf_|gh[pousr]_|Bearer |://[^/\\s@]*@))"
+)
+Override = Annotated[str, AfterValidator(check_override), WithJsonSchema({"type": "string", "pattern": _NO_SECRETS})]
+"""One `key.path=value`, without secrets: parameters of flows are stored, and everybody with the UI can read them."""
+Reference = Annotated[str, AfterValidator(check_reference)]
+"""A model reference (see `spar_core.engines.model_reference`), without secrets."""
 
 
 class RunRequest(BaseModel):
     """A run by its configuration. The same request names the same run, so asking again resumes it."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     preset: str | None = None
     """A shipped preset (`spar run --help` lists them); `starter` when no file is given either."""
     config_file: str | None = None
     """A YAML file in the shape of the run configuration."""
-    overrides: list[str] = Field(default_factory=list)
-    """`key.path=value` strings, as with `--set`."""
+    overrides: list[Override] = Field(default_factory=list)
+    """`key.path=value` strings, as with `--set`; secrets by the names of environment variables."""
     iterations: Annotated[int, Field(ge=0)] | None = None
     """Number of iterations, shorthand for an override."""
     home: str | None = None

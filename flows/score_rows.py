@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.scores import Score
 from spar_core.records import EvalScore
 
@@ -24,34 +25,31 @@ _HEADLINES = (
     "tree",
     "tree_minus_single",
     "answer_refused",
+    "truncated",
+    "judge_truncated",
+    "unanswered",
 )
 
 
 class ScoreRow(NamedTuple):
-    """One metric. Fractions (`csl`: levels); null where nothing could be scored. `unscored` is a share."""
+    """One metric of one model. Fractions (`csl`: levels)."""
 
     benchmark: str
     role: str
     metric: str
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    unscored: float
+    estimate: Estimate
 
     def plain(self) -> dict[str, Any]:
-        """JSON-like values."""
-        return self._asdict()
+        """JSON-like values; `unscored` is a share."""
+        names = {"benchmark": self.benchmark, "role": self.role, "metric": self.metric}
+        return {**names, **self.estimate.plain(), "unscored": self.estimate.unscored_share}
 
     def cells(self) -> list[str]:
         """Texts for a table, in the order of `COLUMNS`."""
-        scale, digits = (1, 2) if self.metric.split("/")[0] == _LEVELS else (100, 2)
-        if self.value is None or self.ci_low is None or self.ci_high is None:
-            value, interval = "-", "-"
-        else:
-            value = f"{scale * self.value:.{digits}f}"
-            interval = f"[{scale * self.ci_low:.{digits}f}, {scale * self.ci_high:.{digits}f}]"
-        return [self.metric, value, interval, str(self.n), f"{100 * self.unscored:.1f} %"]
+        scale, estimate = 1 if self.metric.split("/")[0] == _LEVELS else 100, self.estimate
+        value = f"{scale * estimate.value:.2f}" if estimate.known else "-"
+        interval = estimate.bounds(scale, 2) if estimate.known else "-"
+        return [self.metric, value, interval, str(estimate.n), f"{100 * estimate.unscored_share:.1f} %"]
 
     @property
     def is_headline(self) -> bool:
@@ -61,7 +59,7 @@ class ScoreRow(NamedTuple):
 
 def rows_of_scores(benchmark: str, scores: Iterable[Score]) -> list[ScoreRow]:
     """Rows of a scored file."""
-    return [ScoreRow(benchmark, "", s.metric, s.value, s.ci_low, s.ci_high, s.n, s.unscored_share) for s in scores]
+    return [ScoreRow(benchmark, "", score.metric, score.estimate) for score in scores]
 
 
 def rows_of_records(records: Sequence[EvalScore]) -> list[ScoreRow]:
@@ -70,13 +68,14 @@ def rows_of_records(records: Sequence[EvalScore]) -> list[ScoreRow]:
     lacking = {_name(record): record for record in records if record.metric.endswith(_UNSCORED)}
     rows = []
     for name in dict.fromkeys(map(_name, records)):
-        share = lacking[name].value if name in lacking else 0.0
-        known = valued.get(name)
+        known, without = valued.get(name), lacking.get(name)
+        unscored = 0 if without is None else round(without.n * without.value)
         if known is None:
-            scored = round(lacking[name].n * (1 - share))
-            rows.append(ScoreRow(*name, None, None, None, scored, share))
+            total = 0 if without is None else without.n
+            estimate = Estimate.nothing(unscored, total - unscored)
         else:
-            rows.append(ScoreRow(*name, known.value, known.ci_low, known.ci_high, known.n, share))
+            estimate = Estimate(known.value, known.ci_low, known.ci_high, known.n, unscored)
+        rows.append(ScoreRow(*name, estimate))
     return rows
 
 

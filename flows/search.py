@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.models import Patience, Served, default_configuration, served_model
-from flows.request import Run
+from flows.models import SERVER_OPTIONS, ModelFinder, Served, ServerOptions, check_options, default_configuration
+from flows.publishing import stages_shown
+from flows.request import Override, Reference, Run
+from flows.runs import RunPlan, opened_run
 from flows.stage_calls import StageRunner, file_ref, plain
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
@@ -17,7 +19,6 @@ from storage.artifacts import ArtifactRef
 from storage.home import Home
 from tasks.judgements import JUDGEMENTS
 from tasks.negatives import NEGATIVES
-from tasks.runtime import Runtime
 from tasks.search_inputs import SEARCH_PROMPTS, SEARCH_RESPONSES
 from tasks.trees import TREES
 
@@ -28,13 +29,13 @@ _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.pa
 class SearchRequest(BaseModel):
     """What to search, with which models, as which method."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     prompts: str
     """JSON lines or Parquet of {"prompt"} rows, with "response" where an answer is given."""
-    actor: str | None
+    actor: Reference | None
     """Who answers; null: every prompt comes with its answer."""
-    refiner: str
+    refiner: Reference
     """Who judges and rewrites."""
     home: str
     """Home folder of the artifacts."""
@@ -42,7 +43,7 @@ class SearchRequest(BaseModel):
     """Configuration to take the method from; null: what suits the refiner."""
     config_file: str | None = None
     """A YAML file of the same."""
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
     """`key.path=value` strings."""
     skip_bad: bool = False
     """Record broken rows as drops instead of stopping at the first."""
@@ -50,6 +51,20 @@ class SearchRequest(BaseModel):
     """Seconds per request to a server given by its address; null: the engine's default."""
     retries: int | None = Field(default=None, ge=0, le=100)
     """Further attempts at such a server; null: the engine's default."""
+    fresh: bool = False
+    """Take servers for new ones: nothing they answered earlier is reused."""
+    model_digest: str | None = Field(default=None, min_length=1)
+    """Identity of the weights of the one server that is named; null: found by asking it."""
+
+    def servers(self) -> ServerOptions:
+        """What is said of the servers that are named.
+
+        Raises:
+            ConfigError: one identity is stated for several servers, or for none.
+        """
+        options = ServerOptions(self.timeout_s, self.retries, self.fresh, self.model_digest)
+        check_options(options, (self.actor, self.refiner))
+        return options
 
     def configuration(self) -> RunConfig:
         """The configuration whose `method`, `engine` and `seed` count here."""
@@ -69,7 +84,7 @@ class SearchTables(BaseModel):
     artifacts: dict[str, Any]
 
 
-@flow(name="search", task_runner=_RUNNER)
+@flow(name="search", flow_run_name="search", task_runner=_RUNNER)
 def search(request: SearchRequest) -> SearchTables:
     """Answer, judge and search; every stage is cached, so the same request resumes.
 
@@ -77,20 +92,15 @@ def search(request: SearchRequest) -> SearchTables:
         SparError: a prompts file, model or server that cannot be used.
     """
     home, config = Home(request.home), request.configuration()
-    patience = Patience(request.timeout_s, request.retries)
-    refiner = served_model(request.refiner, home, config.engine, patience)
-    actor = served_model(request.actor, home, config.engine, patience) if request.actor else None
-    runtime = Runtime.of(str(home.root))
-    identity = request.model_dump(mode="json", exclude={"timeout_s", "retries"})  # patience changes no result
-    run_id = f"search-{digest([identity, config.results_digest()])[:8]}"
-    with runtime.held(), tags(f"home:{home.root}", f"run:{run_id}"):
-        runtime.ledger.open_run(run_id, config.model_dump(mode="json"))
-        try:
-            artifacts = _searched(request, Run(home, run_id, config), actor, refiner)
-        except BaseException as error:
-            runtime.ledger.close_run(run_id, "failed" if isinstance(error, Exception) else "interrupted")
-            raise
-        runtime.ledger.close_run(run_id, "completed")
+    finder = ModelFinder(home, config.engine, request.servers())
+    refiner = finder.served(request.refiner)
+    actor = finder.served(request.actor) if request.actor else None
+    asked = request.model_dump(mode="json", exclude={"actor", "refiner", *SERVER_OPTIONS})
+    models = [served.model.digest for served in (actor, refiner) if served]
+    run_id = f"search-{digest([asked, models, config.results_digest()])[:8]}"
+    plan = RunPlan(home, run_id, config.model_dump(mode="json"), "run", tracked=False)
+    with opened_run(plan), stages_shown(home, run_id, 0, tracked=False):
+        artifacts = _searched(request, Run(home, run_id, config), actor, refiner)
     return SearchTables(run_id=run_id, artifacts=artifacts)
 
 

@@ -1,56 +1,64 @@
 """The flows: warm start, one iteration, whole self-play, evaluation. Each may be run or deployed on its own."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.champions import StartFrom, decide, decide_late, starting_models
+from flows.checks.preflight import preflight_run
 from flows.handovers import Models
 from flows.health import require_fruit, run_health
 from flows.judge_summary import judges
 from flows.measuring import Measurement
 from flows.pipeline import Pipeline
-from flows.publishing import publish_health, publish_judge, publish_summary
+from flows.publishing import publish_health, publish_judge, publish_summary, stages_shown
 from flows.request import Run, RunRequest
+from flows.runs import RunPlan, entitle, opened_run
+from flows.stage_calls import StageRunner
 from flows.summary import run_summary
 from spar_core.errors import ConfigError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
+from storage.ledger import RunState
 from tasks.engines import ModelRef
+from tasks.gate import Candidate
 from tasks.registration import Trained, register_models
 from tasks.runtime import Runtime
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
-_under_way: set[tuple[str, str]] = set()
-"""(home, run id) of the runs whose outermost flow is going on in this process."""
+_log = logging.getLogger(__name__)
+_WHOLE = "run"
+"""Activity of the flow that goes through a run from its start."""
 
 
 @contextmanager
-def running(request: RunRequest, *, whole: bool = False) -> Iterator[Run]:
-    """Hold the home and keep the run's state in the ledger; `whole`: the run is complete when the block ends."""
+def running(request: RunRequest, activity: str, *, aside: bool = False) -> Iterator[Run]:
+    """The run of a request, open for what the block does; it is complete when all its iterations are registered."""
     run = request.resolve()
-    runtime = Runtime.of(str(run.home.root))
-    with runtime.held(), tags(f"home:{run.home.root}", f"run:{run.run_id}"):
-        place = (str(run.home.root), run.run_id)
-        if place in _under_way:  # a flow within a flow of the same run
-            yield run
-            return
-        runtime.ledger.open_run(run.run_id, run.config.model_dump(mode="json"))
-        runtime.tracking.tracker.open_run(run.run_id, run.config.model_dump(mode="json"))
-        _under_way.add(place)
-        try:
-            yield run
-        except BaseException as error:
-            _close(runtime, run, "failed" if isinstance(error, Exception) else "interrupted")
-            raise
-        finally:
-            _under_way.discard(place)
-        if whole:
-            _close(runtime, run, "completed")
+    config = run.config.model_dump(mode="json")
+    plan = RunPlan(
+        run.home,
+        run.run_id,
+        config,
+        activity,
+        aside=aside,
+        whole=activity == _WHOLE,
+        becomes=lambda: reached(run),
+        check=lambda: preflight_run(run),
+    )
+    with opened_run(plan):
+        yield run
+
+
+def reached(run: Run) -> RunState:
+    """The state of a run whose last flow ended well."""
+    return "completed" if max(registered_models(run), default=-1) >= run.config.iterations else "waiting"
 
 
 class Start(NamedTuple):
@@ -64,19 +72,14 @@ def registered_models(run: Run) -> dict[int, Models]:
     """Both models of every iteration this run has registered, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
     for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
-        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, entry.uri)
+        found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
 
-def _close(runtime: Runtime, run: Run, state: Any) -> None:
-    runtime.ledger.close_run(run.run_id, state)
-    runtime.tracking.tracker.close(runtime.tracking.tracker.open_run(run.run_id), state)
-
-
-@flow(name="self_play", task_runner=_RUNNER)
+@flow(name="self_play", flow_run_name="self-play", task_runner=_RUNNER)
 def self_play(request: RunRequest) -> list[dict[str, Any]]:
     """Warm start, then every iteration; returns one summary row per iteration."""
-    with running(request, whole=True) as run:
+    with running(request, _WHOLE) as run:
         pinned = request.pinned()
         first = warm_start(pinned)
         models = first
@@ -91,13 +94,15 @@ def self_play(request: RunRequest) -> list[dict[str, Any]]:
 @flow(name="warm_start", flow_run_name="warm start", task_runner=_RUNNER)
 def warm_start(request: RunRequest) -> Models:
     """Iteration 0: supervised training, measured and registered."""
-    with running(request) as run:
+    with running(request, "warm start") as run, stages_shown(run.home, run.run_id, 0):
         pipeline = Pipeline(run)
         base = pipeline.base_models()
         models = pipeline.warm_start()
-        scores = Measurement(run, pipeline.stages).evaluate(0, models, models, None)
+        measurement = Measurement(run, pipeline.stages)
+        scores = measurement.evaluate(0, models, models, None)
         _publish_judge(run, 0)
-        _register(pipeline, 0, base, models, scores)
+        candidates = _register(pipeline, 0, base, models, scores)
+        decide(run, measurement, 0, candidates, models)
         return models
 
 
@@ -108,47 +113,69 @@ def _numbered() -> str:
 
 
 @flow(name="iteration", flow_run_name=_numbered, task_runner=_RUNNER)
-def iteration(request: RunRequest, index: int | None = None, start: Start | None = None) -> Models:
-    """One self-play iteration: answers, judgements, trees, training, measurement, registration.
+def iteration(
+    request: RunRequest,
+    index: int | None = None,
+    start: Start | None = None,
+    start_from: StartFrom | None = None,
+    until_complete: bool = False,
+) -> Models:
+    """One self-play iteration: answers, judgements, trees, training, measurement, registration, the gate.
 
     Args:
         request: the run it belongs to; its warm start is made if it is missing.
         index: number of the iteration; null takes the next one that is not complete (for schedules).
-        start: models to go on from; null takes those that the iteration before registered.
+        start: the models of the iteration before; null takes those that were registered last.
+        start_from: `last`, the models of the iteration before, or `champion`, those of the run's lineage; null: as
+            `promotion.continue_from` says. An iteration that has begun goes on from what it began with.
+        until_complete: do nothing once every iteration of the configuration is there; else a schedule goes on for ever.
 
     Raises:
         ConfigError: the iteration before it is not complete.
         FruitlessError: its data are not worth training on; finished work is kept.
     """
-    with running(request) as run:
-        pipeline = Pipeline(run)
+    with running(request, "iteration" if index is None else f"iteration {index}") as run:
         known = registered_models(run)
         if start is None and 0 not in known:
             known[0] = warm_start(request.pinned())
+        first = known[0] if start is None else start.first
+        stages = StageRunner(run)
+        if index is None:
+            decide_late(run, Measurement(run, stages), max(known), first)
         number = max(known) + 1 if index is None else index
-        if start is None:
-            if number - 1 not in known:
-                raise ConfigError(f"iteration {number} of run {run.run_id} needs iteration {number - 1} first")
-            start = Start(known[number - 1], known[0])
+        if until_complete and index is None and number > run.config.iterations:
+            _log.info("all %d iterations of %s are complete: nothing is left to do", run.config.iterations, run.run_id)
+            return known[max(known)]
+        last = known.get(number - 1) if start is None else start.models
+        return _iterate(run, number, Start(starting_models(run, number, last, start_from), first))
+
+
+def _iterate(run: Run, number: int, start: Start) -> Models:
+    entitle(f"{run.run_id}, iteration {number}")
+    with stages_shown(run.home, run.run_id, number):
+        pipeline = Pipeline(run)
+        measurement = Measurement(run, pipeline.stages)
         data = pipeline.data(number, start.models, start.first)
         require_fruit(run.home, run.run_id, number, data.pairs, run.config.health)
         models = pipeline.train(number, start.models, data)
-        scores = Measurement(run, pipeline.stages).evaluate(number, models, start.first, data)
+        scores = measurement.evaluate(number, models, start.first, data)
         _publish_judge(run, number)
-        _register(pipeline, number, start.models, models, scores)
+        candidates = _register(pipeline, number, start.models, models, scores)
+        decide(run, measurement, number, candidates, start.first)
         return models
 
 
-@flow(name="evaluation", task_runner=_RUNNER)
+@flow(name="evaluation", flow_run_name="evaluation", task_runner=_RUNNER)
 def evaluation(request: RunRequest, index: int | None = None) -> list[dict[str, Any]]:
     """Measure the models after an iteration (the latest complete one by default) on held-out prompts."""
-    with running(request) as run:
-        pipeline = Pipeline(run)
+    with running(request, "evaluation", aside=True) as run:
         known = registered_models(run)
         number = max(known, default=0) if index is None else index
         if number not in known or 0 not in known:
             raise ConfigError(f"run {run.run_id} has no complete iteration {number} to evaluate; run self_play first")
-        Measurement(run, pipeline.stages).evaluate(number, known[number], known[0], None)
+        entitle(f"{run.run_id}, evaluation of iteration {number}")
+        with stages_shown(run.home, run.run_id, number):
+            Measurement(run, StageRunner(run)).evaluate(number, known[number], known[0], None)
         _publish_judge(run, number)
         rows = [row for row in run_summary(run.home, run.run_id) if row.iteration == number]
         publish_summary(run.run_id, rows)
@@ -161,10 +188,12 @@ def _publish_judge(run: Run, number: int) -> None:
             publish_judge(run.run_id, judge)
 
 
-def _register(pipeline: Pipeline, number: int, before: Models, after: Models, scores: ArtifactRef | None) -> None:
+def _register(
+    pipeline: Pipeline, number: int, before: Models, after: Models, scores: ArtifactRef | None
+) -> list[Candidate]:
     run = pipeline.run
     roles: tuple[ModelRole, ...] = ("actor", "refiner")
     trained = [
         Trained(role, after.of(role), before.of(role), pipeline.trained_by.get(after.of(role).digest)) for role in roles
     ]
-    register_models(str(run.home.root), run.run_id, number, trained, scores, run.config.promotion)
+    return register_models(str(run.home.root), run.run_id, number, trained, scores)

@@ -1,4 +1,4 @@
-"""What every command that runs a flow needs around it: the home held, a Prefect server, progress, a tidy end."""
+"""What every command that runs a flow needs around it: the home held, a Prefect server, progress, flows attended."""
 
 import logging
 from collections.abc import Iterator
@@ -25,21 +25,20 @@ def session(home: Home, label: str, *, quiet: bool) -> Iterator[None]:
     runtime = Runtime.of(str(home.root))
     try:
         with runtime.held(), running_server(home) as server:
-            from prefect import tags
+            from prefect.exceptions import Abort
 
-            from flows.crashes import mark_crashed, settle
+            from flows.runs import attended
             from flows.terminal import terminal_reporter
 
-            with (
-                terminal_reporter(runtime, server.ui_url, label, quiet=quiet),
-                errors_told_once(),
-                tags(f"home:{home.root}"),
-            ):
-                mark_crashed(home)
-                try:
+            try:
+                with (
+                    terminal_reporter(runtime, server.ui_url, label, quiet=quiet),
+                    errors_told_once(),
+                    attended(home, "command"),
+                ):
                     yield
-                finally:
-                    settle(home)
+            except Abort as error:  # how flows hand on what interrupted them
+                raise KeyboardInterrupt from error
     except httpx.HTTPError as error:
         raise SparError(
             f"the Prefect server stopped answering ({type(error).__name__}: {error}); run again: finished work is kept"

@@ -29,10 +29,14 @@ class StageRunner:
         Only there the limits of `health` end a stage: a search or a benchmark shows what there is.
         """
         self._run = run
-        self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else engines
+        self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else dict(engines)
         self._health = run.config.health if engines is None else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
+
+    def serve(self, role: str, engine: EngineConfig) -> None:
+        """From now on `engine` serves the models of a role."""
+        self._engines[role] = engine
 
     def templates(self, *names: str) -> dict[str, str]:
         """What the prompt texts a stage reads say, as an entry of its configuration."""
@@ -75,6 +79,7 @@ class StageRunner:
             files=files or {},
             engines={role: engine for role, engine in self._engines.items() if role in models},
             config=config or {},
+            data_digest=stage.data_digest(),
             surroundings=Surroundings(
                 orchestration=config_of_run.orchestration,
                 launch=config_of_run.training.launch,
@@ -83,7 +88,7 @@ class StageRunner:
                 health=self._health,
             ),
         )
-        return stage.run(call, parts=stage.parts(inputs))
+        return stage.run(call)
 
 
 def plain(config: FrozenConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from flows.score_rows import ScoreRow
+from spar_core.evaluation.estimate import Estimate
 from storage.catalog import open_catalog
 from storage.home import Home
 
@@ -28,24 +29,11 @@ _METRICS = {
 }
 
 
-class Score(NamedTuple):
-    """A score with its 95 % interval."""
-
-    value: float
-    ci_low: float
-    ci_high: float
-    n: int
-
-    def shown(self) -> str:
-        """Percent with interval: `72.1 [70.3, 73.9]`."""
-        return f"{100 * self.value:.1f} [{100 * self.ci_low:.1f}, {100 * self.ci_high:.1f}]"
-
-
 class IterationRow(NamedTuple):
     """What one iteration came to. Scores are fractions; absent ones were not measured."""
 
     iteration: int
-    scores: dict[str, Score]
+    scores: dict[str, Estimate]
     pairs: int
     drops: int
     seconds: float
@@ -54,7 +42,7 @@ class IterationRow(NamedTuple):
         """JSON-like values."""
         return {
             "iteration": self.iteration,
-            **{name: score._asdict() for name, score in self.scores.items()},
+            **{name: score.plain() for name, score in self.scores.items()},
             "pairs": self.pairs,
             "drops": self.drops,
             "seconds": round(self.seconds, 1),
@@ -85,14 +73,15 @@ def run_summary(home: Home, run_id: str) -> list[IterationRow]:
         stages = catalog.rows(
             "SELECT iteration, sum(seconds) AS seconds, sum(rows_dropped) AS drops, "
             "sum(CASE WHEN stage = 'pairs' THEN rows_out ELSE 0 END) AS pairs "
-            "FROM stages WHERE run_id = ? AND state = 'completed' GROUP BY iteration ORDER BY iteration",
+            "FROM stages WHERE run_id = ? AND state = 'completed' AND iteration IS NOT NULL "
+            "GROUP BY iteration ORDER BY iteration",
             [run_id],
         )
         names = {metric: name for name, metric in _METRICS.items()}
-        scores: dict[int, dict[str, Score]] = {}
+        scores: dict[int, dict[str, Estimate]] = {}
         for row in catalog.rows("SELECT * FROM eval_scores WHERE run_id = ? AND benchmark = 'self_play'", [run_id]):
             if row["metric"] in names:
-                score = Score(row["value"], row["ci_low"], row["ci_high"], row["n"])
+                score = Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
                 scores.setdefault(row["iteration"], {})[names[row["metric"]]] = score
     return [
         IterationRow(
@@ -126,5 +115,8 @@ def benchmark_table(home: Home, run_id: str) -> list[tuple[int, ScoreRow]]:
             "WHERE m.run_id = ? AND e.benchmark <> 'self_play' GROUP BY ALL ORDER BY 1, 2, 3, 4",
             [run_id],
         )
-    found = [(row.pop("iteration"), ScoreRow(**row, unscored=0.0)) for row in rows]
+    found = []
+    for row in rows:
+        estimate = Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
+        found.append((row["iteration"], ScoreRow(row["benchmark"], row["role"], row["metric"], estimate)))
     return [(iteration, row) for iteration, row in found if row.is_headline]

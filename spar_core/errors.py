@@ -18,14 +18,16 @@ class EngineError(SparError):
 
 
 class RequestRejectedError(EngineError):
-    """The engine refused this one request for good (prompt too long, HTTP 4xx, empty choice).
+    """The engine has no answer to this one request (prompt too long, HTTP 4xx, empty choice).
 
-    Callers turn it into a recorded drop: `reason` is a short stable slug for the drop ledger.
+    Callers turn it into a recorded drop: `reason` is a short stable slug for the drop ledger. `permanent` says that
+    the request's own content is the reason, so that asking again is no use; else a rerun asks again.
     """
 
-    def __init__(self, message: str, reason: str = "request_rejected") -> None:
+    def __init__(self, message: str, reason: str = "request_rejected", permanent: bool = True) -> None:
         super().__init__(message)
         self.reason = reason
+        self.permanent = permanent
 
 
 class EngineUnavailableError(EngineError):

@@ -4,18 +4,18 @@
                                            /model/<files>              (training stages)
                                            /manifest.json              (written last: the artifact is complete)
 
-A part is written into a temporary folder and renamed into place. What has no manifest, or has files that do not match
-it, does not exist for a reader. The artifact's manifest is removed before anything below it is written anew.
+A part is written into a temporary folder of its writer's own and renamed into place, so that two writers of one part
+do not harm each other: the later one finds it finished. What has no manifest, or has files that do not match it, does
+not exist for a reader. The artifact's manifest is removed before anything below it is written anew.
 """
 
 import logging
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from spar_core.errors import StorageError
 from storage.commits import Provenance, build_manifest
@@ -27,17 +27,18 @@ from storage.manifests import (
     MODEL_FOLDER,
     Manifest,
     PartManifest,
+    Split,
     damage,
     read_manifest,
     read_part_manifest,
 )
 from storage.parts import PartWriter
 from storage.refs import ArtifactRef
+from storage.temporary import TEMPORARY, put_in_place, remove_stale, temporary_beside
 
 __all__ = ["ArtifactRef", "ArtifactStore", "Damaged", "Provenance", "Scan", "Whole"]
 
 _log = logging.getLogger(__name__)
-_TEMPORARY = ".tmp-"
 # What makes up a model: never optimizer state or other pickles that trainers leave beside the weights.
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".md")
 
@@ -77,6 +78,9 @@ class ArtifactStore:
         """The finished artifact, or None where it must be made (again).
 
         Believed only with a readable manifest and all files of the right size, and with `verify` the right checksum.
+
+        Raises:
+            StorageError: a later version of spar wrote it.
         """
         folder = self.folder(stage, key)
         loaded = _load(folder, verify=verify)
@@ -86,36 +90,50 @@ class ArtifactStore:
             return None
         return loaded.ref
 
-    def open(self, ref: Mapping[str, Any]) -> ArtifactRef:
-        """The artifact that `ArtifactRef.to_json` described.
+    def require(self, stage: str, key: str) -> ArtifactRef:
+        """The finished artifact.
 
         Raises:
-            StorageError: it is gone, damaged, or holds other content now.
+            StorageError: it is gone or damaged.
         """
-        found = self.get(ref["stage"], ref["stage_key"])
-        if found is None or found.content_digest != ref["content_digest"]:
-            raise StorageError(
-                f"the artifact of stage {ref['stage']!r} ({ref['stage_key']}) "
-                "is gone, damaged or was replaced; run again"
-            )
+        found = self.get(stage, key)
+        if found is None:
+            raise StorageError(f"the artifact of stage {stage!r} ({key}) is gone or damaged; run again")
         return found
 
     def scan(self, *, verify: bool = False) -> Scan:
         """Every artifact with a manifest, in order of stage and key."""
         folders = sorted(path.parent for path in self._home.artifacts.glob(f"stage=*/stage_key=*/{MANIFEST}"))
-        loaded = [_load(folder, verify=verify) for folder in folders]
+        loaded = [_seen(folder, verify=verify) for folder in folders]
         return Scan(
             tuple(entry for entry in loaded if isinstance(entry, Whole)),
             tuple(entry for entry in loaded if isinstance(entry, Damaged)),
         )
 
-    def has_part(self, stage: str, key: str, index: int) -> bool:
-        """Whether a part is finished; its files are read and compared with their checksums."""
-        return self._whole_part(self.folder(stage, key), index) is not None
+    def has_part(self, stage: str, key: str, index: int, *, cut: str | None = None) -> bool:
+        """Whether a part is finished and, where `cut` is given, about those rows.
+
+        Its files are read and compared with their checksums.
+        """
+        part = self._whole_part(self.folder(stage, key), index)
+        return part is not None and cut in (None, part.cut)
+
+    def has_split(self, stage: str, key: str) -> bool:
+        """Whether every part of one cut is finished, as the first of them says."""
+        folder = self.folder(stage, key)
+        first = self._whole_part(folder, 0)
+        if first is None or first.split is None:
+            return False
+        others = (self._whole_part(folder, index) for index in range(1, first.split[0]))
+        return all(part is not None and part.split == first.split for part in others)
 
     @contextmanager
-    def part(self, stage: str, key: str, index: int) -> Iterator[PartWriter]:
-        """Write one part; it exists when the block ends without an exception. A finished part is kept as it is.
+    def part(
+        self, stage: str, key: str, index: int, *, cut: str | None = None, split: Split | None = None
+    ) -> Iterator[PartWriter]:
+        """Write one part; it exists when the block ends without an exception.
+
+        A finished part is kept as it is, unless it is about other rows than `cut`, or of another `split`.
 
         Raises:
             StorageError: the disk is full or not writable.
@@ -123,14 +141,15 @@ class ArtifactStore:
         folder = self.folder(stage, key)
         final = folder / _part_name(index)
         with _replacing(folder, final) as temporary:
-            writer = PartWriter(temporary, final.name, index)
+            writer = PartWriter(temporary, final.name, index, cut, split)
             try:
                 yield writer
-                writer.finish()
+                written = writer.finish()
             except BaseException:
                 writer.abandon()
                 raise
-            if self._whole_part(folder, index) is not None:
+            there = self._whole_part(folder, index)
+            if there is not None and cut in (None, there.cut) and there.split == written.split:
                 shutil.rmtree(temporary)  # another worker finished the same part meanwhile
 
     def metrics_so_far(self, stage: str, key: str) -> dict[str, float]:
@@ -142,12 +161,14 @@ class ArtifactStore:
                 sums[name] = sums.get(name, 0.0) + value
         return sums
 
-    def discard_parts(self, stage: str, key: str) -> None:
-        """Forget the parts of an unfinished artifact that will be cut anew; those being written stay."""
+    def discard_parts_from(self, stage: str, key: str, number: int) -> None:
+        """Forget the parts from `number` on, left by an earlier cut into more of them."""
         folder = self.folder(stage, key)
         with disk_errors(folder):
             for part in folder.glob("part-?????"):
-                shutil.rmtree(part)
+                if part.name >= _part_name(number):
+                    (folder / MANIFEST).unlink(missing_ok=True)
+                    shutil.rmtree(part)
 
     def workspace(self, stage: str, key: str) -> Path:
         """A folder for what an unfinished stage needs to resume, such as checkpoints; removed at commit."""
@@ -208,7 +229,10 @@ class ArtifactStore:
         return None if part is None or damage(folder, part.tables, verify=True) else part
 
     def _whole_parts(self, folder: Path, expected: int | None) -> tuple[PartManifest, ...]:
-        names = sorted(path.name for path in folder.glob("part-*") if path.is_dir() and _TEMPORARY not in path.name)
+        names = sorted(path.name for path in folder.glob("part-*") if path.is_dir() and TEMPORARY not in path.name)
+        first = read_part_manifest(folder / _part_name(0))
+        if expected is None and first is not None and first.split is not None:
+            expected = first.split[0]
         wanted = [_part_name(index) for index in range(len(names) if expected is None else expected)]
         found = [read_part_manifest(folder / name) for name in wanted]
         whole = tuple(part for part in found if part is not None and not damage(folder, part.tables, verify=False))
@@ -218,6 +242,8 @@ class ArtifactStore:
                 f"{folder} cannot be completed: missing or damaged parts: {', '.join(broken) or 'none'}; "
                 f"unexpected parts: {', '.join(sorted(set(names) - set(wanted))) or 'none'}; run again"
             )
+        if len({part.split for part in whole}) > 1:
+            raise StorageError(f"{folder} cannot be completed: its parts were cut in different ways; run again")
         return whole
 
 
@@ -229,21 +255,27 @@ def _load(folder: Path, *, verify: bool) -> Whole | Damaged:
     return Damaged(folder, tuple(problems)) if problems else Whole(ArtifactRef.of(manifest, folder), manifest)
 
 
+def _seen(folder: Path, *, verify: bool) -> Whole | Damaged:
+    """Like `_load`; what a later version wrote is there, but not for this one."""
+    try:
+        return _load(folder, verify=verify)
+    except StorageError as error:
+        return Damaged(folder, (str(error),))
+
+
 @contextmanager
 def _replacing(artifact: Path, final: Path) -> Iterator[Path]:
     """A temporary folder that becomes `final`, unless the block removes it or raises."""
-    temporary = final.with_name(f"{final.name}{_TEMPORARY}{secrets.token_hex(4)}")
+    temporary = temporary_beside(final)
     with disk_errors(final):
-        for stale in final.parent.glob(f"{final.name}{_TEMPORARY}*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        remove_stale(final)
         temporary.mkdir(parents=True)
     try:
         yield temporary
         if temporary.exists():
             with disk_errors(final):
                 (artifact / MANIFEST).unlink(missing_ok=True)
-                shutil.rmtree(final, ignore_errors=True)
-                os.rename(temporary, final)
+                put_in_place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -8,6 +8,7 @@ it can be opened while a run goes on, by any number of readers. It shows the hom
 """
 
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -43,7 +44,9 @@ class Catalog:
         self._home = home
         self._store = ArtifactStore(home)
         self._verified = False
-        self._spill = tempfile.TemporaryDirectory(prefix="spar-sql-")
+        # On the home's disk where it can be written: what does not fit into memory may not fit into /tmp either.
+        scratch = home.work if os.access(home.work, os.W_OK) else None
+        self._spill = tempfile.TemporaryDirectory(prefix="spar-sql-", dir=scratch)
         self._scan = self._store.scan()
         try:
             self._connection = self._connect()
@@ -151,6 +154,7 @@ class Catalog:
             "runs": views.runs_table(ledger.runs()),
             "stages": views.stages_table(ledger.stages()),
             "models": views.models_table(models),
+            "promotions": views.promotions_table(ledger.promotions()),
             "lineage": views.lineage_table(edges((entry.manifest for entry in self._scan.whole), models)),
             "artifacts": views.artifacts_table(*self._scan),
         } | {f"empty_{table}": _empty(table) for table in TABLES}
@@ -158,7 +162,7 @@ class Catalog:
             connection.register("incoming", content)
             connection.execute(f"CREATE TABLE {views.INTERNAL}.{name} AS SELECT * FROM incoming")
             connection.unregister("incoming")
-        for name in (f"{views.INTERNAL}.users", "runs", "stages", "models", "artifacts", "lineage"):
+        for name in (f"{views.INTERNAL}.users", "runs", "stages", "models", "promotions", "artifacts", "lineage"):
             connection.execute(f"CREATE VIEW {name} AS {views.LEDGER_VIEWS[name]}")
         files = self._files()
         for table, record in TABLES.items():
@@ -181,9 +185,10 @@ def open_catalog(home: Home | Path | str | None = None) -> Catalog:
     """The catalogue of a home (default: `$SPAR_HOME`, else `.spar`); an empty home has empty views.
 
     Raises:
-        StorageError: the views cannot be made.
+        StorageError: the views cannot be made, or a later version laid out the home.
     """
     where = Home.default() if home is None else home if isinstance(home, Home) else Home(home)
+    where.check_layout()
     try:
         return Catalog(where)
     except duckdb.Error as error:

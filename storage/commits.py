@@ -10,6 +10,7 @@ from typing import Any
 
 from spar_core.errors import StorageError
 from spar_core.hashing import canonical_json, file_digest, model_digest
+from spar_core.secrets import redacted
 from storage.digests import RowsDigest, content_digest
 from storage.manifests import MODEL_FOLDER, ArtifactInput, Manifest, PartManifest, StoredFile
 from storage.refs import ArtifactRef
@@ -17,10 +18,14 @@ from storage.refs import ArtifactRef
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What an artifact was made from. `model_digests` by role or name, `config` as read by the stage (JSON-like)."""
+    """What an artifact was made from, as its manifest says it. `config` is JSON-like."""
 
     inputs: tuple[ArtifactRef, ...] = ()
     model_digests: Mapping[str, str] = field(default_factory=dict)
+    file_digests: Mapping[str, str] = field(default_factory=dict)
+    engines: Mapping[str, Any] = field(default_factory=dict)
+    data_digest: str = ""
+    libraries: Mapping[str, str] = field(default_factory=dict)
     config: Any = None
     code_version: str = ""
 
@@ -66,7 +71,11 @@ def build_manifest(
             for ref in provenance.inputs
         ),
         model_digests=dict(provenance.model_digests),
-        config=json.loads(canonical_json(provenance.config)),
+        file_digests=dict(provenance.file_digests),
+        engines=redacted(provenance.engines),
+        data_digest=provenance.data_digest,
+        libraries=dict(provenance.libraries),
+        config=redacted(json.loads(canonical_json(provenance.config))),
         metrics=metrics,
     )
 

@@ -1,20 +1,33 @@
 """The layout of one home: the folder that holds everything `spar` keeps."""
 
 import fcntl
+import logging
 import os
 import re
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spar_core.errors import StorageError
 from storage.disk import disk_errors
 from storage.home_record import HomeRecord, read_record, settle_record
 
+_log = logging.getLogger(__name__)
+
 DEFAULT_HOME = ".spar"
 HOME_VARIABLE = "SPAR_HOME"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_OWNER_ALONE = 0o700
 _held_descriptors: set[int] = set()
+
+
+class HomeInUseError(StorageError):
+    """Another process holds the home; `pid` is its number where it is known."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
 
 
 def _close_inherited_locks() -> None:
@@ -70,6 +83,11 @@ class Home:
         return self.root / "work"
 
     @property
+    def servers(self) -> Path:
+        """Records of running model servers, by which those whose owner died are found."""
+        return self.work / "servers"
+
+    @property
     def runs(self) -> Path:
         """The ledger of runs, stages and registered models."""
         return self.root / "runs"
@@ -95,6 +113,16 @@ class Home:
         return self.root / "logs"
 
     @property
+    def trash(self) -> Path:
+        """What `spar gc` has taken out of its place and not deleted yet."""
+        return self.root / "trash"
+
+    @property
+    def pins_file(self) -> Path:
+        """Which runs and models `spar gc` keeps whatever their age."""
+        return self.runs / "pins.json"
+
+    @property
     def identity(self) -> str:
         """The random id of this home: stays when the folder is renamed, differs in every copy.
 
@@ -106,6 +134,14 @@ class Home:
             raise StorageError(f"{self.root} is no home yet: a run makes it one")
         return record.identity
 
+    def check_layout(self) -> None:
+        """See that this version knows how the home is laid out: for those who only read it.
+
+        Raises:
+            StorageError: a later version laid it out.
+        """
+        read_record(self._record_file)
+
     def settle(self) -> HomeRecord:
         """Make this folder a home if it is none, and see whether it was moved or copied; `lock` does it too.
 
@@ -116,9 +152,36 @@ class Home:
             self.root.mkdir(parents=True, exist_ok=True)
         return settle_record(self._record_file)
 
+    def stored(self, path: Path) -> str:
+        """`path` as it is written down: relative to the home where it lies inside, so that the home can move."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def located(self, stored: str) -> Path:
+        """The path that `stored` wrote down, in the home as it lies now."""
+        return self.root / stored  # an absolute path stays what it is
+
     def journal_file(self, stage: str, key: str, shard: int) -> Path:
         """Where the journal of one shard of one stage lies."""
         return self.journal / safe_name(stage, "stage") / safe_name(key, "stage key") / f"shard-{shard:05d}.sqlite"
+
+    def private(self) -> None:
+        """See that the folder is there and that its owner alone can enter it: it holds users' texts.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        with disk_errors(self.root):
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                self.root.mkdir(mode=_OWNER_ALONE)
+            mode = stat.S_IMODE(self.root.stat().st_mode)
+        if mode & ~_OWNER_ALONE:
+            try:
+                self.root.chmod(mode & _OWNER_ALONE)
+            except OSError:  # somebody else's folder, such as a mounted volume
+                _log.warning("%s is open to others (mode %o), and only its owner can change that", self.root, mode)
+                return
+            _log.warning("%s was open to others (mode %o): its owner alone can enter it now", self.root, mode)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -127,20 +190,22 @@ class Home:
         Readers need no lock.
 
         Raises:
-            StorageError: another process holds it (named by its pid), the folder cannot be written, or a later
-                version laid it out.
+            HomeInUseError: another process holds it (named by its pid).
+            StorageError: the folder cannot be written, or a later version laid it out.
         """
         with disk_errors(self._lock_file):
-            self.root.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+            self.private()
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         owner = os.getpid()
         try:
             with disk_errors(self._lock_file):
                 free = _try_lock(descriptor, fcntl.LOCK_EX)
             if not free:
-                raise StorageError(
-                    f"{self.root} is in use by another run (process {_read_pid(descriptor) or 'unknown'}); "
-                    "wait for it or stop it, or give this run its own --home"
+                pid = _read_pid(descriptor)
+                raise HomeInUseError(
+                    f"{self.root} is in use by another run (process {pid or 'unknown'}); "
+                    "wait for it or stop it, or give this run its own --home",
+                    pid,
                 )
             _held_descriptors.add(descriptor)
             with disk_errors(self._lock_file):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import StorageError
 from storage.disk import disk_errors, read_json, write_json
+from storage.layouts import migrate
 
 LAYOUT = 1
 """Number of the layout of a home; raise it when files move, with a migration from the one before."""
@@ -85,19 +86,29 @@ def settle_record(file: Path) -> HomeRecord:
     if known is not None and known.folder == folder and known.layout == LAYOUT:
         return known
     identity = secrets.token_hex(_ID_BYTES)
-    if known is not None and known.folder.is_same(folder):
+    if known is None:
+        migrate(file.parent)
+    elif known.folder.is_same(folder):
         identity = known.identity
         if known.folder.path != folder.path:
             _log.info("the home %s was moved to %s", known.folder.path, folder.path)
-    elif known is not None:
+    else:
         _log.warning(
             "%s is a copy of the home %s: it has an id of its own from now on, the original is left alone",
             folder.path,
             known.folder.path,
         )
+        _forget_processes(file.parent)
     record = HomeRecord(identity=identity, layout=LAYOUT, folder=folder)
     write_json(file, record.model_dump(mode="json"))
     return record
+
+
+def _forget_processes(root: Path) -> None:
+    """The servers that a copy has records of are the original's: they are neither used nor ended from here."""
+    with disk_errors(root):
+        for record in (root / "prefect" / "server.json", *root.glob("work/servers/*.json")):
+            record.unlink(missing_ok=True)
 
 
 def _check_layout(file: Path, layout: object) -> None:

@@ -5,6 +5,7 @@ lack its last answers, or be damaged and set aside). `storage` does not know wha
 """
 
 import logging
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -69,20 +70,19 @@ class Journal:
         with self._lock, self._errors():
             self._connection.close()
 
-    def discard(self) -> None:
-        """Close and delete the file: its stage is committed, nobody will ask for it again."""
-        self.close()
-        _delete(self.path)
-        for folder in (self.path.parent, self.path.parent.parent):
-            with suppress(OSError):  # other shards still have files there
-                folder.rmdir()
-
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             raise _explained(self.path, error) from error
+
+
+def discard_journals(folder: Path) -> None:
+    """Delete the journals of a stage's shards, and those set aside; the folder above goes if nothing else is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # other keys of the stage still have files there
+        folder.parent.rmdir()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

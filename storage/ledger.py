@@ -1,14 +1,16 @@
-"""The ledger: which runs there were, what became of each of their stages, and which models they registered.
+"""The ledger: which runs there were, what became of their stages, which models they registered and what was promoted.
 
     runs/<run_id>/run.json
                  /stages/<iteration>-<stage>.json
                  /models/<role>-v<version>.json
+                 /promotions/<role>-v<version>.json
+                 /starts/<iteration>.json
 
 One small file per fact, replaced in one step: it is right after kill -9, and readable while a run goes on.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,14 +18,18 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import StorageError
+from spar_core.hashing import canonical_json
 from spar_core.records import ModelRole
+from spar_core.secrets import redacted, redacted_text
 from storage.disk import read_json, write_json
 from storage.home import Home, safe_name
 
 _log = logging.getLogger(__name__)
 
-RunState = Literal["running", "completed", "failed", "interrupted"]
+RunState = Literal["running", "waiting", "completed", "failed", "interrupted"]
+"""`waiting`: it ended well, further iterations of its configuration are still to be made."""
 StageState = Literal["running", "completed", "failed"]
+Decision = Literal["first", "promoted", "refused", "unmeasured"]
 
 
 class _Entry(BaseModel):
@@ -33,19 +39,38 @@ class _Entry(BaseModel):
 EntryT = TypeVar("EntryT", bound=_Entry)
 
 
+class Activity(_Entry):
+    """What a run was opened for last, and what became of that; `flow_run` is the id of Prefect's flow run."""
+
+    name: str
+    state: RunState
+    started: datetime
+    ended: datetime | None = None
+    detail: str = ""
+    flow_run: str | None = None
+
+
 class Run(_Entry):
-    """One run. `config` is the whole configuration; a run that was killed still says "running"."""
+    """One run. `config` is the whole configuration; a run that was killed says "running" until the home's next use.
+
+    A completed run stays completed, whatever is done with it later: that is its activity. `generation` counts how often
+    the run was begun anew under another configuration: stages of earlier ones are superseded until the run reaches
+    them again.
+    """
 
     run_id: str
     state: RunState
     created: datetime
     ended: datetime | None = None
     config: dict[str, Any]
+    activity: Activity | None = None
+    generation: int = 0
 
 
 class StageRun(_Entry):
     """What became of one stage in one run. `iteration` is null for stages outside of iterations; rows are null
-    until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home."""
+    until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home;
+    `collected`: `spar gc` has deleted the artifact since."""
 
     run_id: str
     iteration: int | None
@@ -61,10 +86,13 @@ class StageRun(_Entry):
     started: datetime
     ended: datetime | None = None
     detail: str = ""
+    collected: bool = False
+    generation: int = 0
 
 
 class ModelEntry(_Entry):
-    """A registered model version. `uri` is its folder, `parent_digest` that of the weights training began with."""
+    """A registered model version. `uri` is its folder, relative to the home where it lies inside (`Home.located`);
+    `parent_digest` that of the weights training began with."""
 
     run_id: str
     role: ModelRole
@@ -77,25 +105,90 @@ class ModelEntry(_Entry):
     train_stage_key: str | None = None
 
 
+class Promotion(_Entry):
+    """What the gate decided on one model version, and why.
+
+    `first`: no champion of the lineage stood against it. `unmeasured`: there was nothing to compare it by.
+    Figures are over the `n` items both were measured on, `difference` is candidate minus champion, paired, with its
+    95 % interval. `stage_key` is that of the candidate's measurement.
+    """
+
+    run_id: str
+    iteration: int
+    role: ModelRole
+    version: int
+    champion_version: int | None = None
+    lineage: str
+    metric: str
+    value: float | None = None
+    champion_value: float | None = None
+    difference: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n: int | None = None
+    decision: Decision
+    reason: str
+    time: datetime
+    stage_key: str | None = None
+
+
+class Start(_Entry):
+    """The champions that an iteration began with, by digest; kept so that resuming it goes on from the same."""
+
+    run_id: str
+    iteration: int
+    actor: str
+    refiner: str
+
+
 class Ledger:
     """The runs of one home. Writers write different files; readers tolerate half-finished runs."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
 
-    def open_run(self, run_id: str, config: dict[str, Any]) -> Run:
-        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now.
+    def open_run(
+        self,
+        run_id: str,
+        config: dict[str, Any],
+        activity: str = "run",
+        *,
+        whole: bool = False,
+        aside: bool = False,
+        flow_run: str | None = None,
+    ) -> Run:
+        """Begin a run, or go on with it: it keeps its time of creation and takes the configuration given now,
+        without secrets.
+
+        Args:
+            run_id: name of the run.
+            config: the whole configuration. A completed run that is opened with another one is running again.
+            activity: what it is opened for.
+            whole: the run is gone through from its start. Under another configuration than before this supersedes what
+                it had done, of which it enters again what it still does.
+            aside: the activity only looks at the run (measures it), so that its state stays as it is.
+            flow_run: id of Prefect's flow run.
 
         Raises:
             StorageError: the id cannot name a folder, or the disk is full.
         """
-        known = self.run(run_id)
-        run = Run(run_id=run_id, state="running", created=known.created if known else utc_now(), config=config)
+        known, now, config = self.run(run_id), utc_now(), redacted(config)
+        doing = Activity(name=activity, state="running", started=now, flow_run=flow_run)
+        run = Run(run_id=run_id, state="running", created=now, config=config, activity=doing)
+        if known is not None:
+            same = canonical_json(known.config) == canonical_json(config)
+            kept = {"created": known.created, "generation": known.generation + (whole and not same)}
+            if aside:
+                dead = known.state == "running"  # the home is held: its process died
+                kept |= {"state": "interrupted" if dead else known.state, "ended": known.ended, "config": known.config}
+            elif known.state == "completed" and same:
+                kept |= {"state": "completed", "ended": known.ended}
+            run = run.model_copy(update=kept)
         self._write(self._folder(run_id) / "run.json", run)
         return run
 
-    def close_run(self, run_id: str, state: RunState) -> Run:
-        """Say how a run ended.
+    def close_run(self, run_id: str, state: RunState, detail: str = "") -> Run:
+        """Say how a run's activity ended, and with it the run, unless that had ended before.
 
         Raises:
             StorageError: there is no such run, or the disk is full.
@@ -104,20 +197,63 @@ class Ledger:
         if run is None:
             known = ", ".join(entry.run_id for entry in self.runs()) or "none"
             raise StorageError(f"there is no run {run_id!r} in {self._home.root}; known runs: {known}")
-        run = run.model_copy(update={"state": state, "ended": utc_now()})
+        now = utc_now()
+        if run.activity is not None:
+            became: RunState = "completed" if state == "waiting" else state
+            ended = run.activity.model_copy(update={"state": became, "ended": now, "detail": detail})
+            run = run.model_copy(update={"activity": ended})
+        if run.state == "running":
+            run = run.model_copy(update={"state": state, "ended": now})
         self._write(self._folder(run_id) / "run.json", run)
         return run
+
+    def end_dead_runs(self) -> list[Run]:
+        """Enter runs that still say "running" as interrupted; call while holding the home, when none can be alive.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        dead = [
+            run
+            for run in self.runs()
+            if run.state == "running" or (run.activity is not None and run.activity.state == "running")
+        ]
+        return [self.close_run(run.run_id, "interrupted", "its process ended without a word") for run in dead]
 
     def record_stage(self, stage: StageRun) -> None:
         """Write down a stage's state, in place of what was known of it in this run and iteration."""
         where = "run" if stage.iteration is None else f"{stage.iteration:03d}"
         name = f"{where}-{safe_name(stage.stage, 'stage')}.json"
-        self._write(self._folder(stage.run_id) / "stages" / name, stage)
+        hidden = stage.model_copy(update={"detail": redacted_text(stage.detail)})
+        self._write(self._folder(stage.run_id) / "stages" / name, hidden)
+
+    def mark_collected(self, artifacts: Collection[tuple[str, str]]) -> None:
+        """Write down that the artifacts of these (stage, key) are deleted on purpose: they are not missed."""
+        for stage in self.stages(superseded=True):
+            if (stage.stage, stage.stage_key) in artifacts and not stage.collected:
+                self.record_stage(stage.model_copy(update={"collected": True}))
 
     def record_model(self, model: ModelEntry) -> None:
         """Write down a registered model version."""
-        name = f"{safe_name(model.name, 'model name')}-v{model.version}.json"
+        name = _version_file(model.name, model.version)
         self._write(self._folder(model.run_id) / "models" / name, model)
+
+    def record_promotion(self, promotion: Promotion) -> None:
+        """Write down what was decided on a model version, in place of what was decided on it before."""
+        name = _version_file(promotion.role, promotion.version)
+        self._write(self._folder(promotion.run_id) / "promotions" / name, promotion)
+
+    def promotion(self, run_id: str, role: ModelRole, version: int) -> Promotion | None:
+        """What was decided on a version of a run; None where nothing was."""
+        return _read(self._folder(run_id) / "promotions" / _version_file(role, version), Promotion)
+
+    def record_start(self, start: Start) -> None:
+        """Write down with which champions an iteration begins."""
+        self._write(self._folder(start.run_id) / "starts" / f"{start.iteration:03d}.json", start)
+
+    def start(self, run_id: str, iteration: int) -> Start | None:
+        """The champions an iteration began with; None where it did not begin with champions."""
+        return _read(self._folder(run_id) / "starts" / f"{iteration:03d}.json", Start)
 
     def run(self, run_id: str) -> Run | None:
         """One run, None where it is unknown."""
@@ -127,15 +263,22 @@ class Ledger:
         """All runs, oldest first."""
         return sorted(self._all("*/run.json", Run), key=lambda run: (run.created, run.run_id))
 
-    def stages(self, run_id: str | None = None) -> list[StageRun]:
-        """The stages of one run, or of all, in the order they were started."""
+    def stages(self, run_id: str | None = None, *, superseded: bool = False) -> list[StageRun]:
+        """The stages of one run, or of all, in the order they were started; on demand with those superseded."""
         found = self._all(f"{run_id or '*'}/stages/*.json", StageRun)
+        if not superseded:
+            now = {run.run_id: run.generation for run in self._all(f"{run_id or '*'}/run.json", Run)}
+            found = (stage for stage in found if stage.generation == now.get(stage.run_id, stage.generation))
         return sorted(found, key=lambda stage: (stage.started, stage.run_id, stage.stage))
 
     def models(self, run_id: str | None = None) -> list[ModelEntry]:
         """The models of one run, or of all."""
         found = self._all(f"{run_id or '*'}/models/*.json", ModelEntry)
         return sorted(found, key=lambda model: (model.name, model.version, model.run_id))
+
+    def promotions(self) -> list[Promotion]:
+        """What was decided in all runs, oldest first."""
+        return sorted(self._all("*/promotions/*.json", Promotion), key=lambda entry: (entry.time, entry.version))
 
     def _folder(self, run_id: str) -> Path:
         return self._home.runs / safe_name(run_id, "run id")
@@ -157,6 +300,10 @@ class Ledger:
 def utc_now() -> datetime:
     """The time, with its zone."""
     return datetime.now(UTC)
+
+
+def _version_file(name: str, version: int) -> str:
+    return f"{safe_name(name, 'model name')}-v{version}.json"
 
 
 def _read(path: Path, kind: type[EntryT]) -> EntryT | None:

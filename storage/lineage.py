@@ -1,6 +1,6 @@
-"""What came from what: artifacts from artifacts and models, models from artifacts and parent models.
+"""What came from what: artifacts from artifacts, models and files, models from artifacts and parent models.
 
-An artifact's id is its stage key, a model's id the digest of its weights.
+An artifact's id is its stage key, a model's id the digest of its weights, a file's id the digest of its content.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from storage.ledger import ModelEntry
 from storage.manifests import Manifest
 
-NodeKind = Literal["artifact", "model"]
+NodeKind = Literal["artifact", "model", "file"]
 
 
 class Edge(NamedTuple):
@@ -36,6 +36,8 @@ def _of_artifact(manifest: Manifest) -> Iterator[Edge]:
         yield Edge("artifact", key, "artifact", parent.stage_key, key)
     for digest in manifest.model_digests.values():
         yield Edge("artifact", key, "model", digest, key)
+    for digest in manifest.file_digests.values():
+        yield Edge("artifact", key, "file", digest, key)
     if manifest.model_digest is not None:
         yield Edge("model", manifest.model_digest, "artifact", key, key)
         for digest in manifest.model_digests.values():

@@ -1,22 +1,27 @@
 """Manifests: what an artifact consists of and where it came from. A manifest that matches its files means complete."""
 
+import logging
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spar_core.hashing import file_digest
+from spar_core.errors import StorageError
+from spar_core.hashing import digest, file_digest
 from storage.digests import RowsDigest
-from storage.schemas import SCHEMA_VERSION
+from storage.disk import read_json
+from storage.schemas import OLDEST_SCHEMA, SCHEMA_VERSION
 
 MANIFEST = "manifest.json"
 MODEL_FOLDER = "model"
+_log = logging.getLogger(__name__)
 
 
 class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+Split = tuple[int, str]
 StoredT = TypeVar("StoredT", bound=_Stored)
 
 
@@ -45,6 +50,9 @@ class PartManifest(_Stored):
     """One part: its tables, its dropped rows by reason, and the rows its work took in and gave out.
 
     `metrics` are counts of its work, such as completion tokens; those of an artifact are the sums over its parts.
+    `cut` says which rows it is about: those of the first artifact that was cut into parts this way. Parts of several
+    artifacts with one cut belong together. `split` is set where a stage cuts: (number of parts, digest of how all rows
+    were cut into them).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -54,6 +62,12 @@ class PartManifest(_Stored):
     rows_in: int = 0
     rows_out: int = 0
     metrics: dict[str, float] = {}
+    cut: str = ""
+    split: Split | None = None
+
+    def own_cut(self) -> str:
+        """The cut of a part that is the first of its kind: a digest of its rows."""
+        return digest([[table.table, table.rows, table.rows_digest] for table in self.tables])
 
 
 class ArtifactInput(_Stored):
@@ -65,7 +79,11 @@ class ArtifactInput(_Stored):
 
 
 class Manifest(_Stored):
-    """One artifact. `created` is UTC (ISO 8601); `config` is the part of the configuration the stage read."""
+    """One artifact. `created` is UTC (ISO 8601); `config` is the part of the configuration the stage read.
+
+    `model_digests` by role, `file_digests` of users' files and data sets by name, `engines` the settings of the models'
+    engines that change answers, by role. `libraries` are the versions it was made with; they are in no key.
+    """
 
     schema_version: int = SCHEMA_VERSION
     stage: str
@@ -81,6 +99,10 @@ class Manifest(_Stored):
     model_digest: str | None = None
     inputs: tuple[ArtifactInput, ...] = ()
     model_digests: dict[str, str] = {}
+    file_digests: dict[str, str] = {}
+    engines: dict[str, Any] = {}
+    data_digest: str = ""
+    libraries: dict[str, str] = {}
     config: Any = None
     metrics: dict[str, float] = {}
 
@@ -91,12 +113,20 @@ class Manifest(_Stored):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of the artifact in `folder`; None where it is absent or unreadable."""
+    """The manifest of the artifact in `folder`; None where it is absent, unreadable, or of a schema long past.
+
+    Raises:
+        StorageError: a later version of spar wrote it.
+    """
     return _read(folder / MANIFEST, Manifest)
 
 
 def read_part_manifest(folder: Path) -> PartManifest | None:
-    """The manifest of the part in `folder`; None where it is absent or unreadable."""
+    """The manifest of the part in `folder`; None where it is absent, unreadable, or of a schema long past.
+
+    Raises:
+        StorageError: a later version of spar wrote it.
+    """
     return _read(folder / MANIFEST, PartManifest)
 
 
@@ -118,7 +148,19 @@ def damage(artifact: Path, files: tuple[StoredFile, ...], *, verify: bool) -> li
 
 
 def _read(path: Path, kind: type[StoredT]) -> StoredT | None:
+    fields = read_json(path)
+    if fields is None:
+        return None
+    version = fields.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StorageError(
+            f"{path} was written by a later version of spar (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "upgrade spar, or give this version its own --home"
+        )
+    if isinstance(version, int) and version < OLDEST_SCHEMA:
+        _log.warning("%s is of schema %d, which is no longer read: it will be made again", path, version)
+        return None
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return kind.model_validate(fields)
+    except ValidationError:
         return None

@@ -3,8 +3,9 @@
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from spar_core.errors import StorageError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "spar"
+_DATABASE = "mlflow.db"
+_PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 _LOCK_WAIT_SECONDS = 60  # a server on the same database may hold SQLite's write lock for a while
 METRICS_PER_CALL = 1000  # MLflow's limit
 _NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
@@ -28,7 +31,7 @@ def mlflow_name(name: str) -> str:
 
 def tracking_uri(home: Home) -> str:
     """Where MLflow finds the tracking data and the registry of a home: what clients and servers are given."""
-    return f"sqlite:///{home.mlflow / 'mlflow.db'}?timeout={_LOCK_WAIT_SECONDS}"
+    return f"sqlite:///{home.mlflow / _DATABASE}?timeout={_LOCK_WAIT_SECONDS}"
 
 
 def artifact_root(home: Home) -> str:
@@ -53,8 +56,24 @@ def connect(home: Home) -> "MlflowClient":
     uri = tracking_uri(home)
     with mlflow_errors(home):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.get_experiment_by_name(EXPERIMENT)
+        known = client.get_experiment_by_name(EXPERIMENT)
+        if known is not None and known.artifact_location != artifact_root(home):
+            _move_files(home, known.artifact_location)
     return client
+
+
+def _move_files(home: Home, old_root: str) -> None:
+    """Say where a moved or copied home keeps its files now; MLflow knows absolute places and no way to change them."""
+    new_root = artifact_root(home)
+    with closing(sqlite3.connect(home.mlflow / _DATABASE, timeout=_LOCK_WAIT_SECONDS)) as database, database:
+        for table, column in _PLACES:
+            if not database.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone():
+                continue  # a version of MLflow without this column
+            inside = f"{column} = ? OR substr({column}, 1, ?) = ?"
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {inside}",
+                (new_root, len(old_root) + 1, old_root, len(old_root) + 1, f"{old_root}/"),
+            )
 
 
 def experiment_id(client: "MlflowClient", home: Home) -> str:
@@ -64,6 +83,11 @@ def experiment_id(client: "MlflowClient", home: Home) -> str:
         if known is not None:
             return str(known.experiment_id)
         return str(client.create_experiment(EXPERIMENT, artifact_location=artifact_root(home)))
+
+
+def experiment_page(experiment: str, mlflow_run: str) -> str:
+    """Address of a run within MLflow's UI."""
+    return f"#/experiments/{experiment}/runs/{mlflow_run}"
 
 
 @contextmanager
@@ -78,7 +102,7 @@ def mlflow_errors(home: Home) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         raise StorageError(
             f"MLflow's database in {home.mlflow} failed: {error}; if another MLflow version wrote it, "
             f"run `mlflow db upgrade {tracking_uri(home)}`, else run again"

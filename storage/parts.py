@@ -1,7 +1,7 @@
 """Writing one part of an artifact: records stream into Parquet files, a manifest ends it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -9,24 +9,40 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spar_core.hashing import file_digest
+from spar_core.hashing import digest, file_digest
 from storage.digests import RowsDigest
 from storage.disk import disk_errors, sync, write_json
-from storage.manifests import MANIFEST, PartManifest, StoredTable
+from storage.manifests import MANIFEST, PartManifest, Split, StoredTable
 from storage.schemas import record_type, row_identity, schema_of, to_batch
 
 ROW_GROUP_ROWS = 2048  # a few MB of text: what a writer and a reader hold in memory at once
 DROPS_TABLE = "drops"
 
 
+def split_of(table: str, slices: Sequence[Sequence[Any]]) -> Split:
+    """What says of every part of a cut which cut it belongs to."""
+    digests = []
+    for rows in slices:
+        found = RowsDigest()
+        for record in rows:
+            found = found.add(row_identity(table, record))
+        digests.append([found.rows, found.hex()])
+    return len(slices), digest(digests)
+
+
 class PartWriter:
     """Streams records into the tables of one part. For one thread at a time."""
 
-    def __init__(self, folder: Path, name: str, index: int) -> None:
-        """`folder` is written now, `name` is what it will be called inside the artifact."""
+    def __init__(self, folder: Path, name: str, index: int, cut: str | None = None, split: Split | None = None) -> None:
+        """`folder` is written now, `name` is what it will be called inside the artifact.
+
+        `cut` is null for a part that is about nobody else's rows; `split` as in the part's manifest.
+        """
         self._folder = folder
         self._name = name
         self._index = index
+        self._cut = cut
+        self.split = split
         self._tables: dict[str, _TableWriter] = {}
         self._drops: Counter[str] = Counter()
         self._rows = (0, 0)
@@ -54,8 +70,8 @@ class PartWriter:
         """Note counts of the work on this part (tokens, steps); an artifact's are the sums over its parts."""
         self._metrics.update(metrics)
 
-    def finish(self) -> None:
-        """Close the files and write the part's manifest."""
+    def finish(self) -> PartManifest:
+        """Close the files and write the part's manifest, which is given back."""
         stored = tuple(writer.finish(f"{self._name}/{writer.path.name}") for writer in self._tables.values())
         manifest = PartManifest(
             index=self._index,
@@ -64,8 +80,11 @@ class PartWriter:
             rows_in=self._rows[0],
             rows_out=self._rows[1],
             metrics=self._metrics,
+            split=self.split,
         )
+        manifest = manifest.model_copy(update={"cut": manifest.own_cut() if self._cut is None else self._cut})
         write_json(self._folder / MANIFEST, manifest.model_dump(mode="json"))
+        return manifest
 
     def abandon(self) -> None:
         """Close the files, whatever they hold."""

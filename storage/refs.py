@@ -12,15 +12,12 @@ import pyarrow.parquet as pq
 from spar_core.errors import StorageError
 from storage.manifests import MODEL_FOLDER, Manifest, StoredTable, read_manifest
 from storage.parts import DROPS_TABLE, ROW_GROUP_ROWS
-from storage.schemas import from_batch, record_type, schema_of
+from storage.schemas import from_batch, record_type, schema_of, to_batch
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRef:
-    """One finished artifact. `rows` counts by table; `model_digest` is set where it holds a model.
-
-    `to_json` leaves the folder out: `ArtifactStore.open` finds it again, wherever the home has moved to.
-    """
+    """One finished artifact. `rows` counts by table; `model_digest` is set where it holds a model."""
 
     stage: str
     stage_key: str
@@ -28,6 +25,9 @@ class ArtifactRef:
     rows: Mapping[str, int]
     model_digest: str | None
     folder: Path
+
+    def __hash__(self) -> int:
+        return hash((self.stage, self.stage_key, self.content_digest))
 
     @classmethod
     def of(cls, manifest: Manifest, folder: Path) -> "ArtifactRef":
@@ -37,16 +37,6 @@ class ArtifactRef:
             for table in part.tables:
                 rows[table.table] = rows.get(table.table, 0) + table.rows
         return cls(manifest.stage, manifest.stage_key, manifest.content_digest, rows, manifest.model_digest, folder)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            "stage": self.stage,
-            "stage_key": self.stage_key,
-            "content_digest": self.content_digest,
-            "rows": dict(self.rows),
-            "model_digest": self.model_digest,
-        }
 
     @property
     def uri(self) -> str:
@@ -86,17 +76,26 @@ class ArtifactRef:
                 for batch in _batches(self.folder / stored.path):
                     yield from from_batch(table, batch)
 
-    def table(self, table: str) -> pa.Table:
-        """A whole table in memory.
+    def batches(self, table: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a table as Arrow batches of today's columns, a few thousand rows in memory at a time.
 
         Raises:
             StorageError: the artifact has no such table, or a file cannot be read.
         """
-        loaded = [schema_of(record_type(table)).empty_table()]
+        today = schema_of(record_type(table))
         for stored in self._files(table, None):
             with _reading(self.folder / stored.path):
-                loaded.append(pq.ParquetFile(self.folder / stored.path).read())
-        return pa.concat_tables(loaded, promote_options="default")
+                for batch in _batches(self.folder / stored.path):
+                    # A file of an older version may lack columns: they take the fields' defaults.
+                    yield batch if batch.schema.equals(today) else to_batch(table, list(from_batch(table, batch)))
+
+    def rows_in_part(self, table: str, part: int) -> int:
+        """Number of a table's records in one part."""
+        return sum(stored.rows for stored in self._files(table, part))
+
+    def cut_of_part(self, part: int) -> str | None:
+        """Which rows a part is about; null where there is no such part."""
+        return next((entry.cut for entry in self.manifest().parts if entry.index == part), None)
 
     def _files(self, table: str, part: int | None) -> list[StoredTable]:
         record_type(table)

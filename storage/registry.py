@@ -1,7 +1,9 @@
 """The model registry: versions of the actor and the refiner, by reference to immutable folders.
 
-A version holds no weights, it points at the folder that does, with what made it; aliases say which one counts. Each
-version is also written to the ledger, so that the catalogue shows models without MLflow.
+A version holds no weights, it points at the folder that does, with what made it; aliases say which one counts:
+`candidate` the newest, `champion-LINEAGE` the champion of a lineage (base model and evaluation world), `champion` that
+of the lineage which promoted last. Each version is also written to the ledger, so that the catalogue shows models
+without MLflow.
 """
 
 import json
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+_ROLES: tuple[ModelRole, ...] = ("actor", "refiner")
+_DECISION = "spar.decision"
 _REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9_-]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>\d+))")
 
 
@@ -85,7 +89,7 @@ class Registry:
                 iteration=model.iteration,
                 name=model.role,
                 version=int(version.version),
-                uri=str(model.path),
+                uri=self._home.stored(model.path),
                 digest=model.digest,
                 parent_digest=model.parent_digest,
                 train_stage_key=model.train_stage_key,
@@ -112,7 +116,9 @@ class Registry:
             )
         version = found[0]
         if not version.path.is_dir():
-            raise StorageError(f"{reference} points at {version.path}, which is gone; register the model again")
+            raise StorageError(
+                f"{reference} points at {version.path}, which is gone; take another version, or run again"
+            )
         return version
 
     def versions(self, name: str) -> list[ModelVersion]:
@@ -122,17 +128,54 @@ class Registry:
         entries = [entry for entry in entries if "spar.path" in entry.tags]
         return sorted((self._described(entry, aliases) for entry in entries), key=lambda version: version.version)
 
-    def promote(self, name: str, version: int, reason: str) -> ModelVersion:
-        """Make a version the `champion`, and write down why.
+    def champion(self, name: str, lineage: str | None = None) -> ModelVersion | None:
+        """The champion of a lineage (null: of the one that promoted last), or None."""
+        alias = CHAMPION if lineage is None else _champion_of(lineage)
+        return next((version for version in self.versions(name) if alias in version.aliases), None)
+
+    def promote(self, name: str, version: int, lineage: str) -> ModelVersion:
+        """Make a version the champion of its lineage; what `champion` means is said by `crown`.
 
         Raises:
             StorageError: there is no such version.
         """
-        promoted = self.resolve(f"{name}/{version}")
+        self.resolve(f"{name}/{version}")
         with mlflow_errors(self._home):
-            self._client.set_model_version_tag(name, str(version), "spar.promoted_because", reason)
-            self._client.set_registered_model_alias(name, CHAMPION, str(version))
-        return self.resolve(f"{promoted.name}@{CHAMPION}")
+            self._client.set_registered_model_alias(name, _champion_of(lineage), str(version))
+        return self.resolve(f"{name}@{_champion_of(lineage)}")
+
+    def crown(self, lineage: str) -> None:
+        """Let `champion` of both roles mean the champions of this lineage.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        with mlflow_errors(self._home):
+            for role in _ROLES:
+                aliases = self._aliases(role)
+                version = aliases.get(_champion_of(lineage))
+                if version is not None and aliases.get(CHAMPION) != version:
+                    self._client.set_registered_model_alias(role, CHAMPION, str(version))
+
+    def decision(self, name: str, version: int) -> str | None:
+        """What was decided on a version, as noted on it; None where nothing was noted.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        with mlflow_errors(self._home):
+            found: str | None = self._client.get_model_version(name, str(version)).tags.get(_DECISION)
+            return found
+
+    def note_decision(self, name: str, version: int, decision: str, reason: str) -> None:
+        """Note on a version what was decided on it, and why.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        with mlflow_errors(self._home):
+            self._client.set_model_version_tag(name, str(version), f"{_DECISION}_because", reason)
+            self._client.set_model_version_tag(name, str(version), _DECISION, decision)
 
     def log_scores(self, version: ModelVersion, scores: Mapping[str, float], mlflow_run: str) -> None:
         """Put scores on a version's model, as measured in an MLflow run; asking again adds nothing wrong.
@@ -215,18 +258,19 @@ class Registry:
 
     def _described(self, entry: "MlflowVersion", aliases: Mapping[str, int]) -> ModelVersion:
         tags = entry.tags
-        path = Path(tags["spar.path"])
-        if not path.is_dir() and "spar.home_path" in tags:
-            path = self._home.root / tags["spar.home_path"]  # the home was moved
         return ModelVersion(
             name=entry.name,
             version=int(entry.version),
-            path=path,
+            path=self._home.located(tags.get("spar.home_path", tags["spar.path"])),  # older versions wrote both
             digest=tags["spar.digest"],
             run_id=tags["spar.run_id"],
             iteration=int(tags["spar.iteration"]),
             aliases=tuple(sorted(alias for alias, version in aliases.items() if version == int(entry.version))),
         )
+
+
+def _champion_of(lineage: str) -> str:
+    return f"{CHAMPION}-{lineage}"
 
 
 def _identity_tags(model: Registration) -> dict[str, str]:
@@ -238,9 +282,7 @@ def _identity_tags(model: Registration) -> dict[str, str]:
 
 
 def _tags(model: Registration, home: Home) -> dict[str, str]:
-    tags = _identity_tags(model) | {"spar.role": model.role, "spar.path": str(model.path)}
-    if model.path.is_relative_to(home.root):
-        tags["spar.home_path"] = str(model.path.relative_to(home.root))
+    tags = _identity_tags(model) | {"spar.role": model.role, "spar.path": home.stored(model.path)}
     optional = {
         "spar.parent_version": model.parent_version,
         "spar.parent_digest": model.parent_digest,

@@ -18,6 +18,7 @@ from spar_core import records
 from spar_core.errors import StorageError
 
 SCHEMA_VERSION = 1  # raise when a record's fields change meaning; added fields need no new number
+OLDEST_SCHEMA = 1  # raise it too when what older versions wrote cannot be understood any more: it is made anew
 
 TABLES: dict[str, type] = {
     "prompts": records.Prompt,

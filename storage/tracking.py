@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.hashing import canonical_json
+from spar_core.secrets import redacted
 from storage.home import Home
 from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name
 from storage.refs import ArtifactRef
@@ -19,7 +20,14 @@ _MAX_PARAMETERS = 100  # MLflow's limit of parameters per call
 _MAX_VALUE = 6000  # likewise of characters in a parameter
 _MAX_DIGEST = 36  # likewise of characters in a dataset's digest
 _PARENT = "mlflow.parentRunId"
-_STATES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "running": "RUNNING"}
+_STATES = {
+    "completed": "FINISHED",
+    "waiting": "SCHEDULED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "running": "RUNNING",
+}
+_ENDED = {"FINISHED", "FAILED", "KILLED"}
 
 
 class Point(NamedTuple):
@@ -39,22 +47,46 @@ class Tracker:
         self._opened: dict[str, str] = {}
         self._known: dict[str, dict[tuple[str, int], float]] = {}
 
-    def open_run(self, run_id: str, config: Mapping[str, Any] | None = None) -> str:
+    @property
+    def experiment(self) -> str:
+        """Id of the MLflow experiment that holds every run of the home."""
+        return self._experiment
+
+    def open_run(self, run_id: str, config: Mapping[str, Any] | None = None, state: str | None = None) -> str:
         """The MLflow run of a `spar` run, made or found again; returns its id.
 
-        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`.
+        The first configuration is logged as parameters (which MLflow never changes), the latest as `config.json`, both
+        without secrets. `state` is that of the ledger; null leaves it.
         """
         tags = {"spar.run_id": run_id, "spar.level": "run"}
         found = self._open(run_id, tags, None)
-        if config is not None:
-            with mlflow_errors(self._home):
-                self._log_parameters(found, _flat(config))
-                self._client.log_text(found, canonical_json(config), "config.json")
+        with mlflow_errors(self._home):
+            if state is not None:
+                self._set_state(found, state)
+            if config is not None:
+                shown = redacted(config)
+                self._log_parameters(found, _flat(shown))
+                self._client.log_text(found, canonical_json(shown), "config.json")
         return found
+
+    def close_run(self, run_id: str, state: str, activity: str) -> None:
+        """Enter the state of a `spar` run, and that of what is still open below it; a run that is unknown is left so.
+
+        Args:
+            run_id: the run.
+            state: that of the run.
+            activity: how what was done with it ended: the state of the trainings and iterations it left open.
+        """
+        with mlflow_errors(self._home):
+            for found in self._client.search_runs([self._experiment], f"tags.`spar.run_id` = '{run_id}'"):
+                if found.data.tags.get("spar.level") in ("run", "experiment"):
+                    self._set_state(found.info.run_id, state)
+                elif found.info.status == "RUNNING":
+                    self._client.set_terminated(found.info.run_id, _STATES[activity])
 
     def open_experiment(self, experiment_id: str, name: str) -> str:
         """The MLflow run of an experiment, made or found again; returns its id."""
-        return self._open(name, {"spar.run_id": experiment_id, "spar.level": "experiment"}, None)
+        return self._running(self._open(name, {"spar.run_id": experiment_id, "spar.level": "experiment"}, None))
 
     def nest(self, run_id: str, parent: str, tags: Mapping[str, str]) -> str:
         """Show a `spar` run below an experiment's, with tags to tell it apart; a finished one stays so."""
@@ -76,13 +108,13 @@ class Tracker:
     def open_iteration(self, run_id: str, iteration: int) -> str:
         """The MLflow run of one iteration, a child of the run's; returns its id."""
         tags = {"spar.run_id": run_id, "spar.level": "iteration", "spar.iteration": str(iteration)}
-        return self._open(f"iteration {iteration}", tags, self.open_run(run_id))
+        return self._running(self._open(f"iteration {iteration}", tags, self.open_run(run_id)))
 
     def open_stage(self, run_id: str, iteration: int, stage: str, stage_key: str) -> str:
         """The MLflow run of one stage that logs curves (training), a child of the iteration's; returns its id."""
         tags = {"spar.run_id": run_id, "spar.level": "stage", "spar.stage": stage, "spar.stage_key": stage_key}
         tags["spar.iteration"] = str(iteration)
-        return self._open(stage, tags, self.open_iteration(run_id, iteration))
+        return self._running(self._open(stage, tags, self.open_iteration(run_id, iteration)))
 
     def log_metrics(self, mlflow_run: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log values at one step; those that are there already with the same value are left out."""
@@ -109,7 +141,7 @@ class Tracker:
         """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"uri": str(artifact.folder)})
+        source = json.dumps({"uri": artifact.uri})
         dataset = Dataset(artifact.stage, artifact.content_digest[:_MAX_DIGEST], "local", source)
         with mlflow_errors(self._home):
             entry = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
@@ -125,6 +157,23 @@ class Tracker:
         with mlflow_errors(self._home):
             self._client.set_terminated(mlflow_run, _STATES[state])
 
+    def _set_state(self, mlflow_run: str, state: str) -> None:
+        """Enter a state of the ledger; a time of end is set with those that end a run."""
+        wanted = _STATES[state]
+        if self._client.get_run(mlflow_run).info.status == wanted:
+            return
+        if wanted in _ENDED:
+            self._client.set_terminated(mlflow_run, wanted)
+        else:
+            self._client.update_run(mlflow_run, status=wanted)
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Hide `spar` runs and all below them; `mlflow gc` removes hidden runs for good."""
+        with mlflow_errors(self._home):
+            for run_id in run_ids:
+                while found := self._search({"spar.run_id": run_id}):
+                    self._client.delete_run(found.info.run_id)
+
     def _open(self, name: str, tags: dict[str, str], parent: str | None) -> str:
         identity = canonical_json(tags)
         if identity not in self._opened:
@@ -134,11 +183,11 @@ class Tracker:
 
     def _found(self, tags: dict[str, str]) -> str | None:
         found = self._search(tags)
-        if found is None:
-            return None
-        mlflow_run = str(found.info.run_id)
-        if found.info.status != "RUNNING":
-            self._client.update_run(mlflow_run, status="RUNNING")
+        return None if found is None else str(found.info.run_id)
+
+    def _running(self, mlflow_run: str) -> str:
+        with mlflow_errors(self._home):
+            self._set_state(mlflow_run, "running")
         return mlflow_run
 
     def _search(self, tags: Mapping[str, str]) -> Any:

@@ -9,13 +9,26 @@ import pyarrow as pa
 
 from spar_core.hashing import canonical_json
 from storage.artifacts import Damaged, Whole
-from storage.ledger import ModelEntry, Run, StageRun
+from storage.ledger import ModelEntry, Promotion, Run, StageRun
 from storage.lineage import Edge
+from storage.schemas import TABLES, schema_of
 
 # Times are stored in UTC without a zone, so that clients print them as they are.
 _TIME = pa.timestamp("us")
 
-_RUNS = {"run_id": pa.string(), "state": pa.string(), "created": _TIME, "ended": _TIME, "config": pa.string()}
+_RUNS = {
+    "run_id": pa.string(),
+    "state": pa.string(),
+    "created": _TIME,
+    "ended": _TIME,
+    "config": pa.string(),
+    "activity": pa.string(),
+    "activity_state": pa.string(),
+    "activity_started": _TIME,
+    "activity_ended": _TIME,
+    "detail": pa.string(),
+    "flow_run": pa.string(),
+}
 _STAGES = {
     "run_id": pa.string(),
     "iteration": pa.int64(),
@@ -44,6 +57,25 @@ _MODELS = {
     "parent_digest": pa.string(),
     "train_stage_key": pa.string(),
 }
+_PROMOTIONS = {
+    "run_id": pa.string(),
+    "iteration": pa.int64(),
+    "stage_key": pa.string(),
+    "role": pa.string(),
+    "version": pa.int64(),
+    "champion_version": pa.int64(),
+    "lineage": pa.string(),
+    "metric": pa.string(),
+    "value": pa.float64(),
+    "champion_value": pa.float64(),
+    "difference": pa.float64(),
+    "ci_low": pa.float64(),
+    "ci_high": pa.float64(),
+    "n": pa.int64(),
+    "decision": pa.string(),
+    "reason": pa.string(),
+    "time": _TIME,
+}
 _EDGES = dict.fromkeys(Edge._fields, pa.string())
 _ARTIFACTS = {
     "stage": pa.string(),
@@ -66,6 +98,7 @@ LEDGER_VIEWS: Mapping[str, str] = {
     "runs": f"SELECT * FROM {INTERNAL}.runs",
     "stages": f"SELECT * FROM {INTERNAL}.stages",
     "models": f"SELECT * FROM {INTERNAL}.models",
+    "promotions": f"SELECT * FROM {INTERNAL}.promotions",
     "artifacts": f"SELECT * FROM {INTERNAL}.artifacts",
     "lineage": f"""
         SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key
@@ -76,9 +109,18 @@ LEDGER_VIEWS: Mapping[str, str] = {
 
 
 def runs_table(runs: Iterable[Run]) -> pa.Table:
-    """The ledger's runs; the configuration as JSON text."""
-    rows = [entry.model_dump() | {"config": canonical_json(entry.config)} for entry in runs]
-    return _table(rows, _RUNS)
+    """The ledger's runs with what was done with them last; the configuration as JSON text."""
+    return _table([_run_row(entry) for entry in runs], _RUNS)
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    row = run.model_dump(exclude={"activity"}) | {"config": canonical_json(run.config)}
+    if run.activity is None:
+        return row
+    doing = run.activity
+    times = {"activity_started": doing.started, "activity_ended": doing.ended}
+    names = {"activity": doing.name, "activity_state": doing.state, "detail": doing.detail, "flow_run": doing.flow_run}
+    return row | names | times
 
 
 def stages_table(stages: Iterable[StageRun]) -> pa.Table:
@@ -89,6 +131,11 @@ def stages_table(stages: Iterable[StageRun]) -> pa.Table:
 def models_table(models: Iterable[ModelEntry]) -> pa.Table:
     """The registered model versions."""
     return _table([entry.model_dump() | {"stage_key": entry.train_stage_key} for entry in models], _MODELS)
+
+
+def promotions_table(promotions: Iterable[Promotion]) -> pa.Table:
+    """What the gate decided."""
+    return _table([entry.model_dump() for entry in promotions], _PROMOTIONS)
 
 
 def lineage_table(edges: Iterable[Edge]) -> pa.Table:
@@ -133,15 +180,15 @@ def quoted(text: str | Path) -> str:
 
 
 def _scan(table: str, files: Sequence[Path]) -> str:
+    # Folders above the home may have names like `seed=7` too: only the last three of a file's path count.
     listed = ", ".join(quoted(path) for path in files)
-    if table == "drops":
-        # Its own column `stage` is more exact than the folder's, and would be hidden by it.
-        key = "regexp_extract(filename, '/stage_key=([^/]+)/', 1) AS stage_key"
-        options = "union_by_name=true, hive_partitioning=false, filename=true"
-        return f"SELECT * EXCLUDE (filename), {key} FROM read_parquet([{listed}], {options})"
-    # Without autocast a key of digits alone would become a number.
-    options = "union_by_name=true, hive_partitioning=true, hive_types_autocast=false"
-    return f"SELECT * FROM read_parquet([{listed}], {options})"
+    place = "/stage=([^/]+)/stage_key=([^/]+)/[^/]+/[^/]+$"
+    key = f"regexp_extract(filename, '{place}', 2) AS stage_key"
+    stage = f", regexp_extract(filename, '{place}', 1) AS stage"
+    if "stage" in schema_of(TABLES[table]).names:
+        stage = ""  # the table's own column is more exact than the folder's
+    options = "union_by_name=true, hive_partitioning=false, filename=true"
+    return f"SELECT * EXCLUDE (filename), {key}{stage} FROM read_parquet([{listed}], {options})"
 
 
 def _column(table: str, name: str) -> str:

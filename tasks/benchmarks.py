@@ -1,141 +1,74 @@
-"""Stages of the benchmarks: read the prompts, let a model answer, score by rule; and the scores' way to MLflow.
+"""Stages of the benchmarks, the same for all: prompts, answers, a judge's verdicts, scores; and the way to MLflow.
 
-Every stage takes the benchmark's data as its file `data`: a file or folder known by its content.
+Every stage takes the benchmark's data as its file `data`: a file or folder known by its content. What is asked and how
+answers become scores says the benchmark itself (`spar_core.benchmarks`), found by its name in the configuration.
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from prefect import task
 
+from spar_core.benchmarks import benchmark
+from spar_core.benchmarks.plugin import Asked, AskedBenchmark, JudgedBenchmark, Loaded, RuleBenchmark, Subject, item_id
 from spar_core.config.method import ResponsesConfig
-from spar_core.evaluation import ifbench, ifeval
-from spar_core.evaluation.followbench import FollowBench, load_followbench
-from spar_core.evaluation.ifeval import MISSING_ANSWER, score_answers
-from spar_core.evaluation.ifeval_rows import Answer, PromptSet
-from spar_core.evaluation.llmbar import LLMBar, load_llmbar
+from spar_core.engines.base import Engine
+from spar_core.evaluation.ifeval import MISSING_ANSWER
 from spar_core.evaluation.scores import score_records
-from spar_core.hashing import content_id
-from spar_core.records import EvalScore, ModelRole, Prompt, Response
-from spar_core.roles import Actor, respond_all
+from spar_core.evaluation.truncation import Truncation
+from spar_core.records import EvalScore, ModelRole
+from spar_core.roles import Actor, Refiner, respond_all
 from storage.registry import ModelVersion, Registry
+from tasks.judgements import refiner_of
 from tasks.runtime import Runtime
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
 
-_SEPARATOR = "/"
+_LOADED = 8  # data sets kept in memory: shards of a stage share them
 
 
-class Asked(NamedTuple):
-    """What became of one prompt: the answer, or the reason why there is none."""
+@dataclass(frozen=True, slots=True)
+class _Judges:
+    """Who a judged benchmark may ask, from a stage's call."""
 
-    item_id: str
-    response: Response | None
-    reason: str
+    context: ShardContext
+    role: str
 
+    @property
+    def name(self) -> str:
+        """As the user calls the judge."""
+        return str(self.context.call.config["evaluator"])
 
-def item_id(prompt: Prompt) -> str:
-    """The benchmark's own name of a prompt: its `source` is BENCHMARK/ITEM."""
-    return prompt.source.partition(_SEPARATOR)[2]
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        return self.context.call.seed
 
+    @property
+    def prompts(self) -> Path | None:
+        """The user's folder of judge prompts."""
+        files = self.context.call.files
+        return Path(files["judge_prompts"].location) if "judge_prompts" in files else None
 
-def prompt_record(benchmark: str, item: str, text: str, constraints: Any = ()) -> Prompt:
-    """A benchmark's prompt; equal texts stay separate items."""
-    source = f"{benchmark}{_SEPARATOR}{item}"
-    return Prompt(content_id("benchmark", source, text), text, tuple(constraints), "test", source)
+    def engine(self) -> Engine:
+        """The judge's engine."""
+        return self.context.engine(self.role)
 
-
-def prompt_set(context: ShardContext) -> PromptSet:
-    """The chosen prompts of IFEval or IFBench."""
-    config = context.call.config
-    whole = _read_prompt_set(config["benchmark"], *_data(context))
-    chosen = tuple(evenly(whole.prompts, config["limit"]))
-    if len(chosen) == len(whole.prompts):
-        return whole
-    by_text: dict[str, tuple[int, ...]] = {}
-    for position, prompt in enumerate(chosen):
-        by_text[prompt.text.strip()] = (*by_text.get(prompt.text.strip(), ()), position)
-    by_key = {str(prompt.key): position for position, prompt in enumerate(chosen)}
-    return replace(whole, prompts=chosen, by_key=by_key, by_text=by_text)
-
-
-def followbench(context: ShardContext) -> FollowBench:
-    """The chosen groups of FollowBench: `limit` counts rows, groups stay whole."""
-    config = context.call.config
-    whole = _read_followbench(config["language"], *_data(context))
-    groups = list(dict.fromkeys(key[:2] for key in whole.items))
-    limit = config["limit"]
-    chosen = set(evenly(groups, None if limit is None else max(1, limit // 5)))
-    return replace(whole, items={key: item for key, item in whole.items.items() if key[:2] in chosen})
-
-
-def llmbar(context: ShardContext) -> LLMBar:
-    """The chosen instances of LLMBar."""
-    whole = _read_llmbar(*_data(context))
-    chosen = {instance.item_id for instance in evenly(whole.instances(), context.call.config["limit"])}
-    return restricted(whole, chosen)
-
-
-def restricted(bench: LLMBar, item_ids: set[str]) -> LLMBar:
-    """LLMBar with these instances alone."""
-    subsets = {name: tuple(row for row in rows if row.item_id in item_ids) for name, rows in bench.subsets.items()}
-    return replace(bench, subsets=subsets)
-
-
-def evenly(items: Sequence[Any], limit: int | None) -> list[Any]:
-    """`limit` items at even distances, so that every part of a benchmark is met; all where it is null."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[index * len(items) // limit] for index in range(limit)]
-
-
-def asked(context: ShardContext, part: int | None = None) -> list[Asked]:
-    """Every prompt with its answer or the reason for none; of one part, or of all."""
-    answers, prompts = context.call.inputs["answers"], context.call.inputs["prompts"]
-    found = {response.prompt_id: response for response in answers.read("eval_responses", part=part)}
-    reasons = {drop.record_id: drop.reason for drop in answers.read("drops", part=part)}
-    return [
-        Asked(item_id(prompt), found.get(prompt.prompt_id), reasons.get(prompt.prompt_id, MISSING_ANSWER))
-        for prompt in prompts.read("eval_prompts", part=part)
-    ]
-
-
-def _data(context: ShardContext) -> tuple[str, str]:
-    """Where the data lies, and its digest: what is kept in memory is asked for by both."""
-    data = context.call.files["data"]
-    return data.location, data.digest
-
-
-@lru_cache(maxsize=4)
-def _read_prompt_set(benchmark: str, path: str, digest: str) -> PromptSet:
-    return ifeval.read_prompts(Path(path)) if benchmark == ifeval.NAME else ifbench.read_prompts(Path(path))
-
-
-@lru_cache(maxsize=2)
-def _read_followbench(language: Any, path: str, digest: str) -> FollowBench:
-    return load_followbench(Path(path), language)
-
-
-@lru_cache(maxsize=1)
-def _read_llmbar(path: str, digest: str) -> LLMBar:
-    return load_llmbar(Path(path))
+    def refiner(self) -> Refiner:
+        """The refiner, voting as the configuration says."""
+        return refiner_of(self.context)
 
 
 def _prompts(context: ShardContext) -> ShardRows:
-    benchmark = context.call.config["benchmark"]
-    if benchmark == "followbench":
-        asked_items = followbench(context).asked()
-        prompts = [prompt_record(benchmark, item.item_id, item.instruction) for item in asked_items]
-    elif benchmark == "llmbar":
-        prompts = [prompt_record(benchmark, row.item_id, row.instruction) for row in llmbar(context).instances()]
-    else:
-        chosen = prompt_set(context).prompts
-        prompts = [prompt_record(benchmark, str(row.key), row.text, row.instructions) for row in chosen]
-    write_in_parts(context, "eval_prompts", prompts, context.call.surroundings.orchestration.shard_size)
-    return ShardRows(len(prompts), len(prompts))
+    bench, loaded = _benchmark(context), _loaded(context)
+    prompts = bench.prompts(bench.chosen(loaded.content, context.call.config["limit"]))
+    write_in_parts(context, "eval_prompts", prompts)
+    context.part.write("drops", [replace(drop, stage=context.call.stage) for drop in loaded.left_out])
+    return ShardRows(len(prompts) + len(loaded.left_out), len(prompts))
 
 
 def _answers(context: ShardContext) -> ShardRows:
@@ -160,25 +93,91 @@ async def _answer(context: ShardContext) -> ShardRows:
     return ShardRows(prompts, answered)
 
 
-def _instruction_scores(context: ShardContext) -> ShardRows:
-    """Verdicts by the benchmark's rules; a prompt the engine refused is unscored, with its reason."""
-    prompts, role = prompt_set(context), context.call.config["role"]
-    rows = asked(context)
-    given = [
-        Answer(row.item_id, (prompts.by_key[row.item_id],), row.response.text)
-        for row in rows
-        if row.response is not None
-    ]
-    report = score_answers(prompts, given)
-    reasons = {row.item_id: row.reason for row in rows if row.response is None}
-    digest = context.call.models["model"].digest
-    items = [
-        replace(item, detail=reasons[item.cluster_id]) if item.cluster_id in reasons else item
-        for item in report.records(role, digest)
-    ]
+def _measure(context: ShardContext) -> ShardRows:
+    """Verdicts and scores by rule; a prompt the engine refused has its reason in the item's detail."""
+    bench, who = cast("RuleBenchmark", _benchmark(context)), _who(context)
+    asked = _asked(context)
+    measured = bench.measure(_chosen(context), asked, who)
+    context.part.write("eval_items", list(measured.items))
+    _write_scores(context, [*measured.scores, *_truncation(context)])
+    return ShardRows(len(asked), len(asked))
+
+
+def _verdicts(context: ShardContext) -> ShardRows:
+    return asyncio.run(_judge(context))
+
+
+async def _judge(context: ShardContext) -> ShardRows:
+    """A judge's verdicts on this shard's items; what the judge said stays in the items' detail."""
+    bench = cast("JudgedBenchmark", _benchmark(context))
+    asked, judges = _asked(context, context.shard), _Judges(context, bench.judge)
+    items = await bench.judged(_chosen(context), asked, judges, _who(context), _reads(context))
     context.part.write("eval_items", items)
-    context.part.write("eval_scores", score_records(report.benchmark, role, digest, report.scores))
-    return ShardRows(len(rows), len(rows))
+    return ShardRows(len(asked), len(asked))
+
+
+def _scores(context: ShardContext) -> ShardRows:
+    bench = cast("JudgedBenchmark", _benchmark(context))
+    verdicts = context.call.inputs["verdicts"]
+    scores = bench.scores(_chosen(context), verdicts.read("eval_items"), _who(context), _reads(context))
+    _write_scores(context, [*scores, *_truncation(context)])
+    rows = verdicts.manifest().rows_out
+    return ShardRows(rows, rows)
+
+
+def _asked(context: ShardContext, part: int | None = None) -> list[Asked]:
+    """Every prompt with its answer or the reason for none; of one part, or of all."""
+    prompts, answers = context.call.inputs["prompts"], context.call.inputs.get("answers")
+    found = {} if answers is None else {row.prompt_id: row for row in answers.read("eval_responses", part=part)}
+    reasons = {} if answers is None else {drop.record_id: drop.reason for drop in answers.read("drops", part=part)}
+    return [
+        Asked(item_id(prompt), found.get(prompt.prompt_id), reasons.get(prompt.prompt_id, MISSING_ANSWER))
+        for prompt in prompts.read("eval_prompts", part=part)
+    ]
+
+
+def _truncation(context: ShardContext) -> Sequence[Any]:
+    """The share of the model's answers that the token limit cut; none where no model answered."""
+    if "answers" not in context.call.inputs:
+        return ()
+    answers = context.call.inputs["answers"].read("eval_responses")
+    return Truncation(answer.finish_reason for answer in answers).scores()
+
+
+def _write_scores(context: ShardContext, scores: Sequence[Any]) -> None:
+    name = _benchmark(context).filed_as(_reads(context))
+    context.part.write("eval_scores", score_records(name, *_who(context), scores))
+
+
+def _who(context: ShardContext) -> Subject:
+    """Whose scores these are: the model that answered, else the one that compared."""
+    models = context.call.models
+    return Subject(context.call.config["role"], models["model" if "model" in models else "refiner"].digest)
+
+
+def _benchmark(context: ShardContext) -> AskedBenchmark:
+    return cast("AskedBenchmark", benchmark(context.call.config["benchmark"]))
+
+
+def _chosen(context: ShardContext) -> Any:
+    return _benchmark(context).chosen(_loaded(context).content, context.call.config["limit"])
+
+
+def _reads(context: ShardContext) -> dict[str, Any]:
+    """What the part of the benchmark says of itself, and the rest of the stage's configuration."""
+    config = context.call.config
+    return {**config, **config["data"]}
+
+
+def _loaded(context: ShardContext) -> Loaded:
+    data, config = context.call.files["data"], context.call.config
+    return _read(config["benchmark"], data.location, data.digest, json.dumps(config["data"], sort_keys=True))
+
+
+@lru_cache(maxsize=_LOADED)
+def _read(name: str, path: str, digest: str, reads: str) -> Loaded:
+    """`digest`: another content at the same place is read anew."""
+    return cast("AskedBenchmark", benchmark(name)).load(Path(path), json.loads(reads))
 
 
 @task(name="log_scores", task_run_name="log-scores-{run_id}")
@@ -196,9 +195,14 @@ def log_scores(
             tracker.log_metrics(mlflow_run, metrics, step=iteration or 0)
         else:
             Registry(runtime.home).log_scores(version, metrics, mlflow_run)
-    tracker.close(mlflow_run, "completed")
 
 
-BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=1, work=_prompts, splits=True)
-BENCHMARK_ANSWERS = Stage("benchmark_answers", version=1, work=_answers, sharded_by="prompts")
-INSTRUCTION_SCORES = Stage("instruction_scores", version=1, work=_instruction_scores)
+BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=2, work=_prompts, splits=True)
+BENCHMARK_ANSWERS = Stage(
+    "benchmark_answers", version=1, work=_answers, sharded_by="prompts", rows_of=("prompts", "eval_prompts")
+)
+BENCHMARK_MEASURES = Stage("benchmark_measures", version=1, work=_measure)
+BENCHMARK_VERDICTS = Stage(
+    "benchmark_verdicts", version=1, work=_verdicts, sharded_by="prompts", data=("spar_core.prompts/judges",)
+)
+BENCHMARK_SCORES = Stage("benchmark_scores", version=1, work=_scores)

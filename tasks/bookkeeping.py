@@ -14,7 +14,9 @@ class LedgerEntry:
         self._ledger = ledger
         self._clock = time.monotonic()
         self._before = self._earlier(call)
+        run = ledger.run(call.run_id)
         self._entry = StageRun(
+            generation=0 if run is None else run.generation,
             run_id=call.run_id,
             iteration=call.iteration,
             stage=call.stage,
@@ -54,7 +56,7 @@ class LedgerEntry:
         self._ledger.record_stage(self._entry.model_copy(update=update))
 
     def _earlier(self, call: StageCall) -> StageRun | None:
-        for entry in self._ledger.stages(call.run_id):
+        for entry in self._ledger.stages(call.run_id, superseded=True):
             same = entry.iteration == call.iteration and entry.stage == call.stage
             if same and entry.stage_key == call.key and entry.state == "completed":
                 return entry

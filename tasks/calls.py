@@ -11,6 +11,9 @@ from spar_core.hashing import digest
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 
+ENGINES_VERSION = 1
+"""Of the code that asks models: raise it when equal settings and requests get other answers."""
+
 
 class FileRef(NamedTuple):
     """A user's file, folder or data set by content: `digest` identifies it, `location` only finds it."""
@@ -38,8 +41,9 @@ class Surroundings:
 class StageCall:
     """One call of one stage.
 
-    `inputs`, `models`, `files`, `config` and `seed` decide the result and make up the key. `home`, `run_id`,
-    `iteration` and `surroundings` only say where and how it runs.
+    `inputs`, `models` with the settings of their engines that change answers, `files`, `config`, `seed`, the stage's
+    package data and the version of its code decide the result and make up the key. `home`, `run_id`, `iteration` and
+    `surroundings` only say where and how it runs.
     """
 
     stage: str
@@ -58,6 +62,8 @@ class StageCall:
     """Users' files and data sets, by what the stage takes them for."""
     engines: Mapping[str, EngineConfig] = field(default_factory=dict, kw_only=True)
     """What serves the models, by role."""
+    data_digest: str = field(default="", kw_only=True)
+    """Of the package data the stage reads."""
 
     @property
     def key(self) -> str:
@@ -70,6 +76,13 @@ class StageCall:
                 {name: ref.content_digest for name, ref in self.inputs.items()},
                 {role: model.digest for role, model in self.models.items()},
                 {name: file.digest for name, file in self.files.items()},
+                self.engine_identities(),
+                self.data_digest,
                 self.config,
             ]
         )
+
+    def engine_identities(self) -> dict[str, Any]:
+        """What of the engines' settings changes answers, with the version of the engines' code, by role."""
+        identities = {role: self.engines[role].identity() for role in self.models if role in self.engines}
+        return {role: {**identity, "version": ENGINES_VERSION} for role, identity in identities.items()}

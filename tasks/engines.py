@@ -2,12 +2,24 @@
 
 import asyncio
 import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
-from spar_core.engines.base import Engine, Generation, GenerationRequest
+from spar_core.engines.base import Engine, Generation, GenerationRequest, Restartable
 from spar_core.engines.configuration import EngineConfig
 from spar_core.engines.factory import open_engine
-from spar_core.errors import EngineError
+from spar_core.engines.opening import Opening
+from spar_core.engines.placement import ALONE, Seat
+from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
+
+MAX_RESTARTS = 3
+"""How often the server of a model that died is started again within one stage."""
+_LOOK_S = 0.1  # how often those who wait for another's start look whether the pool was ended
+_INTERRUPTED = "interrupted; run the same command again to resume"
 
 
 class ModelRef(NamedTuple):
@@ -17,65 +29,195 @@ class ModelRef(NamedTuple):
     location: str
 
 
+@dataclass(slots=True, eq=False)
+class _Loaded:
+    """An open engine, the configuration it was opened with, and its place among its neighbours."""
+
+    config: EngineConfig
+    model: ModelRef
+    seat: Seat
+    engine: Engine
+
+
 class EnginePool:
     """Keeps at most `capacity` models loaded; asking for another closes the one unused the longest.
 
-    Thread-safe. Engines are opened at their first request, so a stage answered from the journal loads nothing.
+    Thread-safe. Engines are opened at their first request, so a stage answered from the journal loads nothing; one
+    after another, and outside of the lock, so that an interruption waits for no start. An engine whose server died is
+    opened again for all who ask it.
+
+    Args:
+        capacity: models loaded at once, where no stage keeps more.
+        logs: folder for the logs of servers.
+        records: folder that notes running servers, for whoever finds them orphaned.
     """
 
-    def __init__(self, capacity: int = 1) -> None:
+    def __init__(self, capacity: int = 1, logs: Path | None = None, records: Path | None = None) -> None:
         self._capacity = capacity
-        self._lock = threading.Lock()
-        self._open: dict[str, Engine] = {}
-        self._interrupted = False
+        self._together: dict[str, int] = {}
+        self._logs = logs
+        self._records = records
+        self._changed = threading.Condition()
+        self._opening = False
+        self._open: list[_Loaded] = []
+        self._restarts: Counter[tuple[str, str]] = Counter()
+        self._dead: WeakSet[Engine] = WeakSet()
+        self._ended = threading.Event()
 
-    def engine(self, config: EngineConfig, model: ModelRef) -> Engine:
-        """A lazy engine for `model`; many callers share the one behind it."""
-        return _LazyEngine(self, config, model)
+    def engine(self, config: EngineConfig, model: ModelRef, stage: str = "") -> Engine:
+        """A lazy engine for `model`; many callers share the one behind it. Restarts are counted by `stage`."""
+        return _LazyEngine(self, config, model, stage, self._ended)
 
-    def opened(self, config: EngineConfig, model: ModelRef) -> Engine:
-        """The running engine of `model`, started now if need be."""
-        if self._interrupted:
-            raise EngineError("interrupted; run the same command again to resume")
-        with self._lock:
-            engine = self._open.pop(model.digest, None)
-            if engine is None:
-                while len(self._open) >= self._capacity:
-                    self._close(next(iter(self._open)))
-                engine = asyncio.run(open_engine(config, model.location if _loads_weights(config) else None))
-            self._open[model.digest] = engine
-            return engine
+    def keep(self, wanted: Iterable[tuple[EngineConfig, ModelRef]], stage: str) -> None:
+        """Keep these models loaded, side by side, until the end of a stage that asks them by turns."""
+        apart: list[tuple[EngineConfig, str]] = []
+        for config, model in wanted:
+            if _holds_memory(config) and (config, model.digest) not in apart:
+                apart.append((config, model.digest))
+        with self._changed:
+            self._together[stage] = len(apart)
 
-    def keep(self, models: int) -> None:
-        """Keep at least so many models loaded from now on: for stages that ask several by turns."""
-        self._capacity = max(self._capacity, models)
+    def stage_ended(self, stage: str) -> None:
+        """Forget what was counted and kept for a stage."""
+        with self._changed:
+            self._together.pop(stage, None)
+            for key in [key for key in self._restarts if key[0] == stage]:
+                del self._restarts[key]
 
     def close_all(self) -> None:
         """Free every model's memory: called before training and at the end of a run."""
-        with self._lock:
-            for digest in list(self._open):
-                self._close(digest)
+        with self._changed:
+            leaving, self._open = self._open, []
+        for loaded in leaving:
+            _close(loaded.engine)
+
+    def end(self) -> None:
+        """Close every model; whoever asks from now on, or is waiting, fails. `renew` makes the pool usable again."""
+        self._ended.set()
+        self.close_all()
+
+    def renew(self) -> None:
+        """Open engines again for those who ask from now on; those from before the end stay refused."""
+        with self._changed:
+            if self._ended.is_set():
+                self._ended = threading.Event()
 
     def interrupt(self) -> None:
         """Fail what is unanswered and open nothing more, so that shards end at once. Safe in a signal handler."""
-        self._interrupted = True
+        self._ended.set()  # a server that is starting sees it and is killed
         threading.Thread(target=self.close_all, daemon=True).start()
 
-    def _close(self, digest: str) -> None:
-        asyncio.run(self._open.pop(digest).close())
+    def opened(self, config: EngineConfig, model: ModelRef, ended: threading.Event) -> Engine:
+        """The running engine of `model`, started now if need be. `ended` is the asker's hold on the pool.
+
+        Raises:
+            EngineError: the pool was ended or interrupted, or the engine cannot be opened.
+        """
+        while True:
+            with self._changed:
+                while not ended.is_set() and self._opening:
+                    self._changed.wait(_LOOK_S)
+                if ended.is_set():
+                    raise EngineError(_INTERRUPTED)
+                capacity = max(self._capacity, *self._together.values(), 1)
+                found = self._find(config, model, capacity)
+                if found is not None:
+                    self._open.append(self._open.pop(self._open.index(found)))
+                    return found.engine
+                seat, leaving = self._take_seat(config, capacity)
+                self._opening = True
+            try:
+                for loaded in leaving:
+                    _close(loaded.engine)
+                self._add(_Loaded(config, model, seat, self._start(config, model, seat, ended)), ended)
+            finally:
+                with self._changed:
+                    self._opening = False
+                    self._changed.notify_all()
+
+    def replaced(self, dead: Engine, stage: str, error: EngineUnavailableError) -> None:
+        """Drop an engine whose server died, so that the next to ask starts it again; once for all who notice.
+
+        Raises:
+            EngineUnavailableError: it died too often in this stage; `error` says how its log ends.
+        """
+        with self._changed:
+            loaded = next((loaded for loaded in self._open if loaded.engine is dead), None)
+            if loaded is None:
+                return  # somebody else noticed before
+            key = (stage, loaded.model.digest)
+            if self._restarts[key] >= MAX_RESTARTS:
+                raise EngineUnavailableError(
+                    f"{error}\n(restarted {MAX_RESTARTS} times in this stage already; finished work is kept)"
+                ) from error
+            self._restarts[key] += 1
+            self._open.remove(loaded)
+            self._dead.add(dead)
+        _close(dead)
+
+    def was_dropped(self, engine: Engine) -> bool:
+        """Whether an engine was given up because its server died: what fails at it now is to be asked again."""
+        with self._changed:
+            return engine in self._dead
+
+    def _find(self, config: EngineConfig, model: ModelRef, capacity: int) -> _Loaded | None:
+        """The open engine of this model with these settings, if it was given the place that it would get now."""
+        count = capacity if _holds_memory(config) else 1
+        for loaded in self._open:
+            if loaded.model.digest == model.digest and loaded.config == config and loaded.seat.seats == count:
+                return loaded
+        return None
+
+    def _take_seat(self, config: EngineConfig, capacity: int) -> tuple[Seat, list[_Loaded]]:
+        """A place for another engine, and the engines that have to go for it.
+
+        Those go that hold more, or less, than their part by now, and the ones unused the longest.
+        """
+        if not _holds_memory(config):
+            return ALONE, []
+        holders = [loaded for loaded in self._open if _holds_memory(loaded.config)]
+        staying = [loaded for loaded in holders if loaded.seat.seats == capacity]
+        staying = staying[max(0, len(staying) - capacity + 1) :]
+        leaving = [loaded for loaded in holders if loaded not in staying]
+        self._open = [loaded for loaded in self._open if loaded not in leaving]
+        taken = {loaded.seat.number for loaded in staying}
+        return Seat(next(number for number in range(capacity) if number not in taken), capacity), leaving
+
+    def _start(self, config: EngineConfig, model: ModelRef, seat: Seat, ended: threading.Event) -> Engine:
+        if not _holds_memory(config):
+            return asyncio.run(open_engine(config))
+        opening = Opening(model.digest, seat, self._logs, self._records, ended)
+        return asyncio.run(open_engine(config, model.location, opening))
+
+    def _add(self, loaded: _Loaded, ended: threading.Event) -> None:
+        with self._changed:
+            if not ended.is_set():
+                self._open.append(loaded)
+                return
+        _close(loaded.engine)  # it came too late
+        raise EngineError(_INTERRUPTED)
 
 
-def _loads_weights(config: EngineConfig) -> bool:
+def _holds_memory(config: EngineConfig) -> bool:
+    """Whether an engine of this kind loads a model here; the others talk to servers that somebody else runs."""
     return config.kind in ("transformers", "vllm")
 
 
-class _LazyEngine:
-    """An `Engine` that starts its model at the first request; for the callers of one event loop."""
+def _close(engine: Engine) -> None:
+    asyncio.run(engine.close())
 
-    def __init__(self, pool: EnginePool, config: EngineConfig, model: ModelRef) -> None:
+
+class _LazyEngine:
+    """An `Engine` that starts its model at the first request, and again when its server died; for one event loop."""
+
+    def __init__(
+        self, pool: EnginePool, config: EngineConfig, model: ModelRef, stage: str, ended: threading.Event
+    ) -> None:
         self._pool = pool
         self._config = config
         self._model = model
+        self._stage = stage
+        self._ended = ended
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
 
@@ -84,11 +226,41 @@ class _LazyEngine:
         return self._model.digest
 
     async def generate(self, request: GenerationRequest) -> Generation:
-        if self._engine is None:
-            async with self._opening:
-                if self._engine is None:
-                    self._engine = await asyncio.to_thread(self._pool.opened, self._config, self._model)
-        return await self._engine.generate(request)
+        while True:
+            engine = await self._running()
+            try:
+                return await engine.generate(request)
+            except RequestRejectedError:
+                raise
+            except EngineError as error:
+                if self._ended.is_set():
+                    raise
+                if not self._pool.was_dropped(engine):
+                    await self._give_up(engine, error)
+                elif self._engine is engine:  # dropped by another shard
+                    self._engine = None
 
     async def close(self) -> None:
         """The pool owns the engine: nothing to close here."""
+
+    async def _running(self) -> Engine:
+        async with self._opening:
+            if self._engine is None:
+                self._engine = await asyncio.to_thread(self._pool.opened, self._config, self._model, self._ended)
+            return self._engine
+
+    async def _give_up(self, engine: Engine, error: EngineError) -> None:
+        """Have a dead engine replaced; the requests under way at it are asked again.
+
+        Raises:
+            EngineError: `error`, where it says nothing of a server, or the server is well, or cannot be restarted.
+        """
+        if not isinstance(error, EngineUnavailableError) or not isinstance(engine, Restartable):
+            raise error
+        async with self._opening:
+            if self._engine is not engine:
+                return  # another request noticed before
+            if await engine.is_healthy():
+                raise error
+            await asyncio.to_thread(self._pool.replaced, engine, self._stage, error)
+            self._engine = None

@@ -22,9 +22,12 @@ from spar_core.search.scheduler import run_trees
 from spar_core.starter.world import generate_prompts
 from spar_core.synthesis.sources import seed_prompts
 from spar_core.synthesis.verifiable import verifiable_prompts
-from tasks.judge_votes import is_rewrite, share_of_shard
+from tasks.judge_votes import is_rewrite
 from tasks.judgements import refiner_of
+from tasks.sources import SEED_PROMPTS, STARTER_WORLD
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+
+_ITEMS = ("actor", "refiner", "votes")  # inputs whose items are scored
 
 
 def _prompts(context: ShardContext) -> ShardRows:
@@ -34,7 +37,7 @@ def _prompts(context: ShardContext) -> ShardRows:
     else:
         numbers = range(config["count"])
         prompts = list(verifiable_prompts(seed_prompts(), numbers, context.call.seed, split=config["split"]))
-    write_in_parts(context, "eval_prompts", prompts, context.call.surroundings.orchestration.shard_size)
+    write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 
 
@@ -79,7 +82,9 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
     failing: list[tuple[Prompt, Response]] = []
     roots: list[Root] = []
     context.part.write("eval_items", ())
+    judged_answers = 0
     async for judged in judge_all(subjects, refiner, context.call.seed):
+        judged_answers += 1
         prompt = prompts[judged.response.prompt_id]
         ballot = Ballot.of_votes(judged.votes, decided=judged.judgement is not None)
         context.part.write("eval_items", [vote_item(who, FIRST_ANSWERS, prompt, judged.response, ballot)])
@@ -101,12 +106,12 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
         context.part.write("eval_tree_nodes", result.nodes)
     items = [fix_item(who, prompt, response, accepted.get(response.response_id)) for prompt, response in failing]
     context.part.write("eval_items", items)
-    return ShardRows(len(answers), len(answers))
+    return ShardRows(len(answers), judged_answers)
 
 
 def _first_answers(context: ShardContext) -> Iterator[Response]:
     """The first sample of the first prompts of this shard: an equal share of the items per shard."""
-    share = share_of_shard(context, context.call.config["items"], "answers")
+    share = context.share(context.call.config["items"], "answers")
     first = (answer for answer in context.read("answers", "eval_responses") if answer.sample_index == 0)
     for _, answer in zip(range(share), first, strict=False):
         yield answer
@@ -119,13 +124,14 @@ def _scores(context: ShardContext) -> ShardRows:
     context.part.write("eval_items", pairs)
     actor_items: list[EvalItem] = [*inputs["actor"].read("eval_items"), *pairs]
     scores, missing = self_play_measures(actor, actor_items)
-    judged = [item for name in ("refiner", "votes") if name in inputs for item in inputs[name].read("eval_items")]
+    judged = [item for name in _ITEMS[1:] if name in inputs for item in inputs[name].read("eval_items")]
     if judged:
         of_refiner = self_play_measures(refiner, judged)
         scores, missing = scores + of_refiner.scores, missing + of_refiner.missing
     context.part.write("eval_items", missing)
     context.part.write("eval_scores", scores)
-    return ShardRows(len(scores), len(scores))
+    read = len(actor_items) - len(pairs) + len(judged)
+    return ShardRows(sum(inputs[name].rows["eval_items"] for name in _ITEMS if name in inputs), read)
 
 
 def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
@@ -139,7 +145,7 @@ def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
             yield pair_item(actor, prompts[pair.prompt_id], pair)
 
 
-EVAL_PROMPTS = Stage("eval_prompts", version=1, work=_prompts, splits=True)
-EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts")
-EVAL_REFINER = Stage("eval_refiner", version=2, work=_refiner, sharded_by="answers")
-SCORES = Stage("eval_scores", version=2, work=_scores)
+EVAL_PROMPTS = Stage("eval_prompts", version=1, work=_prompts, splits=True, data=(*STARTER_WORLD, *SEED_PROMPTS))
+EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts", rows_of=("prompts", "eval_prompts"))
+EVAL_REFINER = Stage("eval_refiner", version=3, work=_refiner, sharded_by="answers")
+SCORES = Stage("eval_scores", version=3, work=_scores)

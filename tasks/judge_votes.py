@@ -34,9 +34,11 @@ async def _judge(context: ShardContext) -> ShardRows:
     texts = [*_own_answers(context, prompts), *map(_as_response, rewritten.values())]
     subjects = (Subject(prompts[text.prompt_id].text, text) for text in texts)
     limit = context.call.surroundings.orchestration.requests_in_flight
+    judged_texts = 0
     async for judged in judge_all(
         subjects, refiner_of(context), context.call.seed, max_requests_in_flight=limit, ordered=True
     ):
+        judged_texts += 1
         ballot = Ballot.of_votes(judged.votes, decided=judged.judgement is not None)
         prompt, entry = prompts[judged.response.prompt_id], rewritten.get(judged.response.response_id)
         if entry is None:
@@ -44,13 +46,7 @@ async def _judge(context: ShardContext) -> ShardRows:
         else:
             items = rewrite_items(who, FIRST_REWRITES, prompt, [(entry.node, ballot)], entry.tree.root_response_id)
         context.part.write("eval_items", items)
-    return ShardRows(len(texts), len(texts))
-
-
-def share_of_shard(context: ShardContext, items: int, sharded_by: str) -> int:
-    """This shard's equal share of a number of items."""
-    parts = len(context.call.inputs[sharded_by].manifest().parts)
-    return items // parts + (context.shard < items % parts)
+    return ShardRows(len(texts), judged_texts)
 
 
 def is_rewrite(node: TreeNode) -> bool:
@@ -60,7 +56,7 @@ def is_rewrite(node: TreeNode) -> bool:
 
 def _own_answers(context: ShardContext, prompts: dict[str, Prompt]) -> Iterator[Response]:
     """First samples in order, half of the share wrong and half right: mistakes grow rare, and they are the question."""
-    share = share_of_shard(context, context.call.config["items"], "answers")
+    share = context.share(context.call.config["items"], "answers")
     room = {True: share // 2, False: share - share // 2}
     for answer in context.read("answers", "eval_responses"):
         if answer.sample_index == 0:
@@ -77,7 +73,7 @@ def _first_rewrites(context: ShardContext) -> list[_Rewritten]:
     trees = {tree.tree_id: tree for tree in context.read("first", "eval_trees")}
     nodes = [n for n in context.read("first", "eval_tree_nodes") if is_rewrite(n) and n.depth == 1]
     nodes.sort(key=lambda node: derive_seed(context.call.seed, "eval_votes", node.node_id))
-    share = share_of_shard(context, context.call.config["items"], "answers")
+    share = context.share(context.call.config["items"], "answers")
     return [_Rewritten(trees[node.tree_id], node) for node in nodes[:share]]
 
 
@@ -96,4 +92,4 @@ def _as_response(entry: _Rewritten) -> Response:
     )
 
 
-EVAL_VOTES = Stage("eval_votes", version=1, work=_votes, sharded_by="answers")
+EVAL_VOTES = Stage("eval_votes", version=2, work=_votes, sharded_by="answers")

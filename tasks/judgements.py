@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
+from spar_core.engines.base import Engine
 from spar_core.evaluation.truth import rule_verifier
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
@@ -38,20 +39,20 @@ async def _judge(context: ShardContext) -> ShardRows:
     return ShardRows(responses, decided)
 
 
-def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = ()) -> Refiner:
+def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: Engine | None = None) -> Refiner:
     """The stage's refiner, as its configuration says.
 
     `anchors`: the prompts `judging.anchor: verifier` may decide on. Stages that measure the refiner give none, so that
-    its votes alone are measured.
+    its votes alone are measured. `engine`: in place of the one that serves the refiner.
     """
     config = context.call.config
     judging = JudgingConfig.model_validate(config["judging"])
     second = None
     if SECOND_VOTER in context.call.models:
-        context.runtime.engines.keep(2)
+        context.keep_together("refiner", SECOND_VOTER)
         second = context.engine(SECOND_VOTER)
     return Refiner(
-        context.engine("refiner"),
+        engine or context.engine("refiner"),
         PromptLibrary.load(context.call.surroundings.prompt_set),
         judging,
         RefinementConfig.model_validate(config.get("refinement", {})),
@@ -61,4 +62,4 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = ()) -> Refiner
     )
 
 
-JUDGEMENTS = Stage("judgements", version=1, work=_work, sharded_by="responses")
+JUDGEMENTS = Stage("judgements", version=2, work=_work, sharded_by="responses", rows_of=("responses", "responses"))

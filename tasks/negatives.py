@@ -13,9 +13,9 @@ def _work(context: ShardContext) -> ShardRows:
         run_seed=call.seed,
         max_negatives=call.config["max_negatives"],
     )
-    write_in_parts(context, "roots", negatives.roots, call.surroundings.orchestration.shard_size)
+    write_in_parts(context, "roots", negatives.roots)
     context.part.write("drops", negatives.drops)
-    return ShardRows(len(negatives.roots) + len(negatives.drops), len(negatives.roots))
+    return ShardRows(inputs["prompts"].rows["prompts"], len(negatives.roots))
 
 
 NEGATIVES = Stage("negatives", version=1, work=_work, splits=True)

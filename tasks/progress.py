@@ -8,6 +8,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
 from storage.artifacts import ArtifactRef
+from storage.manifests import Manifest
 from tasks.calls import StageCall
 from tasks.runtime import Reporter
 
@@ -25,6 +26,15 @@ class StageProgress:
         self._bar: UUID | None = None
         reporter.stage_started(call, parts)
 
+    @property
+    def _place(self) -> str:
+        return f"{self._call.stage}, iteration {self._call.iteration}"
+
+    @property
+    def _key(self) -> str:
+        name = f"progress-{self._call.stage}-{self._call.iteration}-{self._call.run_id}"
+        return "".join(character if character.isalnum() else "-" for character in name.lower()).strip("-")
+
     def advanced(self) -> None:
         """One more shard is finished."""
         self._done += 1
@@ -34,18 +44,43 @@ class StageProgress:
 
     def finished(self, artifact: ArtifactRef, *, cached: bool, seconds: float) -> None:
         """The artifact is committed."""
+        _log.info("%s: %s", self._place, told(artifact.manifest(), cached=cached, seconds=seconds))
         self._reporter.stage_finished(self._call, artifact, cached, seconds)
 
     def failed(self, error: BaseException) -> None:
         """The stage ended with an error."""
+        if isinstance(error, Exception):
+            _log.error("%s failed: %s: %s", self._place, type(error).__name__, error)
+        else:
+            _log.warning("%s interrupted", self._place)
         self._reporter.stage_failed(self._call, error)
 
     def _show(self, percent: float) -> None:
         with suppress(PrefectException, OSError):
             if self._bar is None:
-                created = create_progress_artifact(
-                    progress=percent, description=f"{self._call.stage}, iteration {self._call.iteration}"
-                )
+                created = create_progress_artifact(progress=percent, key=self._key, description=self._place)
                 self._bar = created if isinstance(created, UUID) else None
             else:
                 update_progress_artifact(self._bar, progress=percent)
+
+
+def told(manifest: Manifest, *, cached: bool, seconds: float) -> str:
+    """What became of a stage, in one line."""
+    dropped = sum(manifest.drops.values())
+    rows = f"{manifest.rows_in} rows in, {manifest.rows_out} out, {dropped} dropped"
+    reasons = f" ({drop_reasons(manifest)})" if dropped else ""
+    how = "cached" if cached else f"computed in {seconds:.1f} s"
+    count = tokens(manifest)
+    return f"{rows}{reasons}; {how}" + (f", {count} tokens" if count is not None and not cached else "")
+
+
+def drop_reasons(manifest: Manifest) -> str:
+    """How many rows each reason took, the most frequent first."""
+    ordered = sorted(manifest.drops.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{count} {reason}" for reason, count in ordered if count)
+
+
+def tokens(manifest: Manifest) -> int | None:
+    """Tokens the stage read and wrote when it was computed; None for one that asks no model."""
+    counts = [manifest.metrics[name] for name in ("prompt_tokens", "completion_tokens") if name in manifest.metrics]
+    return int(sum(counts)) if counts else None

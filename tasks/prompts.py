@@ -17,6 +17,7 @@ from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompt
 from spar_core.synthesis.taxonomy import evolve
 from spar_core.synthesis.verifiable import verifiable_prompts
 from tasks.calls import FileRef
+from tasks.sources import SEED_PROMPTS, STARTER_WORLD
 from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def _work(context: ShardContext) -> ShardRows:
     config = PromptsConfig.model_validate(context.call.config["prompts"])
     candidates = _candidates(context, config)
     kept, drops = _cleaned(context, candidates.prompts, config)
-    write_in_parts(context, "prompts", kept, context.call.surroundings.orchestration.shard_size)
+    write_in_parts(context, "prompts", kept)
     context.part.write("drops", [*candidates.drops, *drops])
     return ShardRows(len(candidates.prompts) + len(candidates.drops), len(kept))
 
@@ -97,4 +98,5 @@ def _cleaned(
     return clean.kept, [*drops, *clean.drops]
 
 
-PROMPTS = Stage("prompts", version=1, work=_work, splits=True)
+_DATA = (*STARTER_WORLD, *SEED_PROMPTS, "spar_core.synthesis.taxonomy")
+PROMPTS = Stage("prompts", version=1, work=_work, splits=True, data=_DATA)

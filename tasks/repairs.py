@@ -1,26 +1,40 @@
-"""Stages of the benchmarks on held-out prompts whose truth a checker knows: `refinement` and `starter`."""
+"""Stages of the benchmarks on held-out prompts whose truth a checker knows: `refinement` and `starter`.
+
+`refinement` measures a single rewrite and a tree search by the same two rules, each from the same judgement:
+
+| metric | text whose truth counts |
+| --- | --- |
+| single, tree | the search's best text, which `spar refine` would show: accepted, else the most approved |
+| single_accepted, tree_accepted | the accepted rewrite alone; an answer without one counts as not mended |
+| first_rewrite | the first rewrite, whatever the votes say; both searches have the same |
+"""
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from spar_core.config.method import SearchConfig
 from spar_core.evaluation.measures import Measured, self_play_measures
-from spar_core.evaluation.scores import score_records, share_score
+from spar_core.evaluation.scores import score_record, score_records, share_score
 from spar_core.evaluation.statistics import paired_difference
+from spar_core.evaluation.truncation import Truncation
 from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
-from spar_core.records import EvalItem, EvalScore, Judgement, Prompt, Response, Root, TreeNode, Verdict
-from spar_core.roles import Refiner, Subject, judge_all
+from spar_core.records import EvalItem, Judgement, Prompt, Response, Root, TreeNode, Verdict
+from spar_core.roles import Subject, judge_all
 from spar_core.search.scheduler import run_trees
+from spar_core.search.tree_search import SearchResult
 from tasks.judgements import refiner_of
 from tasks.stages import ShardContext, ShardRows, Stage
 
 REFINEMENT = "refinement"
 STARTER = "starter"
+FIRST_REWRITE = "first_rewrite"
 _WAYS = ("single", "tree")
+_ACCEPTED = "_accepted"
 
 
 class Failing(NamedTuple):
@@ -50,10 +64,26 @@ async def _repair(context: ShardContext) -> ShardRows:
     ]
     context.part.write("eval_items", ())
     for way, config in zip(_WAYS, (search.one_rewrite(), search), strict=True):
-        rewrites = await _mended(context, refiner, roots, config)
-        items = [_item(context, way, entry, rewrites.get(entry.response.response_id)) for entry in failing]
-        context.part.write("eval_items", items)
+        found: dict[str, SearchResult] = {}
+        async for result in run_trees(roots, refiner, config, context.call.seed, ordered=True):
+            found[result.tree.root_response_id] = result
+        for entry in failing:
+            items = [
+                _item(context, metric, entry, node)
+                for metric, node in _outcomes(way, found.get(entry.response.response_id))
+            ]
+            context.part.write("eval_items", items)
     return ShardRows(len(failing), len(failing))
+
+
+def _outcomes(way: str, result: SearchResult | None) -> list[tuple[str, TreeNode | None]]:
+    """What each metric of a way takes for the mended text; null where nothing was mended."""
+    used = None if result is None else result.best
+    found = [(way, used), (f"{way}{_ACCEPTED}", None if result is None else result.accepted)]
+    if way == _WAYS[0]:
+        rewrites = [] if result is None else [node for node in result.nodes[1:] if node.failure is None]
+        found.append((FIRST_REWRITE, rewrites[0] if rewrites else None))
+    return found
 
 
 async def _judged(context: ShardContext) -> AsyncIterator[Failing]:
@@ -70,31 +100,15 @@ async def _judged(context: ShardContext) -> AsyncIterator[Failing]:
 
 def _failing(context: ShardContext) -> Iterator[tuple[Prompt, Response]]:
     """The first truly failing answers of this shard: an equal share of the items per shard."""
-    answers, wanted = context.call.inputs["answers"], context.call.config["items"]
-    parts = len(answers.manifest().parts)
-    share = wanted // parts + (context.shard < wanted % parts)
+    share = context.share(context.call.config["items"], "answers")
     prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
-    for response in answers.read("eval_responses", part=context.shard):
+    for response in context.read("answers", "eval_responses"):
         if share == 0:
             return
         prompt = prompts[response.prompt_id]
         if response.sample_index == 0 and not is_right(prompt, response.text):
             share -= 1
             yield prompt, response
-
-
-async def _mended(
-    context: ShardContext, refiner: Refiner, roots: list[Root], search: SearchConfig
-) -> dict[str, TreeNode]:
-    """What each root's search came to, by response: the accepted rewrite; of a single rewrite the rewrite itself."""
-    single = search.node_budget == 1
-    found: dict[str, TreeNode] = {}
-    async for result in run_trees(roots, refiner, search, context.call.seed, ordered=True):
-        rewrites = [node for node in result.nodes[1:] if node.failure is None] if single else []
-        node = rewrites[0] if rewrites else result.accepted
-        if node is not None:
-            found[result.tree.root_response_id] = node
-    return found
 
 
 def _item(context: ShardContext, way: str, entry: Failing, rewrite: TreeNode | None) -> EvalItem:
@@ -115,27 +129,31 @@ def _item(context: ShardContext, way: str, entry: Failing, rewrite: TreeNode | N
 
 def _refinement_scores(context: ShardContext) -> ShardRows:
     digest = context.call.models["refiner"].digest
-    values: dict[str, list[float | None]] = {way: [] for way in _WAYS}
-    clusters: list[str] = []
-    judged_right = 0
+    by_metric: dict[str, list[EvalItem]] = defaultdict(list)
     for item in context.call.inputs["repairs"].read("eval_items"):
-        values[item.metric].append(item.value)
-        if item.metric == _WAYS[0]:
-            clusters.append(item.cluster_id)
-            judged_right += json.loads(item.detail)["judged"] == Verdict.YES.value
-    scores = []
-    for way in _WAYS:
-        known = [value for value in values[way] if value is not None]
-        scores.append(share_score(way, int(sum(known)), len(known), len(values[way]) - len(known)))
-    scores.append(share_score("judged_right_by_mistake", judged_right, len(clusters), 0))
+        by_metric[item.metric].append(item)
+    first = by_metric[FIRST_REWRITE]
+    judged_right = sum(json.loads(item.detail)["judged"] == Verdict.YES.value for item in first)
+    scores = [
+        share_score(metric, int(sum(known)), len(known), len(items) - len(known))
+        for metric, items in by_metric.items()
+        for known in [[item.value for item in items if item.value is not None]]
+    ]
+    scores.append(share_score("judged_right_by_mistake", judged_right, len(first), 0))
     records = [*score_records(REFINEMENT, "refiner", digest, scores)]
-    pairs = [row for row in zip(*values.values(), clusters, strict=True) if None not in row]
-    if pairs:
-        single, tree, groups = ([row[index] for row in pairs] for index in range(3))
-        difference = paired_difference(single, tree, groups)
-        records.append(EvalScore(REFINEMENT, "refiner", digest, "tree_minus_single", *difference))
+    for rule in ("", _ACCEPTED):
+        single, tree = (by_metric[f"{way}{rule}"] for way in _WAYS)
+        pairs = [
+            (one.value, other.value, one.cluster_id)
+            for one, other in zip(single, tree, strict=True)
+            if one.value is not None and other.value is not None
+        ]
+        if pairs:
+            before, after, clusters = map(list, zip(*pairs, strict=True))
+            difference = paired_difference(before, after, clusters)
+            records.append(score_record(REFINEMENT, "refiner", digest, f"tree_minus_single{rule}", difference))
     context.part.write("eval_scores", records)
-    return ShardRows(len(clusters), len(clusters))
+    return ShardRows(len(first), len(first))
 
 
 def _starter_scores(context: ShardContext) -> ShardRows:
@@ -151,15 +169,17 @@ def _starter_scores(context: ShardContext) -> ShardRows:
         context.part.write("eval_items", [replace(item, benchmark=STARTER) for item in [*items, *measured.missing]])
         context.part.write("eval_scores", [replace(score, benchmark=STARTER) for score in measured.scores])
         rows += len(items)
+    digest = context.call.models["actor"].digest
+    cut = Truncation(answer.finish_reason for answer in context.call.inputs["actor"].read("eval_responses"))
+    context.part.write("eval_scores", score_records(STARTER, "actor", digest, cut.scores()))
     refused = list(context.call.inputs["actor"].read("drops"))
     if refused and rows:
-        digest = context.call.models["actor"].digest
         asked = len(refused) + context.call.inputs["actor"].manifest().rows_out
         score = share_score("answer_refused", len(refused), asked, 0)
         context.part.write("eval_scores", score_records(STARTER, "actor", digest, [score])[:1])
     return ShardRows(rows, rows)
 
 
-REPAIRS = Stage("repairs", version=1, work=_repairs, sharded_by="answers")
-REFINEMENT_SCORES = Stage("refinement_scores", version=1, work=_refinement_scores)
-STARTER_SCORES = Stage("starter_scores", version=2, work=_starter_scores)
+REPAIRS = Stage("repairs", version=2, work=_repairs, sharded_by="answers")
+REFINEMENT_SCORES = Stage("refinement_scores", version=3, work=_refinement_scores)
+STARTER_SCORES = Stage("starter_scores", version=3, work=_starter_scores)

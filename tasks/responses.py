@@ -30,4 +30,4 @@ async def _respond(context: ShardContext) -> ShardRows:
     return ShardRows(prompts, answered)
 
 
-RESPONSES = Stage("responses", version=1, work=_work, sharded_by="prompts")
+RESPONSES = Stage("responses", version=1, work=_work, sharded_by="prompts", rows_of=("prompts", "prompts"))

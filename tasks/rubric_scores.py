@@ -87,5 +87,5 @@ def _scorer(context: ShardContext) -> Scorer:
     return Scorer(context.engine("scorer"), library, JudgingConfig.model_validate(context.call.config["judging"]))
 
 
-RUBRIC_SCORES = Stage(SCORES_STAGE, version=1, work=_score, sharded_by="responses")
-META_JUDGEMENTS = Stage(META_STAGE, version=1, work=_meta_judge, sharded_by="responses")
+RUBRIC_SCORES = Stage(SCORES_STAGE, version=1, work=_score, sharded_by="responses", rows_of=("responses", "responses"))
+META_JUDGEMENTS = Stage(META_STAGE, version=1, work=_meta_judge, sharded_by="responses", rows_of=("prompts", "prompts"))

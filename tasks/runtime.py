@@ -1,17 +1,22 @@
 """What the tasks of one process share per home: the store, the ledger, the engines, the listener."""
 
+import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol, Self
+from contextlib import ExitStack, contextmanager
+from typing import Literal, Protocol, Self
 
+from spar_core.engines.server_guard import end_orphans
+from spar_core.secrets import hide_in_logs
 from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.home import Home
-from storage.journal import Journal
+from storage.journal import Journal, discard_journals
 from storage.ledger import Ledger
 from tasks.calls import StageCall
 from tasks.engines import EnginePool
 from tasks.tracking import Tracking
+
+_LOG = logging.getLogger(__name__)
 
 
 class Reporter(Protocol):
@@ -68,12 +73,20 @@ class Runtime:
         self.home = home
         self.store = ArtifactStore(home)
         self.ledger = Ledger(home)
-        self.engines = EnginePool()
+        self.engines = EnginePool(logs=home.logs, records=home.servers)
         self.tracking = Tracking(home)
         self.reporter: Reporter = SilentReporter()
         self.finished: dict[tuple[str, int | None, str], ArtifactRef] = {}
         """Stages this process has finished while it holds the home, by run, iteration and key."""
+        self.interrupted = threading.Event()
+        """Set for good when the process is to end: trainings look at it."""
+        self.open_runs: set[str] = set()
+        """Runs whose outermost flow is going on in this process."""
+        self.attended_by: Literal["command", "flow"] | None = None
+        """Who looks after the flows of this home in this process: the command line, or the outermost flow itself."""
         self._holders = 0
+        self._held = ExitStack()
+        self._holding = threading.Lock()
 
     @classmethod
     def of(cls, home: str) -> Self:
@@ -86,33 +99,48 @@ class Runtime:
 
     @classmethod
     def interrupt_all(cls) -> None:
-        """End the engines of every home in this process; their shards fail and resume another time."""
+        """End the engines and trainings of every home in this process; their shards fail and resume another time."""
         for runtime in list(cls._by_home.values()):
-            runtime.engines.interrupt()
+            runtime.interrupt()
+
+    def interrupt(self) -> None:
+        """End this home's engines and trainings in this process; safe in a signal handler, and twice."""
+        self.interrupted.set()
+        self.engines.interrupt()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the home for writing; flows of this process may nest.
+        """Hold the home for writing. Flows of this process may nest and overlap: the last to leave frees it.
+
+        Servers that an earlier holder left behind are ended first.
 
         Raises:
             StorageError: another process holds it.
         """
-        if self._holders:
+        hide_in_logs()
+        with self._holding:
+            if self._holders == 0:
+                self._held.enter_context(self.home.lock())
+                self.engines.renew()
+                for server in end_orphans(self.home.servers):
+                    _LOG.warning("ended the server %s, which an earlier run had left behind", server)
             self._holders += 1
-            try:
-                yield
-            finally:
+        try:
+            yield
+        finally:
+            with self._holding:
                 self._holders -= 1
-            return
-        with self.home.lock():
-            self._holders = 1
-            try:
-                yield
-            finally:
-                self._holders = 0
-                self.finished.clear()
-                self.engines.close_all()
+                if self._holders == 0:
+                    self.finished.clear()
+                    try:
+                        self.engines.end()
+                    finally:
+                        self._held.close()
 
     def journal(self, call: StageCall, shard: int) -> Journal:
         """The journal of one shard of one stage."""
         return Journal(self.home.journal_file(call.stage, call.key, shard))
+
+    def discard_journals(self, call: StageCall) -> None:
+        """Forget what was answered for a stage: it is committed, nobody will ask for it again."""
+        discard_journals(self.home.journal_file(call.stage, call.key, 0).parent)

@@ -17,16 +17,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from spar_core.config.method import JudgingConfig, RefinementConfig, SearchConfig
-from spar_core.evaluation.statistics import clustered_mean, paired_difference
+from spar_core.config.method import SearchConfig
+from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.scores import score_record
+from spar_core.evaluation.statistics import SHARE, clustered_mean, paired_difference
 from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
-from spar_core.prompts import PromptLibrary
 from spar_core.records import EvalItem, EvalScore, Prompt, Response, Root, Verdict
-from spar_core.roles import Refiner, Subject, judge_all
+from spar_core.roles import Subject, judge_all
 from spar_core.search.budgets import TokenLog, node_tokens, stopped_at
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
+from tasks.judgements import refiner_of
 from tasks.stages import ShardContext, ShardRows, Stage
 
 BENCHMARK = "search_curve"
@@ -46,10 +48,12 @@ async def _judge(context: ShardContext) -> ShardRows:
     context.part.write("roots", ())
     context.part.write("eval_items", ())
     answers = iter(entries)
+    judged_answers = 0
     async for judged in judge_all(
-        subjects, _refiner(context, log), context.call.seed, max_requests_in_flight=limit, ordered=True
+        subjects, refiner_of(context, engine=log), context.call.seed, max_requests_in_flight=limit, ordered=True
     ):
         prompt, answer = next(answers)
+        judged_answers += 1
         verdict = None if judged.judgement is None else judged.judgement.verdict
         detail = {
             "source": prompt.source,
@@ -60,7 +64,7 @@ async def _judge(context: ShardContext) -> ShardRows:
         context.part.write("eval_items", [item])
         if judged.judgement is not None and verdict is Verdict.NO:
             context.part.write("roots", [Root.create(prompt, answer, judged.judgement)])
-    return ShardRows(len(entries), len(entries))
+    return ShardRows(len(entries), judged_answers)
 
 
 def _search(context: ShardContext) -> ShardRows:
@@ -75,7 +79,7 @@ async def _search_all(context: ShardContext) -> ShardRows:
     found: dict[str, tuple[SearchResult, list[int]]] = {}
     async for result in run_trees(
         context.read("start", "roots"),
-        _refiner(context, log),
+        refiner_of(context, engine=log),
         config,
         context.call.seed,
         max_trees_in_flight=orchestration.trees_in_flight,
@@ -132,7 +136,7 @@ def _scores(context: ShardContext) -> ShardRows:
             gain = paired_difference(before, [item.value or 0.0 for item in known], clusters)
             scores.append(_score(context, metric.replace("search_accuracy", "search_gain", 1), gain))
     context.part.write("eval_scores", scores)
-    return ShardRows(len(items), len(items))
+    return ShardRows(sum(ref.rows["eval_items"] for ref in context.call.inputs.values()), len(items))
 
 
 def _means(context: ShardContext, metric: str, items: Sequence[EvalItem]) -> list[EvalScore]:
@@ -144,30 +148,19 @@ def _means(context: ShardContext, metric: str, items: Sequence[EvalItem]) -> lis
     for name, group in groups.items():
         known = [(item.value, item.cluster_id) for item in group if item.value is not None]
         if known:
-            interval = clustered_mean([value for value, _ in known], [cluster for _, cluster in known])
-            scores.append(_score(context, name, interval))
+            values, clusters = [value for value, _ in known], [cluster for _, cluster in known]
+            span = SHARE if metric.startswith("search_accuracy/") else None  # tokens know no greatest number
+            scores.append(_score(context, name, clustered_mean(values, clusters, span)))
     return scores
 
 
 def _first_answers(context: ShardContext) -> Iterator[tuple[Prompt, Response]]:
     """The first answer to each of the first prompts of this shard: an equal share of the prompts per shard."""
-    parts = len(context.call.inputs["answers"].manifest().parts)
-    wanted = context.call.config["prompts"]
-    share = wanted // parts + (context.shard < wanted % parts)
+    share = context.share(context.call.config["prompts"], "answers")
     prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
     first = (answer for answer in context.read("answers", "eval_responses") if answer.sample_index == 0)
     for _, answer in zip(range(share), first, strict=False):
         yield prompts[answer.prompt_id], answer
-
-
-def _refiner(context: ShardContext, engine: TokenLog) -> Refiner:
-    config = context.call.config
-    return Refiner(
-        engine,
-        PromptLibrary.load(context.call.surroundings.prompt_set),
-        JudgingConfig.model_validate(config["judging"]),
-        RefinementConfig.model_validate(config["refinement"]),
-    )
 
 
 def _item(
@@ -179,14 +172,14 @@ def _item(
     return EvalItem(BENCHMARK, "actor", digests[0], item_id, prompt.prompt_id, metric, value, text)
 
 
-def _score(context: ShardContext, metric: str, interval: tuple[float, float, float, int]) -> EvalScore:
-    return EvalScore(BENCHMARK, "actor", context.call.models["actor"].digest, metric, *interval)
+def _score(context: ShardContext, metric: str, estimate: Estimate) -> EvalScore:
+    return score_record(BENCHMARK, "actor", context.call.models["actor"].digest, metric, estimate)
 
 
 def _source(item: EvalItem) -> str:
     return str(json.loads(item.detail)["source"]).rpartition("/")[2]
 
 
-SEARCH_START = Stage("search_start", version=1, work=_start, sharded_by="answers")
-SEARCH_CURVE = Stage("search_curve", version=1, work=_search, sharded_by="start")
-SEARCH_SCORES = Stage("search_scores", version=1, work=_scores)
+SEARCH_START = Stage("search_start", version=2, work=_start, sharded_by="answers")
+SEARCH_CURVE = Stage("search_curve", version=2, work=_search, sharded_by="start", rows_of=("start", "eval_items"))
+SEARCH_SCORES = Stage("search_scores", version=2, work=_scores)

@@ -29,9 +29,11 @@ def _read(context: ShardContext) -> ShardRows:
         if row.response is not None:
             answers.append(_given(row, len(answers)))
     extra = rows - len(drops) - len(prompts)  # further answers to a prompt that stands already
-    size = context.call.surroundings.orchestration.shard_size
-    write_in_parts(context, "prompts", list(prompts.values()), size)
-    context.part.write("responses", answers)
+    given: dict[str, list[Response]] = {}
+    for answer in answers:
+        given.setdefault(answer.prompt_id, []).append(answer)
+    beside = {"responses": lambda part: [answer for prompt in part for answer in given.get(prompt.prompt_id, ())]}
+    write_in_parts(context, "prompts", list(prompts.values()), beside=beside)
     context.part.write("drops", drops)
     return ShardRows(rows, len(prompts) + extra)
 
@@ -48,8 +50,7 @@ def _answer(context: ShardContext) -> ShardRows:
 
 async def _respond(context: ShardContext) -> ShardRows:
     prompts = list(context.read("prompts", "prompts"))
-    here = {prompt.prompt_id for prompt in prompts}
-    given = [row for row in context.call.inputs["prompts"].read("responses") if row.prompt_id in here]
+    given = list(context.read("prompts", "responses"))
     context.part.write("responses", given)
     answered = {response.prompt_id for response in given}
     lacking = [prompt for prompt in prompts if prompt.prompt_id not in answered]
@@ -68,4 +69,6 @@ async def _respond(context: ShardContext) -> ShardRows:
 
 
 SEARCH_PROMPTS = Stage("search_prompts", version=1, work=_read, splits=True)
-SEARCH_RESPONSES = Stage("search_responses", version=1, work=_answer, sharded_by="prompts")
+SEARCH_RESPONSES = Stage(
+    "search_responses", version=1, work=_answer, sharded_by="prompts", rows_of=("prompts", "prompts")
+)

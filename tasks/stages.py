@@ -1,33 +1,35 @@
-"""How every stage runs: shards as cached Prefect tasks, then one task that commits the artifact.
+"""How every stage runs: shards as Prefect tasks, then one task that commits the artifact.
 
-A hit in Prefect's cache is believed only while the artifact it refers to is whole (Prefect itself would still
-answer "Cached" when the files are gone).
+The store alone decides what is done: a part or an artifact that is whole and about the same rows is not made again,
+and Prefect shows its task as "Cached". Nothing is kept in a cache of Prefect's own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from prefect import Task, task
-from prefect.cache_policies import CachePolicy
-from prefect.context import TaskRunContext
+from prefect import State, Task, task
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
+from prefect.states import Completed
 
 from spar_core.engines.base import Engine
 from spar_core.engines.journaled import JournaledEngine
 from spar_core.engines.usage import MeteredEngine, UsageMeter
-from spar_core.errors import ConfigError, DataError, EngineError, FruitlessError, SparError
+from spar_core.errors import ConfigError, DataError, EngineError, FruitlessError, SparError, StorageError
 from spar_core.roles.watch import Watch
 from storage.artifacts import ArtifactRef, ArtifactStore, Provenance
-from storage.home import Home
-from storage.parts import PartWriter
+from storage.parts import PartWriter, split_of
 from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
 from tasks.progress import StageProgress
 from tasks.runtime import Runtime
+from tasks.sources import data_digest
+from tasks.versions import library_versions
+
+_log = logging.getLogger(__name__)
 
 
 class ShardRows(NamedTuple):
@@ -47,6 +49,8 @@ class ShardContext:
     part: PartWriter
     meter: UsageMeter = field(default_factory=UsageMeter)
     """Counts what this shard's engines answer."""
+    cut: str | None = None
+    """Which rows the shard is about; null: all of them."""
 
     @property
     def store(self) -> ArtifactStore:
@@ -54,14 +58,34 @@ class ShardContext:
         return self.runtime.store
 
     def read(self, name: str, table: str) -> Any:
-        """This shard's rows of an input that was written in the same parts."""
-        return self.call.inputs[name].read(table, part=self.shard)
+        """This shard's rows of an input that was written in the same parts.
+
+        Raises:
+            StorageError: it was cut in another way than the input this stage is sharded by.
+        """
+        source = self.call.inputs[name]
+        if self.cut is not None and source.cut_of_part(self.shard) != self.cut:
+            raise StorageError(
+                f"stage {self.call.stage!r}: its input {name!r} was cut into other parts than the rows it belongs to; "
+                "run again, what does not fit is made anew"
+            )
+        return source.read(table, part=self.shard)
+
+    def share(self, items: int, name: str) -> int:
+        """This shard's equal share of a number of items, by an input that was written in the same parts."""
+        parts = len(self.call.inputs[name].manifest().parts)
+        return items // parts + (self.shard < items % parts)
 
     def engine(self, role: str) -> Engine:
         """The engine of a role; every completion is journaled until the stage is committed."""
         model = self.call.models[role]
-        engine = self.runtime.engines.engine(self.call.engines[role], model)
+        engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
         return MeteredEngine(JournaledEngine(engine, self.runtime.journal(self.call, self.shard)), self.meter)
+
+    def keep_together(self, *roles: str) -> None:
+        """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""
+        call = self.call
+        self.runtime.engines.keep([(call.engines[role], call.models[role]) for role in roles], call.key)
 
     def watch(self) -> Watch:
         """What ends the shard when too little of what its models write can be used."""
@@ -81,34 +105,12 @@ _REFUSED = "refused."  # metrics of a part: requests refused, by reason
 Work = Callable[[ShardContext], ShardRows]
 
 
-class _WholeArtifactPolicy(CachePolicy):
-    """Stage key + shard as cache key; forgets records whose artifact is gone or damaged."""
-
-    def compute_key(
-        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
-    ) -> str | None:
-        call: StageCall = inputs["call"]
-        shard: int | None = inputs.get("shard")
-        store = ArtifactStore(Home(call.home))
-        if shard is None:
-            name, whole = f"{call.stage}-{call.key}", store.get(call.stage, call.key) is not None
-        else:
-            name = f"{call.stage}-{call.key}-{shard:05d}"
-            whole = store.has_part(call.stage, call.key, shard)
-        if not whole:
-            with suppress(FileNotFoundError):
-                (results_folder(call.home) / name).unlink()
-        return name
-
-
-def results_folder(home: str) -> Path:
-    """Where Prefect keeps the small JSON results its cache answers with."""
-    return Home(home).prefect / "results"
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage: its name, the version of its code (raise it when results change), and the work on one shard."""
+    """A stage: its name, the version of its code, and the work on one shard.
+
+    Raise the version when results change; tests/contracts holds that a change of the code is not overlooked.
+    """
 
     name: str
     version: int
@@ -117,46 +119,73 @@ class Stage:
     """The input whose parts are its shards; null: one shard does it all."""
     splits: bool = False
     """The one shard writes further parts itself (see `write_in_parts`)."""
+    rows_of: tuple[str, str] | None = None
+    """The input and its table whose rows come in; null: the stage draws, reads a file or chooses its rows itself."""
+    data: tuple[str, ...] = ()
+    """The package data it reads, digested into its key: `package/path` or `package.module`."""
 
-    def parts(self, inputs: Mapping[str, ArtifactRef]) -> int:
-        """Number of shards for these inputs."""
-        return 1 if self.sharded_by is None else len(inputs[self.sharded_by].manifest().parts)
+    def cuts(self, inputs: Mapping[str, ArtifactRef]) -> tuple[str | None, ...]:
+        """Per shard, which rows it is about; null where that is all of them."""
+        if self.sharded_by is None:
+            return (None,)
+        return tuple(part.cut for part in inputs[self.sharded_by].manifest().parts)
 
     def named(self, place: str) -> "Stage":
         """The same stage under a name of its own: an iteration of a run holds a stage of one name once."""
         return replace(self, name=f"{self.name}-{place}") if place else self
 
-    def run(self, call: StageCall, parts: int = 1) -> ArtifactRef:
-        """Run or reuse the stage inside a flow and enter it in the ledger.
+    def data_digest(self) -> str:
+        """Of its package data as they are now."""
+        return data_digest(self.data) if self.data else ""
 
-        Args:
-            call: inputs, models and configuration.
-            parts: number of shards, each writing one part of the artifact.
+    def finished(self, call: StageCall) -> ArtifactRef | None:
+        """The finished artifact of a call; none where its parts are about other rows than the input's are now."""
+        found = Runtime.of(call.home).store.get(call.stage, call.key)
+        if found is None or self.sharded_by is None:
+            return found
+        if tuple(part.cut for part in found.manifest().parts) == self.cuts(call.inputs):
+            return found
+        _log.warning("stage %s: its input was made again and cut otherwise; it is made again, too", call.stage)
+        return None
+
+    def run(self, call: StageCall) -> ArtifactRef:
+        """Run or reuse the stage inside a flow and enter it in the ledger.
 
         Raises:
             SparError: a shard failed after its retries; finished shards and completions are kept.
         """
         runtime = Runtime.of(call.home)
         place = (call.run_id, call.iteration, call.key)
-        if place in runtime.finished and runtime.store.get(call.stage, call.key) is not None:
+        artifact = self.finished(call)
+        if artifact is not None and place in runtime.finished:
             return runtime.finished[place]  # asked for a second time in this run: entered once
-        entry = LedgerEntry(runtime.ledger, call)
-        cached = runtime.store.get(call.stage, call.key) is not None
-        progress = StageProgress(call, parts, runtime.reporter)
+        entry, cached, cuts = LedgerEntry(runtime.ledger, call), artifact is not None, self.cuts(call.inputs)
+        progress = StageProgress(call, len(cuts), runtime.reporter)
         try:
-            if not cached:
-                if self.splits:  # its first part does not tell how many others there should be
-                    runtime.store.discard_parts(call.stage, call.key)
-                self._run_shards(call, parts, progress)
-            artifact = runtime.store.open(self._commit_task(call)(call, parts))
+            if artifact is None:
+                if self.sharded_by is not None:
+                    runtime.store.discard_parts_from(call.stage, call.key, len(cuts))
+                self._run_shards(call, len(cuts), progress)
+            self._commit_task(call)(call)
+            if artifact is None:
+                artifact = runtime.store.require(call.stage, call.key)
         except BaseException as error:
             entry.failed(error)
             progress.failed(error)
             raise
+        finally:
+            runtime.engines.stage_ended(call.key)
         runtime.finished[place] = artifact
         seconds = entry.completed(artifact, cached=cached)
         progress.finished(artifact, cached=cached, seconds=seconds)
         return artifact
+
+    def compute(self, call: StageCall) -> ArtifactRef:
+        """Run or reuse the stage here and now, shard after shard: without Prefect, and without a line in the ledger."""
+        for shard in range(len(self.cuts(call.inputs))):
+            self._work(call, shard)
+        self._commit(call)
+        return Runtime.of(call.home).store.require(call.stage, call.key)
 
     def _run_shards(self, call: StageCall, parts: int, progress: StageProgress) -> None:
         shard_task = self._shard_task(call)
@@ -177,10 +206,12 @@ class Stage:
         if failure is not None:
             raise failure
 
-    def _shard_task(self, call: StageCall) -> Task[[StageCall, int], int]:
-        def shard_of_stage(call: StageCall, shard: int) -> int:
-            self._work(call, shard)
-            return shard
+    def _shard_task(self, call: StageCall) -> Task[[StageCall, int], State[None] | None]:
+        def shard_of_stage(call: StageCall, shard: int) -> State[None] | None:
+            return None if self._work(call, shard) else _reused()
+
+        def worth_retrying(_task: Any, _task_run: Any, state: Any) -> bool:
+            return not Runtime.of(call.home).interrupted.is_set() and _may_pass(state)
 
         shard_of_stage.__name__ = f"{self.name}_shard"
         return task(
@@ -188,59 +219,67 @@ class Stage:
             task_run_name=f"{self.name}-{call.iteration}-shard-{{shard}}",
             retries=call.surroundings.orchestration.shard_retries,
             retry_delay_seconds=1,
-            retry_condition_fn=_worth_retrying,
-            cache_policy=_WholeArtifactPolicy(),
-            persist_result=True,
-            result_storage=results_folder(call.home),
-            result_serializer="json",
+            retry_condition_fn=worth_retrying,
+            cache_policy=NO_CACHE,
+            persist_result=False,
         )(shard_of_stage)
 
-    def _commit_task(self, call: StageCall) -> Task[[StageCall, int], dict[str, Any]]:
-        def commit_stage(call: StageCall, parts: int) -> dict[str, Any]:
-            return self._commit(call, parts).to_json()
+    def _commit_task(self, call: StageCall) -> Task[[StageCall], State[None] | None]:
+        def commit_stage(call: StageCall) -> State[None] | None:
+            return None if self._commit(call) else _reused()
 
         commit_stage.__name__ = f"{self.name}_commit"
         return task(
             name=f"{self.name} commit",
             task_run_name=f"{self.name}-{call.iteration}",
-            cache_policy=_WholeArtifactPolicy(),
-            persist_result=True,
-            result_storage=results_folder(call.home),
-            result_serializer="json",
+            cache_policy=NO_CACHE,
+            persist_result=False,
         )(commit_stage)
 
-    def _work(self, call: StageCall, shard: int) -> None:
-        runtime = Runtime.of(call.home)
-        if runtime.store.has_part(call.stage, call.key, shard):
-            return
-        with runtime.store.part(call.stage, call.key, shard) as part:
-            context = ShardContext(call, shard, runtime, part)
+    def _work(self, call: StageCall, shard: int) -> bool:
+        """Whether there was anything to do."""
+        runtime, cuts = Runtime.of(call.home), self.cuts(call.inputs)
+        store, cut = runtime.store, cuts[shard]
+        if (
+            store.has_split(call.stage, call.key)
+            if self.splits
+            else store.has_part(call.stage, call.key, shard, cut=cut)
+        ):
+            return False
+        with store.part(call.stage, call.key, shard, cut=cut) as part:
+            context = ShardContext(call, shard, runtime, part, cut=cut if len(cuts) > 1 else None)
             rows = self.work(context)
+            self._check_rows(call, shard, rows)
             part.account(rows_in=rows.rows_in, rows_out=rows.rows_out)
             used, refusals = context.meter.stats, context.meter.refusals
             if used.requests or refusals:
                 tokens = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
                 refused = {f"{_REFUSED}{reason}": count for reason, count in refusals.items()}
                 part.measure({"requests": used.requests, **tokens, **refused})
+        return True
 
-    def _commit(self, call: StageCall, parts: int) -> ArtifactRef:
+    def _check_rows(self, call: StageCall, shard: int, rows: ShardRows) -> None:
+        if self.rows_of is None:
+            return
+        name, table = self.rows_of
+        source = call.inputs[name]
+        there = source.rows_in_part(table, shard) if self.sharded_by is not None else source.rows.get(table, 0)
+        if rows.rows_in != there:
+            raise StorageError(
+                f"stage {call.stage!r}, shard {shard}: {rows.rows_in} rows were worked on, but its input "
+                f"{name!r} holds {there} of {table!r}; this is a defect of the stage, the shard was not kept"
+            )
+
+    def _commit(self, call: StageCall) -> bool:
+        """Whether there was anything to commit."""
         runtime = Runtime.of(call.home)
-        finished = runtime.store.get(call.stage, call.key)
-        if finished is not None:
-            return finished
-        self._refuse_emptiness(runtime, call)
-        provenance = Provenance(
-            inputs=tuple(call.inputs.values()),
-            model_digests={role: model.digest for role, model in call.models.items()},
-            config=dict(call.config),
-            code_version=str(self.version),
-        )
-        artifact = runtime.store.commit(
-            call.stage, call.key, parts=None if self.splits else parts, provenance=provenance
-        )
-        for shard in range(parts):
-            runtime.journal(call, shard).discard()
-        return artifact
+        committed = self.finished(call) is None
+        if committed:
+            self._refuse_emptiness(runtime, call)
+            parts = None if self.splits else len(self.cuts(call.inputs))
+            runtime.store.commit(call.stage, call.key, parts=parts, provenance=provenance(self, call))
+        runtime.discard_journals(call)
+        return committed
 
     def _refuse_emptiness(self, runtime: Runtime, call: StageCall) -> None:
         """A stage of which the engine refused every request has no result; its parts are forgotten, not committed."""
@@ -248,7 +287,7 @@ class Stage:
         refused = {name.removeprefix(_REFUSED): int(n) for name, n in metrics.items() if name.startswith(_REFUSED)}
         if not refused or metrics.get("requests"):
             return
-        runtime.store.discard_parts(call.stage, call.key)
+        runtime.store.discard_parts_from(call.stage, call.key, 0)
         causes = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
         raise EngineError(
             f"stage {self.name}: the engine refused every request ({causes}), so there is nothing to keep. "
@@ -256,22 +295,55 @@ class Stage:
         )
 
 
-def write_in_parts(context: ShardContext, table: str, records: Sequence[Any], size: int) -> int:
-    """Cut records into parts of `size`, so that later stages run one shard per part; returns their number.
+def provenance(stage: Stage, call: StageCall) -> Provenance:
+    """What the manifest says of a call."""
+    return Provenance(
+        inputs=tuple(call.inputs.values()),
+        model_digests={role: model.digest for role, model in call.models.items()},
+        file_digests={name: file.digest for name, file in call.files.items()},
+        engines=call.engine_identities(),
+        data_digest=call.data_digest,
+        libraries=library_versions(),
+        config=dict(call.config),
+        code_version=str(stage.version),
+    )
 
-    The first part is the shard's own and appears last: with it, all are there.
+
+def write_in_parts(
+    context: ShardContext,
+    table: str,
+    records: Sequence[Any],
+    beside: Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]] | None = None,
+) -> int:
+    """Cut records into parts, so that later stages run one shard per part; returns the number of parts.
+
+    `beside` gives for further tables the rows that belong to some records. The first part is the shard's own and
+    appears last: with it, all are there. Parts that an earlier try cut in the very same way stay.
     """
-    context.store.discard_parts(context.call.stage, context.call.key)  # an earlier try may have cut otherwise
+    call, size = context.call, context.call.surroundings.orchestration.shard_size
     slices = [records[start : start + size] for start in range(0, len(records), size)] or [records]
+    split = split_of(table, slices)
+    context.store.discard_parts_from(call.stage, call.key, len(slices))
+
+    def write(part: PartWriter, rows: Sequence[Any]) -> None:
+        part.write(table, rows)
+        for other, belonging in (beside or {}).items():
+            part.write(other, belonging(rows))
+
     for index in range(1, len(slices)):
-        with context.store.part(context.call.stage, context.call.key, index) as part:
-            part.write(table, slices[index])
-    context.part.write(table, slices[0])
+        with context.store.part(call.stage, call.key, index, split=split) as part:
+            write(part, slices[index])
+    context.part.split = split
+    write(context.part, slices[0])
     return len(slices)
 
 
-def _worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    """A user's mistake stays one however often it is tried; an engine or a disk may recover."""
+def _reused() -> State[None]:
+    return Completed(name="Cached", message="the artifact was there already")
+
+
+def _may_pass(state: Any) -> bool:
+    """A user's mistake stays one however often it is tried; an engine may recover."""
     try:
         state.result()
     except (ConfigError, DataError, FruitlessError):

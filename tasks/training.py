@@ -25,12 +25,13 @@ def _work(context: ShardContext) -> ShardRows:
         curves.add(step, metrics)
         runtime.reporter.training_progress(call, step, metrics)
 
-    outcome = train(spec, on_metrics)
+    outcome = train(spec, on_metrics, runtime.interrupted.is_set)
     context.store.adopt_model(call.stage, call.key, outcome.model_folder)
     context.part.write("drops", outcome.dropped)
     context.part.measure({"steps": outcome.steps, "rows_trained": outcome.rows_trained})
     curves.finish(call.inputs["data"], _summary(outcome))
-    return ShardRows(outcome.rows_in, outcome.rows_trained)
+    data = call.inputs["data"]
+    return ShardRows(data.rows[training_table(spec.kind, data)], outcome.rows_trained)
 
 
 def training_spec(context: ShardContext) -> TrainingSpec:

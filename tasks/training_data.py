@@ -21,7 +21,9 @@ def _pairs(context: ShardContext) -> ShardRows:
     made = _made_pairs(context, PairsConfig.model_validate(context.call.config["pairs"]))
     context.part.write("preference_pairs", made.pairs)
     context.part.write("drops", made.drops)
-    return ShardRows(len(made.pairs) + len(made.drops), len(made.pairs))
+    inputs = context.call.inputs
+    rows = inputs["trees"].rows["trees"] if "trees" in inputs else inputs["prompts"].rows["prompts"]
+    return ShardRows(rows, len(made.pairs))
 
 
 def _made_pairs(context: ShardContext, config: PairsConfig) -> Pairs:
@@ -79,7 +81,7 @@ def _judge_pairs(context: ShardContext) -> ShardRows:
     )
     context.part.write("judge_pairs", made.pairs)
     context.part.write("drops", made.drops)
-    return ShardRows(len(made.pairs) + len(made.drops), len(made.pairs))
+    return ShardRows(inputs["comparisons"].manifest().rows_out, len(made.pairs))
 
 
 PAIRS = Stage("pairs", version=1, work=_pairs)

@@ -1,10 +1,12 @@
 """Stage `trees`: a tree search from every root. Rows are roots."""
 
 import asyncio
+from functools import lru_cache
 
 from spar_core.config.method import SearchConfig
 from spar_core.records import Prompt
 from spar_core.search.scheduler import run_trees
+from storage.artifacts import ArtifactRef
 from tasks.judgements import refiner_of
 from tasks.stages import ShardContext, ShardRows, Stage
 
@@ -38,8 +40,15 @@ def _anchors(context: ShardContext) -> list[Prompt]:
     """The prompts of this shard's roots; an input only under `judging.anchor: verifier`."""
     if "prompts" not in context.call.inputs:
         return []
-    wanted = {root.prompt_id for root in context.read("roots", "roots")}
-    return [prompt for prompt in context.call.inputs["prompts"].read("prompts") if prompt.prompt_id in wanted]
+    prompts = context.call.inputs["prompts"]
+    by_id = _prompts(prompts)
+    return [by_id[root.prompt_id] for root in context.read("roots", "roots")]
 
 
-TREES = Stage("trees", version=1, work=_work, sharded_by="roots")
+@lru_cache(maxsize=1)
+def _prompts(artifact: ArtifactRef) -> dict[str, Prompt]:
+    """All prompts by id, read once for all shards of a process."""
+    return {prompt.prompt_id: prompt for prompt in artifact.read("prompts")}
+
+
+TREES = Stage("trees", version=2, work=_work, sharded_by="roots", rows_of=("roots", "roots"))

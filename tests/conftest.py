@@ -20,14 +20,14 @@ def benchmark_data() -> Path:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the API of a real Prefect server that every test shares; child processes find it too."""
-    from flows.prefect_server import prepare_environment, start_server, stop_client, stop_server
+    from flows.prefect_server import join_server, leave_server, prepare_environment, stop_client
     from storage.home import Home
 
     home = Home(tmp_path_factory.mktemp("prefect-server"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(home.prefect))
         prepare_environment(home)
-        server = start_server(home)
+        server = join_server(home)
         patch.setenv("PREFECT_API_URL", server.api_url)
         from prefect.logging.configuration import ensure_logging_setup
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
@@ -38,4 +38,4 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with temporary_settings(known):
             yield server.api_url
             stop_client()
-    stop_server(home)
+    leave_server(home)

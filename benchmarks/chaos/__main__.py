@@ -131,7 +131,6 @@ def plan(small: bool) -> list[Lifetime]:
     )
     return [
         Lifetime("flow-killed", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
-        Lifetime("flow-killed-again", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
         Lifetime("terminated", tuple(Fault("flow sent SIGTERM", stage, term) for stage in STAGES[1::3])),
         Lifetime("server-killed", tuple(Fault("Prefect server killed -9", stage, server) for stage in STAGES[1::4])),
         Lifetime("training-killed", tuple(Fault("training killed -9", stage, training) for stage in TRAININGS)),
@@ -150,6 +149,7 @@ def plan(small: bool) -> list[Lifetime]:
             vllm=True,
         ),
         Lifetime("two-at-once", (Fault("a second run at once", "000-eval_refiner", faults.two_at_once),)),
+        Lifetime("flow-killed-again", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
     ]
 
 
@@ -159,6 +159,7 @@ class Campaign:
     def __init__(self, out: Path, seed: int) -> None:
         self.out = out
         self.seed = seed
+        self.durations: dict[str, float] = {}
         self.results = out / "results.jsonl"
         out.mkdir(parents=True, exist_ok=True)
 
@@ -166,15 +167,17 @@ class Campaign:
         """Content of every artifact of an undisturbed run."""
         kept = self.out / "reference.json"
         if kept.exists():
-            return json.loads(kept.read_text())
+            known = json.loads(kept.read_text())
+            self.durations = known["seconds"]
+            return known["contents"]
         shutil.rmtree(self.out / "reference", ignore_errors=True)
         calm = Subject(self.out / "reference", "reference")
         code = calm.finish()
         assert code == 0, f"the undisturbed run ended with {code}: {calm.said()}"
         assert calm.asked_twice() == 0, "the undisturbed run asks a question twice"
         assert not calm.left_over(), "the undisturbed run leaves processes"
-        contents = calm.contents()
-        kept.write_text(json.dumps(contents, indent=1))
+        contents, self.durations = calm.contents(), calm.stage_seconds()
+        kept.write_text(json.dumps({"contents": contents, "seconds": self.durations}, indent=1))
         return contents
 
     def run(self, lifetimes: list[Lifetime]) -> int:
@@ -200,7 +203,9 @@ class Campaign:
         folder.mkdir(parents=True)
         mounted = lifetime.own_disk and _mount(folder)
         kind = VllmSearch if lifetime.vllm else Subject
+        shutil.rmtree(folder.with_name(f"{folder.name}.notes"), ignore_errors=True)
         subject, random = kind(folder, f"{lifetime.name}-{self.seed}"), Random(f"{self.seed} {lifetime.name}")
+        subject.durations = self.durations
         rows, asks_again = [], False
         last = Fault("left alone", "-", lambda struck, _stage, _random: _left_alone(struck))
         for fault in (*lifetime.faults, last):
@@ -249,7 +254,7 @@ def _left_alone(subject: Subject) -> str:
 
 
 def _mount(folder: Path) -> bool:
-    return subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", folder], check=False).returncode == 0
+    return subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", folder], check=False).returncode == 0
 
 
 def table(rows: list[dict[str, str]]) -> str:

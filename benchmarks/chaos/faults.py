@@ -41,7 +41,7 @@ def kill(what: str, wanted: Callable[[str], bool] | None, number: int) -> Act:
         if not subject.wait_for_stage(process, stage):
             code = process.wait(120)
             raise NotHitError(f"the attempt ended with {code} before {stage} ran: {subject.said()}")
-        delay = random.uniform(0, LONGEST_DELAY_S)
+        delay = random.uniform(0, min(LONGEST_DELAY_S, 0.8 * subject.durations.get(stage, LONGEST_DELAY_S)))
         time.sleep(delay)
         victim = psutil.Process(process.pid) if wanted is None else _waited(subject, process, wanted)
         victim.send_signal(number)

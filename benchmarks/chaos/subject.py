@@ -50,14 +50,23 @@ class Subject:
     settings: dict[str, object] = field(default_factory=lambda: dict(SETTINGS))
     home: Path = field(init=False)
 
+    durations: dict[str, float] = field(default_factory=dict)
+    """Seconds that each stage took in an undisturbed run."""
+
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.notes.mkdir(parents=True, exist_ok=True)
         self.home = self.folder / "home"
+
+    @property
+    def notes(self) -> Path:
+        """What is written of the attempts, beside the home's disk, which may be full."""
+        return self.folder.with_name(f"{self.folder.name}.notes")
 
     @property
     def asked_log(self) -> Path:
         """Stage, shard and key of the questions that were answered, in order."""
-        return self.folder / "asked.log"
+        return self.notes / "asked.log"
 
     def command(self, home: Path | None = None) -> list[str]:
         """The command line that every attempt repeats."""
@@ -74,7 +83,7 @@ class Subject:
 
     def start(self, home: Path | None = None, **extra: str) -> "subprocess.Popen[bytes]":
         """One attempt; what it says goes to a file."""
-        self.last_log = self.folder / f"attempt-{time.time_ns()}.log"
+        self.last_log = self.notes / f"attempt-{time.time_ns()}.log"
         with self.last_log.open("wb") as log:
             return subprocess.Popen(
                 self.command(home),
@@ -166,6 +175,11 @@ class Subject:
         ledger = Ledger(Home(self.home))
         runs: dict[str, str] = {f"run {run.run_id}": run.state for run in ledger.runs()}
         return runs | {f"{entry.iteration} {entry.stage}": entry.state for entry in ledger.stages()}
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds of every finished stage, by `iteration-stage`."""
+        entries = Ledger(Home(self.home)).stages()
+        return {f"{entry.iteration:03d}-{entry.stage}": entry.seconds or 0.0 for entry in entries}
 
     def asked_twice(self) -> int:
         """Questions that were answered more than once."""

@@ -35,7 +35,12 @@ def configuration_options(command: Command) -> Command:
     """`--preset`, `--config`, `--set`."""
     for option in (
         click.option(
-            "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override one value; may be repeated."
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY.PATH=VALUE",
+            callback=_checked_overrides,
+            help="Override one value; may be repeated. A secret by its variable: engine.env.HF_TOKEN='$HF_TOKEN'.",
         ),
         click.option(
             "--config",
@@ -49,9 +54,20 @@ def configuration_options(command: Command) -> Command:
     return command
 
 
+def model_option(name: str, text: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """An option that takes a model reference; its form is checked before anything is started."""
+    return click.option(name, metavar="MODEL", required=required, callback=_checked_reference, help=text)
+
+
 def server_options(command: Command) -> Command:
-    """`--timeout`, `--retries`: patience with a server given by its address."""
+    """`--timeout`, `--retries`, `--fresh`, `--model-digest`: what is said of a server given by its address."""
     for option in (
+        click.option(
+            "--model-digest",
+            metavar="TEXT",
+            help="Identity of the weights of the server that is named, instead of asking it a few fixed prompts.",
+        ),
+        click.option("--fresh", is_flag=True, help="Reuse nothing that servers given by address answered before."),
         click.option("--retries", type=click.IntRange(0, 100), help="Further attempts at a server.  [default: 6]"),
         click.option(
             "--timeout",
@@ -64,9 +80,27 @@ def server_options(command: Command) -> Command:
     return command
 
 
+def _checked_reference(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    from spar_core.engines.model_reference import check_reference
+
+    return value if value is None else check_reference(value)
+
+
+def _checked_overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    from spar_core.config.loading import check_override
+
+    return tuple(map(check_override, values))
+
+
 def opened(home: Path | None) -> Home:
-    """The home a command works on."""
-    return Home(home) if home else Home.default()
+    """The home a command works on.
+
+    Raises:
+        StorageError: a later version laid it out.
+    """
+    where = Home(home) if home else Home.default()
+    where.check_layout()
+    return where
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], numeric: Collection[str] = ()) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flows.checks.preflight import preflight_run
 from flows.commands.options import configuration_options, home_option, json_option, show_judges, table
 from flows.completion import is_finished
 from flows.request import Run, RunRequest
@@ -46,8 +47,10 @@ def run(
         run_id=run_id,
     )
     resolved = request.resolve()
+    resolved.home.check_layout()
     started = time.monotonic()
     if not is_finished(resolved):
+        preflight_run(resolved)
         _play(request, resolved, quiet=as_json)
     _show(resolved, time.monotonic() - started, as_json, by_kind)
     return 0

@@ -6,15 +6,23 @@ from pathlib import Path
 
 import click
 
-from flows.commands.options import configuration_options, home_option, json_option, opened, server_options, table
+from flows.commands.options import (
+    configuration_options,
+    home_option,
+    json_option,
+    model_option,
+    opened,
+    server_options,
+    table,
+)
 
 _SEARCH_KEYS = ("strategy", "branch", "beam_width", "max_depth", "node_budget")
 
 
 @click.command()
 @click.option("--prompts", required=True, type=click.Path(path_type=Path), help='Rows {"prompt"}, optional "response".')
-@click.option("--actor", help="Who answers: starter, a folder, actor@champion, a hub id, or http://host:port/v1#model.")
-@click.option("--refiner", required=True, help="Who judges and rewrites; the same forms.")
+@model_option("--actor", "Who answers: starter, a folder, actor@champion, a hub id, http://host:port/v1#name&key=VAR.")
+@model_option("--refiner", "Who judges and rewrites; the same forms.", required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the tables.")
 @click.option("--strategy", type=click.Choice(["bfs", "dfs", "chain"]), help="By level, best first, or one chain.")
 @click.option("--branch", type=int, help="Rewrites of each expanded node.")
@@ -34,6 +42,8 @@ def search(  # noqa: PLR0913 - one parameter per option
     skip_bad: bool,
     timeout_s: float | None,
     retries: int | None,
+    fresh: bool,
+    model_digest: str | None,
     preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -48,10 +58,15 @@ def search(  # noqa: PLR0913 - one parameter per option
       spar search --prompts mine.jsonl --actor starter --refiner starter --out found
       spar search --prompts mine.jsonl --actor http://127.0.0.1:8000/v1 --refiner refiner@champion --out found
     """
+    from flows.checks.preflight import preflight
+    from flows.checks.work import Chosen, Work, named_models
     from flows.session import session
 
     where = opened(home)
     given = [f"method.search.{key}={limits[key]}" for key in _SEARCH_KEYS if limits.get(key) is not None]
+    config = Chosen(preset, config_file, (*overrides, *given)).configuration(refiner, where)
+    models = named_models(actor=actor, refiner=refiner)
+    preflight(Work(where, config, models, prompts=str(prompts), skip_bad=skip_bad))
     with session(where, "search", quiet=as_json):
         from flows.export import export_tables
         from flows.search import SearchRequest
@@ -68,6 +83,8 @@ def search(  # noqa: PLR0913 - one parameter per option
             skip_bad=skip_bad,
             timeout_s=timeout_s,
             retries=retries,
+            fresh=fresh,
+            model_digest=model_digest,
         )
         result = search_flow(request)
     counts = export_tables(result.artifacts.values(), out)
@@ -80,8 +97,8 @@ def search(  # noqa: PLR0913 - one parameter per option
 
 @click.command()
 @click.argument("prompt")
-@click.option("--actor", help="Who answers.  [default: actor@champion of the home, else starter]")
-@click.option("--refiner", help="Who judges and rewrites.  [default: refiner@champion of the home, else starter]")
+@model_option("--actor", "Who answers.  [default: actor@champion of the home, else starter]")
+@model_option("--refiner", "Who judges and rewrites.  [default: refiner@champion of the home, else starter]")
 @click.option("--response", help="An answer to start from instead of asking the actor.")
 @server_options
 @configuration_options
@@ -94,6 +111,8 @@ def refine(  # noqa: PLR0913 - one parameter per option
     response: str | None,
     timeout_s: float | None,
     retries: int | None,
+    fresh: bool,
+    model_digest: str | None,
     preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -107,10 +126,15 @@ def refine(  # noqa: PLR0913 - one parameter per option
       spar refine "Name three birds. Use only capital letters. Do not use commas."
       spar refine "Name two fruits. Add a title." --response "Here are two fruits: apple, banana."
     """
-    from flows.models import Patience
+    from flows.checks.preflight import preflight
+    from flows.checks.work import Chosen, Work, named_models
+    from flows.models import ServerOptions, default_models
     from flows.refinement import RefineRequest, refine_prompt, show_tree
 
     where = opened(home)
+    actor, refiner = (given or default for given, default in zip((actor, refiner), default_models(where), strict=True))
+    config = Chosen(preset, config_file, overrides).configuration(refiner, where)
+    preflight(Work(where, config, named_models(actor=actor, refiner=refiner)))
     os.environ.setdefault("TQDM_DISABLE", "1")
     request = RefineRequest(
         prompt=prompt,
@@ -120,11 +144,14 @@ def refine(  # noqa: PLR0913 - one parameter per option
         preset=preset,
         config_file=config_file,
         overrides=overrides,
-        patience=Patience(timeout_s, retries),
+        servers=ServerOptions(timeout_s, retries, fresh, model_digest),
     )
     found = refine_prompt(request, where)
     if as_json:
         click.echo(json.dumps(found.plain(), ensure_ascii=False))
     else:
         show_tree(found)
+    if found.problem:
+        click.echo(f"spar: {found.problem}", err=True)
+        return 1
     return 0

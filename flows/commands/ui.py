@@ -17,36 +17,35 @@ _START_TIMEOUT_S = 180.0
 
 @click.command()
 @home_option
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of Prefect.  [default: a free one]")
-@click.option("--mlflow-port", type=click.IntRange(1, 65535), help="Port of MLflow.  [default: a free one]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of Prefect.  [default: the same every time]")
+@click.option("--mlflow-port", type=click.IntRange(1, 65535), help="Port of MLflow.  [default: the same every time]")
 def ui(home: Path | None, port: int | None, mlflow_port: int | None) -> int:
-    """Start the Prefect and MLflow UIs on this home and print their addresses; Ctrl-C stops them.
+    """Start the Prefect and MLflow UIs on this home and print their addresses; Ctrl-C closes them.
+
+    A Prefect server that a run has started is shared with it: whoever ends last stops it. The ports stay the same.
 
     \b
     Example:
       spar ui --port 4200 --mlflow-port 5000
     """
-    from flows.prefect_server import find_server, prepare_environment, start_server, stop_server
+    from flows.prefect_server import running_server
 
     where = opened(home)
-    prepare_environment(where)
-    known = find_server(where)
-    server = known or start_server(where, port)
-    mlflow = None
     try:
-        mlflow = _start_mlflow(where, mlflow_port)
-        click.echo(f"Prefect  {server.ui_url}\nMLflow   {mlflow.url}\nCtrl-C stops them.")
-        while mlflow.process.poll() is None:
-            time.sleep(0.5)
-        raise SparError(f"the MLflow server ended; see {mlflow.log}")
+        with running_server(where, port) as prefect:
+            mlflow = _start_mlflow(where, mlflow_port)
+            try:
+                click.echo(
+                    f"Prefect  {prefect.ui_url}\nMLflow   {mlflow.url}\nCtrl-C ends them, unless a run needs them."
+                )
+                while mlflow.process.poll() is None:
+                    time.sleep(0.5)
+                raise SparError(f"the MLflow server ended; see {mlflow.log}")
+            finally:
+                mlflow.stop()
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
         return 0
-    finally:
-        if mlflow is not None:
-            mlflow.stop()
-        if known is None:
-            stop_server(where)
 
 
 class _MlflowServer:
@@ -64,10 +63,10 @@ class _MlflowServer:
 
 
 def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
-    from spar_core.ports import free_port
+    from flows.addresses import port_to_listen_on
     from storage.mlflow_store import artifact_root, tracking_uri
 
-    number = port or free_port()
+    number = port or port_to_listen_on(home, "mlflow")
     home.logs.mkdir(parents=True, exist_ok=True)
     home.mlflow.mkdir(parents=True, exist_ok=True)
     log = home.logs / "mlflow-server.log"
@@ -86,7 +85,7 @@ def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{server.url}/health", timeout=2.0).status_code == httpx.codes.OK:
+            if httpx.get(f"{server.url}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
                 return server
         except httpx.HTTPError:
             time.sleep(0.3)

@@ -1,35 +1,16 @@
 """What an experiment came to: plain values that the table, the plots, the page and `results.json` all show."""
 
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spar_core.evaluation.statistics import Interval
+from spar_core.evaluation.estimate import Estimate
 
-SCHEMA = 1  # raise when a field changes its meaning
+SCHEMA = 2  # raise when a field changes its meaning
 
 
 class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-class Estimate(_Plain):
-    """A figure with its 95 % interval where it has one; `n` counts items."""
-
-    value: float
-    ci_low: float | None = None
-    ci_high: float | None = None
-    n: int = 0
-
-    @classmethod
-    def of(cls, interval: Interval) -> Self:
-        """From a computed interval."""
-        return cls(value=interval.value, ci_low=interval.ci_low, ci_high=interval.ci_high, n=interval.n)
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether a difference is told from none at the 5 % level."""
-        return self.ci_low is not None and self.ci_high is not None and (self.ci_low > 0 or self.ci_high < 0)
 
 
 class IterationOutcome(_Plain):
@@ -67,7 +48,17 @@ class Difference(_Plain):
 
     metric: str
     pooled: Estimate
+    """Its interval is over prompts: what other prompts would show for these very seeds."""
     by_seed: dict[int, Estimate]
+    over_seeds: Estimate | None = None
+    """Mean of the seeds' differences with Student's t interval: what other seeds would show; null for one seed."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is told from none, and in the same direction, both over prompts and over seeds."""
+        if self.over_seeds is None or not (self.pooled.excludes_zero and self.over_seeds.excludes_zero):
+            return False
+        return (self.pooled.value > 0) == (self.over_seeds.value > 0)
 
 
 class VariantOutcome(_Plain):
@@ -76,7 +67,7 @@ class VariantOutcome(_Plain):
     name: str
     overrides: dict[str, Any]
     means: tuple[dict[str, Estimate], ...]
-    """By iteration: every metric, averaged over the seeds; intervals where items are paired or there is one seed."""
+    """By iteration: every metric over the items of all seeds, with its interval over prompts."""
     gains: tuple[Difference, ...]
     """Last iteration minus first."""
 
@@ -100,7 +91,7 @@ class CurvePoint(_Plain):
     """`none`: the first answers, without a search."""
     budget: int
     accuracy: Estimate
-    gain: Estimate | None = None
+    gain: Difference | None = None
     """Final minus first answers, paired."""
     tokens: float = 0.0
     """Completion tokens per prompt beyond the first answer."""
@@ -110,7 +101,7 @@ class CurvePoint(_Plain):
     @property
     def tokens_per_point(self) -> float | None:
         """Tokens per prompt for each percentage point gained; None where nothing was gained."""
-        return self.tokens / (100 * self.gain.value) if self.gain is not None and self.gain.value > 0 else None
+        return self.tokens / (100 * self.gain.pooled.value) if self.gain and self.gain.pooled.value > 0 else None
 
 
 class StrategyGap(_Plain):
@@ -124,7 +115,7 @@ class StrategyGap(_Plain):
     fixed: Estimate
     """Share of these prompts that `strategy` answers right in the end."""
     other_fixed: Estimate
-    gap: Estimate
+    gap: Difference
     """`strategy` minus `other`, paired."""
 
 

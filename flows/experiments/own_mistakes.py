@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from flows.experiments.document import Block, Heading, Table, Text
-from flows.experiments.outcome import Estimate, ExperimentOutcome, RunOutcome
+from flows.experiments.outcome import ExperimentOutcome, RunOutcome
+from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.statistics import mean_by_size
 
 _RECALL, _OVERLOOKED, _ALARMS = "judge_recall_own/", "judge_overlooked_own/", "judge_false_alarm_own/"
 
@@ -39,10 +41,8 @@ def own_mistakes(outcome: ExperimentOutcome) -> list[Block]:
 
 def _pooled(runs: Sequence[RunOutcome], metric: str) -> Estimate:
     """A share over the items of all runs that measured it."""
-    found = [run.iterations[-1].scores[metric] for run in runs if metric in run.iterations[-1].scores]
-    items = sum(each.n for each in found)
-    return Estimate(value=sum(each.value * each.n for each in found) / items if items else 0.0, n=items)
+    return mean_by_size([run.iterations[-1].scores[metric] for run in runs if metric in run.iterations[-1].scores])
 
 
 def _share(estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} of {estimate.n}" if estimate.n else "-"
+    return f"{estimate.shown()} of {estimate.n}" if estimate.n else "-"

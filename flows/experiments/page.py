@@ -19,7 +19,7 @@ from flows.experiments.document import (
     as_html,
     as_markdown,
 )
-from flows.experiments.outcome import Estimate, ExperimentOutcome, IterationOutcome, VariantOutcome
+from flows.experiments.outcome import ExperimentOutcome, IterationOutcome, VariantOutcome
 from flows.experiments.own_mistakes import own_mistakes
 from flows.experiments.plots import draw_plots
 from flows.experiments.search_page import search_tables
@@ -33,13 +33,14 @@ from flows.experiments.wording import (
     interval,
     notes,
     percent,
-    pooled,
+    points,
 )
 from spar_core.errors import ConfigError
+from spar_core.evaluation.estimate import Estimate
 from storage.disk import disk_errors
 
 _CAPTIONS = {
-    "accuracy": "Accuracy per iteration: thick the mean over seeds with its 95 % interval, thin each seed.",
+    "accuracy": "Accuracy per iteration: thick all seeds with the 95 % interval over prompts, thin each seed.",
     "pair-truth": "Share of an iteration's pairs whose chosen answer is truly right and whose rejected one is wrong.",
     "reliability": "How often an answer is right, by the share of votes that approve it; dotted: votes that are true.",
     "search-curve": "Final answers against what the search may spend; bars are 95 % intervals over prompts.",
@@ -118,11 +119,15 @@ def comparison_table(outcome: ExperimentOutcome) -> Table:
     for pair in outcome.comparisons:
         overall = difference(pair.differences, "accuracy")
         by_seed = overall.by_seed if overall else {}
-        cells = [change(pooled(pair.differences, metric)) for metric in metrics]
+        cells = [change(difference(pair.differences, metric)) for metric in metrics]
         even = "no" if pair.warnings else "yes"
-        rows.append([f"{pair.variant} - {pair.baseline}", *cells, *(change(by_seed.get(s)) for s in seeds), even])
+        rows.append([f"{pair.variant} - {pair.baseline}", *cells, *(_of_seed(by_seed.get(s)) for s in seeds), even])
     columns = ["difference, points", *(shown[metric] for metric in metrics), *(f"all, seed {s}" for s in seeds)]
     return Table([*columns, "even"], rows)
+
+
+def _of_seed(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{points(estimate)} {estimate.bounds()}"
 
 
 def _setting(outcome: ExperimentOutcome) -> list[Block]:
@@ -135,7 +140,9 @@ def _setting(outcome: ExperimentOutcome) -> list[Block]:
         Text(
             "A checker knows the truth of the measured answers; the same prompts and sampling seeds serve every model, "
             "so differences are paired. Brackets hold 95 % intervals: bootstraps over prompts, where the seeds of one "
-            "prompt stay together. Stages that runs share are computed once."
+            "prompt stay together, say what other prompts would show for these seeds; those after `seeds`, Student's t "
+            "over one value per seed, say what other seeds would show. Only where both exclude zero is a difference "
+            "called one. Stages that runs share are computed once."
         ),
     ]
 
@@ -151,7 +158,7 @@ def _by_metric(
         for place, variant in enumerate(having):
             values = [shown(_mean(variant, number, metric)) for number in numbers]
             title = "" if place else f"**{name}**"
-            rows.append([title, variant.name, *values, change(pooled(variant.gains, metric))])
+            rows.append([title, variant.name, *values, change(difference(variant.gains, metric))])
     columns = [heading, "variant", *(f"iteration {number}" for number in numbers), "last - first, paired"]
     return Table(columns, rows, frozenset({0, 1}))
 

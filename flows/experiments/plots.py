@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows.experiments.outcome import CurvePoint, Estimate, ExperimentOutcome, VariantOutcome
+from flows.experiments.outcome import CurvePoint, ExperimentOutcome, VariantOutcome
 from spar_core.errors import ConfigError
+from spar_core.evaluation.estimate import Estimate
 
 MISSING = "no plots: matplotlib is not installed; pip install 'spar[plots]'"
 RELIABILITY = "judge_reliability/"
@@ -113,23 +114,34 @@ def _reliability(outcome: ExperimentOutcome) -> Any:
     for axis, number, title in zip(axes, (0, -1), ("first iteration", "last iteration"), strict=True):
         axis.plot([0, 1], [0, 1], color="#8c959f", linewidth=1, linestyle=":")
         for colour, variant in shown:
-            points = sorted(_shares(variant.means[number]))
-            axis.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, label=variant.name)
+            points = sorted(_shares(variant.means[number]).items())
+            axis.errorbar(
+                [share for share, _ in points],
+                [estimate.value for _, estimate in points],
+                yerr=list(zip(*([length / 100 for length in _spread(each)] for _, each in points), strict=True))
+                or None,
+                color=colour,
+                marker="o",
+                markersize=4,
+                capsize=2,
+                elinewidth=0.8,
+                label=variant.name,
+            )
         axis.set_title(title)
         axis.set_xlabel("share of votes that approve")
     axes[0].set_ylabel("share of answers that are right")
     return _with_legend(figure, axes[0])
 
 
-def _shares(means: dict[str, Estimate]) -> list[tuple[float, float]]:
-    points = []
+def _shares(means: dict[str, Estimate]) -> dict[float, Estimate]:
+    points = {}
     for metric, estimate in means.items():
         if metric.startswith(RELIABILITY):
             try:
-                points.append((float(metric.removeprefix(RELIABILITY)), estimate.value))
+                points[float(metric.removeprefix(RELIABILITY))] = estimate
             except ValueError:
                 continue  # a figure about a part of the answers
-    return points or [(0.0, float("nan"))]
+    return points
 
 
 def _search_curve(outcome: ExperimentOutcome) -> Any:
@@ -204,9 +216,7 @@ def _line(axis: Any, estimates: list[Estimate | None], colour: str, label: str) 
 
 
 def _spread(estimate: Estimate) -> tuple[float, float]:
-    """Lengths of the error bar below and above, in percent; none without an interval."""
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return 0.0, 0.0
+    """Lengths of the error bar below and above, in percent."""
     return max(0.0, 100 * (estimate.value - estimate.ci_low)), max(0.0, 100 * (estimate.ci_high - estimate.value))
 
 

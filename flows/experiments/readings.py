@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from flows.experiments.outcome import Estimate, IterationOutcome, RunOutcome
+from flows.experiments.outcome import IterationOutcome, RunOutcome
 from flows.experiments.specification import PlannedRun
 from spar_core.evaluation.comparison import Observation
+from spar_core.evaluation.estimate import Estimate
 from storage.artifacts import ArtifactStore
 from storage.catalog import Catalog
 from storage.home import Home
@@ -81,7 +82,7 @@ class Readings:
         return IterationOutcome(
             iteration=number,
             scores={
-                row["metric"]: Estimate(value=row["value"], ci_low=row["ci_low"], ci_high=row["ci_high"], n=row["n"])
+                row["metric"]: Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
                 for row in self._scores[run_id, number]
             },
             pairs=int(stages["pairs"]["rows_out"]) if "pairs" in stages else 0,
@@ -106,7 +107,8 @@ class Readings:
         failed = [stage for stage in self._ledger.stages(run_id) if stage.state == "failed"]
         if state == "failed" and failed:
             return f"{failed[-1].stage}, iteration {failed[-1].iteration}: {failed[-1].detail}"
-        return {"running": "interrupted, or still running"}.get(state, state)
+        told = {"running": "interrupted, or still running", "waiting": "not all of its iterations are there yet"}
+        return told.get(state, state)
 
     def _grouped(self, catalog: Catalog, query: str) -> dict[tuple[str, int], list[dict[str, Any]]]:
         """Rows by run and iteration; the query's `RUNS` becomes the list of run ids."""

@@ -1,15 +1,15 @@
-"""From what a home holds to an experiment's outcome: means over seeds, paired differences, the search curves."""
+"""From what a home holds to an experiment's outcome: means, paired differences, the search curves."""
 
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flows.experiments.differences import by_seed, difference_of
 from flows.experiments.outcome import (
     Comparison,
     CurvePoint,
     Difference,
-    Estimate,
     ExperimentOutcome,
     RunOutcome,
     VariantOutcome,
@@ -17,7 +17,9 @@ from flows.experiments.outcome import (
 from flows.experiments.readings import Readings, curve_items
 from flows.experiments.specification import Experiment, curve_run_id
 from flows.experiments.strategy_gaps import CurveItems, observed, strategy_gaps
-from spar_core.evaluation.comparison import Observation, paired_change, stratified_mean
+from spar_core.evaluation.comparison import Observation, stratified_mean
+from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.statistics import mean_by_size
 from storage.catalog import open_catalog
 
 Measured = Mapping[str, Sequence[Observation]]
@@ -103,20 +105,14 @@ class _Evidence:
         )
 
     def _means(self, runs: Sequence[RunOutcome], number: int) -> dict[str, Estimate]:
-        """Every metric that all these runs have, averaged over them."""
+        """Every metric that all these runs have, over the items of all of them."""
         scores = [run.iterations[number].scores for run in runs]
         measured = [self._items(run, number) for run in runs]
         found = {}
         for metric in sorted(set.intersection(*(set(each) for each in scores))):
-            value = statistics.fmean(each[metric].value for each in scores)
             together = [observation for items in measured for observation in items.get(metric, ())]
-            interval = stratified_mean(together) if len(runs) > 1 else None
-            if len(runs) == 1:
-                found[metric] = scores[0][metric]
-            elif interval is not None:
-                found[metric] = Estimate(value=value, ci_low=interval.ci_low, ci_high=interval.ci_high, n=interval.n)
-            else:
-                found[metric] = Estimate(value=value, n=sum(each[metric].n for each in scores))
+            paired = stratified_mean(together) if len(runs) > 1 else None
+            found[metric] = paired or mean_by_size([each[metric] for each in scores])
         return found
 
     def _differences(self, pairs: Sequence[tuple[RunOutcome, int, RunOutcome, int]]) -> list[Difference]:
@@ -124,26 +120,21 @@ class _Evidence:
         before = {low.seed: self._items(low, low.iterations[at].iteration) for low, at, _, _ in pairs}
         after = {high.seed: self._items(high, high.iterations[at].iteration) for _, _, high, at in pairs}
         metrics = dict.fromkeys(metric for items in before.values() for metric in sorted(items))
-        found = []
-        for metric in metrics:
-            by_seed = {
-                seed: paired_change(before[seed].get(metric, ()), after[seed].get(metric, ())) for seed in before
-            }
-            known = {seed: Estimate.of(interval) for seed, interval in by_seed.items() if interval is not None}
-            pooled = paired_change(_joined(before, metric), _joined(after, metric))
-            if pooled is not None:
-                found.append(Difference(metric=metric, pooled=Estimate.of(pooled), by_seed=known))
-        return found
+        found = [
+            difference_of(
+                metric,
+                {seed: items.get(metric, ()) for seed, items in before.items()},
+                {seed: items.get(metric, ()) for seed, items in after.items()},
+            )
+            for metric in metrics
+        ]
+        return [each for each in found if each is not None]
 
     def _items(self, run: RunOutcome, number: int) -> Measured:
         place = (run.run_id, run.seed, number)
         if place not in self._known:
             self._known[place] = self._readings.observations(*place)
         return self._known[place]
-
-
-def _joined(measured: Mapping[int, Measured], metric: str) -> list[Observation]:
-    return [observation for items in measured.values() for observation in items.get(metric, ())]
 
 
 def _unevenness(baseline: RunOutcome, variant: RunOutcome) -> list[str]:
@@ -206,7 +197,9 @@ def _point_of(
         accuracy = stratified_mean(values(f"search_accuracy/{place}"))
         if accuracy is None:
             return None
-        gain = paired_change(values("search_accuracy/none"), values(f"search_accuracy/{place}"))
+        gain = difference_of(
+            "search_accuracy", by_seed(values("search_accuracy/none")), by_seed(values(f"search_accuracy/{place}"))
+        )
         tokens = values(f"search_tokens/{place}")
         by_source: dict[str, list[float]] = defaultdict(list)
         for observation, source in metrics[f"search_accuracy/{place}"]:
@@ -216,8 +209,8 @@ def _point_of(
             iteration=iteration,
             strategy=strategy,
             budget=budget,
-            accuracy=Estimate.of(accuracy),
-            gain=None if gain is None or strategy == "none" else Estimate.of(gain),
+            accuracy=accuracy,
+            gain=None if strategy == "none" else gain,
             tokens=statistics.fmean(entry.value for entry in tokens) if tokens else 0.0,
             by_source={name: statistics.fmean(group) for name, group in sorted(by_source.items())},
         )

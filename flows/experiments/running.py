@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,8 +16,11 @@ from flows.experiments.results import collect
 from flows.experiments.search_curve import measure_curve
 from flows.experiments.specification import Experiment, PlannedRun, load_experiment
 from flows.experiments.state import description, results_folder
+from flows.request import Override
+from flows.runs import RunPlan, opened_run
 from flows.self_play import self_play
 from spar_core.errors import SparError
+from storage.ledger import RunState
 from storage.tracking import Point
 from tasks.runtime import Runtime
 
@@ -34,7 +37,7 @@ class ExperimentRequest(BaseModel):
     """YAML file of the experiment."""
     home: str | None = None
     """Home folder; null: $SPAR_HOME, else `.spar` in the working directory."""
-    overrides: list[str] = Field(default_factory=list)
+    overrides: list[Override] = Field(default_factory=list)
     """`key.path=value` strings for all variants."""
     seeds: list[int] | None = None
     """Seeds instead of the file's."""
@@ -58,7 +61,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-@flow(name="experiment", task_runner=_RUNNER)
+@flow(name="experiment", flow_run_name="experiment", task_runner=_RUNNER)
 def experiment(request: ExperimentRequest) -> list[Failure]:
     """Run what is not finished yet, measure the search curves; returns the runs that failed.
 
@@ -67,21 +70,25 @@ def experiment(request: ExperimentRequest) -> list[Failure]:
     planned = request.resolve()
     home = planned.runs[0].run.home
     runtime = Runtime.of(str(home.root))
-    with runtime.held(), tags(f"home:{home.root}", f"experiment:{planned.run_id}"):
-        runtime.ledger.open_run(planned.run_id, description(planned))
+    failures: list[Failure] = []
+    plan = RunPlan(home, planned.run_id, description(planned), "run", tracked=False, becomes=lambda: _became(failures))
+    with opened_run(plan):
         mlflow_run = runtime.tracking.tracker.open_experiment(planned.run_id, planned.specification.name)
-        state: Any = "interrupted"
+        state: RunState = "interrupted"
         try:
-            failures = _run_all(planned, runtime, mlflow_run)
+            failures += _run_all(planned, runtime, mlflow_run)
             _publish(planned, failures, results_folder(planned, request.out), mlflow_run)
-            state = "failed" if failures else "completed"
+            state = _became(failures)
         except Exception:
             state = "failed"
             raise
         finally:
-            runtime.ledger.close_run(planned.run_id, state)
             runtime.tracking.tracker.close(mlflow_run, state)
     return failures
+
+
+def _became(failures: Sequence[Failure]) -> RunState:
+    return "failed" if failures else "completed"
 
 
 def _run_all(planned: Experiment, runtime: Runtime, mlflow_run: str) -> list[Failure]:

@@ -6,6 +6,7 @@ from flows.experiments.specification import PlannedRun, SearchCurve, curve_run_i
 from flows.handovers import Models
 from flows.measuring import Measurement
 from flows.request import Run
+from flows.runs import RunPlan, opened_run
 from flows.self_play import registered_models
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.method import SearchConfig
@@ -13,7 +14,6 @@ from spar_core.errors import ConfigError
 from spar_core.search.budgets import deep_enough
 from storage.artifacts import ArtifactRef
 from tasks.evaluation import EVAL_ACTOR
-from tasks.runtime import Runtime
 from tasks.search_curve import SEARCH_CURVE, SEARCH_SCORES, SEARCH_START
 from tasks.stages import Stage
 
@@ -28,17 +28,12 @@ def measure_curve(planned: PlannedRun, curve: SearchCurve) -> None:
     run = planned.run
     models = registered_models(run)
     aside = Run(run.home, curve_run_id(run.run_id), run.config)
-    ledger = Runtime.of(str(run.home.root)).ledger
-    ledger.open_run(aside.run_id, run.config.model_dump(mode="json"))
-    try:
+    plan = RunPlan(run.home, aside.run_id, run.config.model_dump(mode="json"), "search curve", tracked=False)
+    with opened_run(plan):
         for number in curve.iterations_of(run):
             if number not in models:
                 raise ConfigError(f"run {run.run_id} has no complete iteration {number} to measure; run it first")
             _measure(aside, curve, number, models[number])
-    except BaseException as error:
-        ledger.close_run(aside.run_id, "failed" if isinstance(error, Exception) else "interrupted")
-        raise
-    ledger.close_run(aside.run_id, "completed")
 
 
 def searches(config: SearchConfig, curve: SearchCurve) -> dict[str, SearchConfig]:

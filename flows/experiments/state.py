@@ -6,6 +6,7 @@ from typing import Any
 from flows.completion import has_whole_artifacts, is_finished
 from flows.experiments.specification import Experiment, curve_run_id
 from flows.request import Run
+from spar_core.secrets import redacted
 from storage.ledger import Ledger
 
 
@@ -19,7 +20,7 @@ def is_finished_experiment(planned: Experiment) -> bool:
     """Whether this very experiment is complete and everything it made is whole: then there is nothing to start."""
     home = planned.runs[0].run.home
     known = Ledger(home).run(planned.run_id)
-    if known is None or known.state != "completed" or known.config != description(planned):
+    if known is None or known.state != "completed" or known.config != redacted(description(planned)):
         return False
     curves = (Run(home, curve_run_id(entry.run.run_id), entry.run.config) for entry in planned.runs)
     return all(is_finished(entry.run) for entry in planned.runs) and all(map(has_whole_artifacts, curves))

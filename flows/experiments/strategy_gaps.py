@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from flows.experiments.outcome import Estimate, StrategyGap
+from flows.experiments.differences import by_seed, difference_of
+from flows.experiments.outcome import Difference, StrategyGap
 from flows.experiments.specification import Experiment
-from spar_core.evaluation.comparison import Observation, paired_change, stratified_mean
+from spar_core.evaluation.comparison import Observation, stratified_mean
+from spar_core.evaluation.estimate import Estimate
 
 CurveItems = Mapping[tuple[str, int], Mapping[str, Sequence[tuple[Observation, str]]]]
 """By variant and iteration, then by metric: the items and the source of each one's prompt."""
@@ -46,7 +48,7 @@ def strategy_gaps(planned: Experiment, found: CurveItems) -> Iterator[StrategyGa
 class _Gap(NamedTuple):
     fixed: Estimate
     other_fixed: Estimate
-    gap: Estimate
+    gap: Difference
 
 
 def _gap(metrics: Mapping[str, Sequence[tuple[Observation, str]]], one: str, other: str, budget: int) -> _Gap | None:
@@ -55,7 +57,8 @@ def _gap(metrics: Mapping[str, Sequence[tuple[Observation, str]]], one: str, oth
         [item for item, _ in metrics.get(f"search_accuracy/{name}/{budget}", ()) if item.key in failing]
         for name in (one, other)
     )
-    fixed, other_fixed, gap = stratified_mean(first), stratified_mean(second), paired_change(second, first)
+    fixed, other_fixed = stratified_mean(first), stratified_mean(second)
+    gap = difference_of("search_accuracy", by_seed(second), by_seed(first))
     if fixed is None or other_fixed is None or gap is None:
         return None
-    return _Gap(Estimate.of(fixed), Estimate.of(other_fixed), Estimate.of(gap))
+    return _Gap(fixed, other_fixed, gap)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from flows.experiments.outcome import Comparison, CurvePoint, Difference, Estimate, ExperimentOutcome, VariantOutcome
+from flows.experiments.outcome import Comparison, CurvePoint, Difference, ExperimentOutcome, VariantOutcome
+from spar_core.evaluation.estimate import Estimate
 
 ACCURACIES = {"accuracy": "all", "accuracy/iid": "in distribution", "accuracy/heldout": "held out"}
 REFINER = {
@@ -24,16 +25,20 @@ def percent(estimate: Estimate | None) -> str:
 
 def interval(estimate: Estimate | None) -> str:
     """`71.9 [70.1, 73.5]`, in percent."""
-    if estimate is None or estimate.ci_low is None or estimate.ci_high is None:
-        return percent(estimate)
-    return f"{100 * estimate.value:.1f} [{100 * estimate.ci_low:.1f}, {100 * estimate.ci_high:.1f}]"
+    return _NEVER if estimate is None else estimate.shown()
 
 
-def change(estimate: Estimate | None) -> str:
-    """`+4.5 [3.7, 5.5]`, in points."""
-    if estimate is None:
+def change(difference: Difference | None) -> str:
+    """`+4.5 [3.7, 5.5]` over prompts and, with several seeds, `; seeds [1.2, 7.8]`, in points."""
+    if difference is None:
         return _NEVER
-    return f"{'+' if estimate.value >= 0 else ''}{interval(estimate)}"
+    seeds = "" if difference.over_seeds is None else f"; seeds {difference.over_seeds.bounds()}"
+    return f"{points(difference.pooled)} {difference.pooled.bounds()}{seeds}"
+
+
+def points(estimate: Estimate | None) -> str:
+    """`+4.5`, in points."""
+    return _NEVER if estimate is None else f"{100 * estimate.value:+.1f}"
 
 
 def count(value: float | None) -> str:
@@ -48,14 +53,11 @@ def difference(differences: Sequence[Difference], metric: str) -> Difference | N
     return next((entry for entry in differences if entry.metric == metric), None)
 
 
-def pooled(differences: Sequence[Difference], metric: str) -> Estimate | None:
-    """Its value over all seeds."""
-    found = difference(differences, metric)
-    return None if found is None else found.pooled
-
-
 def answers(outcome: ExperimentOutcome) -> list[str]:
-    """What the experiment says, a sentence per question; only what an interval carries is called a difference."""
+    """What the experiment says, a sentence per question.
+
+    A difference is called one where its interval over prompts and that over seeds both exclude zero.
+    """
     told = outcome.variants[:1] if outcome.comparisons else outcome.variants  # the others' gains are in the table
     found = [sentence for variant in told if (sentence := _of_variant(variant))]
     found += [sentence for pair in outcome.comparisons if (sentence := _of_comparison(pair))]
@@ -75,55 +77,81 @@ def notes(outcome: ExperimentOutcome) -> list[str]:
         if len(own) < len(outcome.seeds):
             found.append(f"{variant.name} was run with {len(own)} of {len(outcome.seeds)} seeds: {own}")
     if len(outcome.seeds) == 1:
-        found.append("one seed: intervals are over prompts only, another seed may differ by more")
+        found.append("one seed: nothing is known of other seeds, so no difference is called one")
     return found
 
 
+def _both(difference: Difference) -> str:
+    """`[43.0, 47.0] over prompts, [40.1, 49.9] over 3 seeds`."""
+    seeds = difference.over_seeds
+    more = "one seed" if seeds is None else f"{seeds.bounds()} over {seeds.n} seeds"
+    return f"{difference.pooled.bounds()} over prompts, {more}"
+
+
+def _caution(difference: Difference) -> str:
+    """What is not shown of a difference, and between which bounds it lies; nothing of one that is shown."""
+    if difference.is_shown:
+        return ""
+    if difference.pooled.excludes_zero and difference.over_seeds is None:
+        return "shown for this seed alone"
+    known = [each for each in (difference.pooled, difference.over_seeds) if each is not None]
+    low, high = min(each.ci_low for each in known), max(each.ci_high for each in known)
+    where = f"it lies between {100 * low:.1f} and {100 * high:.1f}"
+    return f"not shown for other seeds: {where}" if difference.pooled.excludes_zero else f"not shown: {where}"
+
+
 def _of_variant(variant: VariantOutcome) -> str:
-    gain = pooled(variant.gains, "accuracy")
+    gain = difference(variant.gains, "accuracy")
     if gain is None:
         return ""
     first, last = variant.means[0]["accuracy"], variant.means[-1]["accuracy"]
-    held_out = pooled(variant.gains, "accuracy/heldout")
-    more = f"; held out {change(held_out)}" if held_out is not None else ""
-    return f"**{variant.name}**: accuracy {percent(first)} to {percent(last)} %, {change(gain)} points{more}."
+    told = [
+        f"{name}{points(each.pooled)} points, {_both(each)}{f' ({caution})' if (caution := _caution(each)) else ''}"
+        for name, each in (("", gain), ("held out ", difference(variant.gains, "accuracy/heldout")))
+        if each is not None
+    ]
+    return f"**{variant.name}**: accuracy {percent(first)} to {percent(last)} %: {'; '.join(told)}."
 
 
 def _of_comparison(pair: Comparison) -> str:
-    gap = pooled(pair.differences, "accuracy")
+    gap = difference(pair.differences, "accuracy")
     if gap is None:
         return ""
     uneven = " (uneven, see the note)" if pair.warnings else ""
-    if not gap.excludes_zero:
-        return (
-            f"No difference between **{pair.variant}** and **{pair.baseline}** is shown: {change(gap)} points{uneven}."
-        )
-    way = "ahead of" if gap.value > 0 else "behind"
-    return f"**{pair.variant}** is {way} **{pair.baseline}**: {change(gap)} points{uneven}."
+    figures = f"{points(gap.pooled)} points, {_both(gap)}{uneven}"
+    if gap.is_shown:
+        way = "ahead of" if gap.pooled.value > 0 else "behind"
+        return f"**{pair.variant}** is {way} **{pair.baseline}**: {figures}."
+    return f"A difference between **{pair.variant}** and **{pair.baseline}** is {_caution(gap)}; {figures}."
 
 
 def _of_refiner(variant: VariantOutcome) -> str:
     parts = []
     for metric, name in (("judge_balanced_accuracy", "judging"), ("fix_rate", "true fixes")):
-        gain = pooled(variant.gains, metric)
+        gain = difference(variant.gains, metric)
         if gain is not None:
-            verdict = ("rises" if gain.value > 0 else "falls") if gain.excludes_zero else "no change shown"
-            parts.append(f"{name} {change(gain)} points ({verdict})")
-    return f"The refiner of **{variant.name}**: {', '.join(parts)}." if parts else ""
+            verdict = (
+                ("rises" if gain.pooled.value > 0 else "falls") if gain.is_shown else f"a change is {_caution(gain)}"
+            )
+            parts.append(f"{name} {points(gain.pooled)} points, {_both(gain)} ({verdict})")
+    return f"The refiner of **{variant.name}**: {'; '.join(parts)}." if parts else ""
 
 
-def _of_curve(points: Sequence[CurvePoint]) -> list[str]:
+def _of_curve(curve: Sequence[CurvePoint]) -> list[str]:
     """The last iteration's best budget, for each strategy."""
     found = []
-    for variant in dict.fromkeys(point.variant for point in points):
-        last = max(point.iteration for point in points if point.variant == variant)
-        own = [point for point in points if (point.variant, point.iteration) == (variant, last)]
+    for variant in dict.fromkeys(point.variant for point in curve):
+        last = max(point.iteration for point in curve if point.variant == variant)
+        own = [point for point in curve if (point.variant, point.iteration) == (variant, last)]
         for strategy in dict.fromkeys(point.strategy for point in own if point.strategy != "none"):
             end = max((point for point in own if point.strategy == strategy), key=lambda point: point.budget)
-            cost = end.tokens_per_point
+            if end.gain is None:
+                continue
+            cost, caution = end.tokens_per_point, _caution(end.gain)
             paid = f", {cost:,.0f} tokens per prompt and point" if cost is not None else ""
             found.append(
                 f"Test-time search of **{variant}**, iteration {last}, {strategy.upper()} with {end.budget} nodes: "
-                f"{change(end.gain)} points over the first answers{paid}."
+                f"{points(end.gain.pooled)} points over the first answers, {_both(end.gain)}"
+                f"{f' ({caution})' if caution else ''}{paid}."
             )
     return found

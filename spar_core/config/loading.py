@@ -1,5 +1,6 @@
 """From a preset or file plus `--set key=value` to a validated `RunConfig`."""
 
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -10,8 +11,11 @@ from pydantic import ValidationError
 
 from spar_core.config.run import RunConfig
 from spar_core.errors import ConfigError
+from spar_core.secrets import redacted, refuse_literals
 
 _PACKAGE = "spar_core.config"
+_NO_PATH = re.compile(r"[^\w.]")
+_MAY_BE_SECRET = frozenset(("env", "environment", "extra_body", "extra_args", "base_urls", "api_key_env"))
 
 
 def preset_names() -> list[str]:
@@ -94,7 +98,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
     except FileNotFoundError as error:
         raise ConfigError(f"configuration file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
+        raise ConfigError(f"configuration file {path} cannot be read as YAML: {_where(error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration file {path} cannot be read as YAML: {error}") from error
 
 
@@ -118,22 +124,36 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def check_override(text: str) -> str:
+    """A `key.path=value` string itself, where it is in form and holds no secret.
+
+    Raises:
+        ConfigError: naming the key, never what may be a secret.
+    """
+    _parse_override(text)
+    return text
+
+
 def _parse_override(text: str) -> dict[str, Any]:
     path, separator, raw = text.partition("=")
     if not separator or not all(path.split(".")):
         raise ConfigError(
-            f"--set takes key.path=value, got {text!r}; for example --set training.actor.learning_rate=1e-6"
+            f"--set takes key.path=value, got {_NO_PATH.split(text)[0]!r}; "
+            "for example --set training.actor.learning_rate=1e-6"
         )
     try:
         value = yaml.safe_load(raw)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {path}: {raw!r} is not a YAML value ({error})") from error
+        raise ConfigError(f"--set {path}: what follows is not a YAML value ({_where(error)}); quote it") from None
     if isinstance(value, str):
         value = _number(value)
     nested: Any = value
     for key in reversed(path.split(".")):
         nested = {key: nested}
-    return _mapping(nested, text)
+    try:
+        return _mapping(refuse_literals(nested), path)
+    except ValueError as error:
+        raise ConfigError(f"--set {error}") from None
 
 
 def _number(text: str) -> str | float:
@@ -153,8 +173,16 @@ def _explain(error: ValidationError) -> str:
         elif problem["type"] == "value_error":
             lines.append(f"{key}: {problem['ctx']['error']}")
         else:
-            lines.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+            given = "" if _MAY_BE_SECRET & set(problem["loc"]) else f", got {redacted(problem['input'])!r}"
+            lines.append(f"{key}: {problem['msg']}{given}")
     return "invalid configuration:\n  " + "\n  ".join(lines)
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """What is wrong where, without a quotation of the text."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or type(error).__name__
+    return problem if mark is None else f"{problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> str:

@@ -6,10 +6,11 @@ Defaults are profile `ours`; `profiles/paper.yaml` holds every published choice 
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.engines.base import Sampling
+from spar_core.engines.model_reference import check_reference
 
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 TopP = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -59,10 +60,16 @@ class JudgingConfig(SamplingConfig):
     that what depends on the wording shows as split votes (published: 1)."""
     second_voter: str | None = None
     """A second model that gives half of the votes (rounded down): `first`, the refiner as it was after the warm start,
-    or any model a run can start from (a folder, `refiner/3`, a hub id). Both are loaded at once. Published: none."""
+    or any model: a folder, `refiner/3`, a hub id (both are loaded at once), a server (http://host/v1#MODEL&key=VAR, or
+    its description file). Published: none."""
     anchor: Literal["none", "verifier"] = "none"
     """verifier: constraints the registry can check are decided by code, the rest by votes. Rule truth then enters
     self-play data; recorded with every judgement (column `anchored`). Published: none."""
+
+    @field_validator("second_voter")
+    @classmethod
+    def _second_voter_in_form(cls, value: str | None) -> str | None:
+        return None if value is None else check_reference(value)
 
     @model_validator(mode="after")
     def _votes_suffice(self) -> Self:

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.training import TrainingConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
+from spar_core.engines.model_reference import check_reference, is_server
 from spar_core.hashing import digest
+
+_OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
 
 
 class ModelsConfig(FrozenConfig):
@@ -19,6 +22,16 @@ class ModelsConfig(FrozenConfig):
     """Model that answers."""
     refiner: str | None = None
     """Model that judges and rewrites; null: the same as the actor."""
+
+    @field_validator("actor", "refiner")
+    @classmethod
+    def _has_weights(cls, value: str | None) -> str | None:
+        if value is not None and is_server(check_reference(value)):
+            raise ValueError(
+                "a run trains this model, so it needs the weights: give `starter`, a folder or a hub id. A server can "
+                f"vote beside the refiner (method.judging.second_voter); {_OTHER_USES}"
+            )
+        return value
 
 
 class PromptsConfig(FrozenConfig):
@@ -93,13 +106,21 @@ class EvaluationConfig(FrozenConfig):
 
 
 class PromotionConfig(FrozenConfig):
-    """When a new model version becomes `champion`."""
+    """When a new model version becomes the champion of its lineage (docs/method.md). Both are measured on the same
+    prompts with the same settings, and compared by the paired difference with its 95 % interval."""
 
-    margin: Fraction = 0.0
-    """Accuracy a candidate may lie below the champion and still be promoted (fraction)."""
+    rule: Literal["not_worse", "better"] = "not_worse"
+    """not_worse: promoted unless the interval lies below zero, or reaches further below it than `margin`; better:
+    promoted where the interval lies above zero."""
+    margin: Fraction = 0.05
+    """`not_worse`: how far the candidate may truly lie below the champion, at the interval's lower bound (fraction). An
+    interval wider than this promotes nothing but clear gains."""
     ability_margin: Fraction | None = None
-    """How far the actor may fall on any general-ability task (GSM8K, TriviaQA, MMLU; fraction) below the champion and
-    still be promoted. Measured every iteration with lm-eval (extra `ability`); null: neither measured nor asked."""
+    """The same for the actor on each general-ability task (GSM8K, TriviaQA, MMLU; fraction). Measured every iteration
+    with lm-eval (extra `ability`), on the whole task; null: neither measured nor asked."""
+    continue_from: Literal["last", "champion"] = "last"
+    """What an iteration goes on from: the models of the iteration before, or the champions of the lineage. The flow
+    `iteration` takes another choice as `start_from`; the nightly deployment takes the champions."""
 
 
 class HealthConfig(FrozenConfig):
@@ -177,8 +198,9 @@ class RunConfig(FrozenConfig):
     def _engine_serves_what_is_trained(self) -> Self:
         if self.engine.kind == "openai":
             raise ValueError(
-                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); "
-                "use `vllm` (started per model) or `transformers`, or `spar search` against that server"
+                "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); use "
+                "`vllm` (started per model) or `transformers`. A server is named where a model is named: "
+                f"http://host/v1#MODEL&key=VARIABLE as method.judging.second_voter; {_OTHER_USES}"
             )
         return self
 

@@ -17,7 +17,18 @@ from spar_core.constraints import (
 )
 from spar_core.constraints.kind import Arguments, Kind, SamplingContext
 from spar_core.constraints.patterns import CheckTimeoutError
-from spar_core.constraints.registry import bound_kind, check, conflict, get, kinds, register, render, samplable
+from spar_core.constraints.registry import (
+    bound_kind,
+    check,
+    conflict,
+    detects_language,
+    get,
+    is_known,
+    kinds,
+    register,
+    render,
+    samplable,
+)
 from spar_core.constraints.text_view import TextView, view
 
 # IFBench's kinds cannot be drawn: prompts made of them would teach the test.
@@ -41,8 +52,10 @@ __all__ = [
     "check",
     "composition",
     "conflict",
+    "detects_language",
     "formats",
     "get",
+    "is_known",
     "keywords",
     "kinds",
     "lengths",

@@ -87,7 +87,9 @@ def _sections(text: TextView, bound: Arguments) -> bool:
     if patterns.prepare(splitter).literal is not None:
         count = sum(1 for _ in _literal_section(splitter).finditer(text.text))
     else:
-        count = patterns.prepare(rf"\s?{splitter}\s?\d+\s?").occurrences(text.text)
+        pattern = patterns.prepare(rf"\s?{splitter}\s?\d+\s?")
+        # The reference counts the pieces of re.split, which returns the groups of a splitter as pieces too.
+        count = pattern.occurrences(text.text) * (1 + pattern.compiled.groups)
     return count >= int(bound["num_sections"])
 
 

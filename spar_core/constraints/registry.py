@@ -3,8 +3,9 @@
 import difflib
 import json
 from functools import lru_cache
+from importlib import import_module
 from random import Random
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from spar_core.constraints.kind import Kind
 from spar_core.constraints.text_view import view
@@ -12,6 +13,17 @@ from spar_core.errors import DataError
 from spar_core.records import Constraint
 
 _kinds: dict[str, Kind] = {}
+
+
+class World(NamedTuple):
+    """A made-up world of prompts: the module that registers its kinds, and how its prompts are checked."""
+
+    module: str
+    detect_language: bool
+
+
+# By the prefix of its kinds (`starter:items`) and of its prompts' sources (`starter/iid`); imported at first need.
+_WORLDS: Final = {"starter": World("spar_core.starter.world", detect_language=False)}
 
 
 def register(kind: Kind) -> Kind:
@@ -32,11 +44,27 @@ def get(kind_id: str) -> Kind:
     Raises:
         DataError: there is none; the message names the nearest ones.
     """
-    kind = _kinds.get(kind_id)
-    if kind is None:
+    if not is_known(kind_id):
         near = difflib.get_close_matches(str(kind_id), _kinds, n=3, cutoff=0.4) or sorted(_kinds)
         raise DataError(f"unknown constraint kind {kind_id!r}; known kinds: {', '.join(near)}")
-    return kind
+    return _kinds[kind_id]
+
+
+def is_known(kind_id: str) -> bool:
+    """Whether there is a kind of that id."""
+    world = _WORLDS.get(str(kind_id).partition(":")[0])
+    if kind_id not in _kinds and world is not None:
+        import_module(world.module)
+    return kind_id in _kinds
+
+
+def detects_language(source: str) -> bool:
+    """Whether the case kinds ask a language detector on prompts of this source.
+
+    They do but in worlds of very short answers: on ten words it only guesses.
+    """
+    world = _WORLDS.get(source.partition("/")[0])
+    return world is None or world.detect_language
 
 
 def kinds(prefix: str = "") -> tuple[Kind, ...]:

@@ -26,7 +26,7 @@ class GenerationRequest:
     n: int = 1
 
     def key(self, model_digest: str) -> str:
-        """Identity of the answer: model weights, rendered messages, sampling, seed and n."""
+        """Identity of the answer: model weights, messages (before any chat template), sampling, seed and n."""
         return digest([model_digest, self.messages, self.sampling, self.seed, self.n])
 
 
@@ -63,11 +63,21 @@ class Engine(Protocol):
         """Complete one request.
 
         Raises:
-            RequestRejectedError: this request can never be answered (recorded as a drop by callers).
+            RequestRejectedError: this request has no answer, for good or (`permanent` false) for now; callers record
+                a drop.
             EngineUnavailableError: no answer after all retries; finished work stays journaled.
         """
         ...
 
     async def close(self) -> None:
         """Release memory, processes and sockets; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """An engine with a process of its own, which may die; opened again, it answers as before."""
+
+    async def is_healthy(self) -> bool:
+        """Whether it can answer at all."""
         ...

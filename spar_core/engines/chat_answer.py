@@ -2,12 +2,17 @@
 
 import email.utils
 import itertools
+import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
+from spar_core.engines import refusal_wordings as wordings
 from spar_core.engines.base import Completion
+from spar_core.engines.refusal_wordings import Room
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.records import FinishReason
+from spar_core.secrets import redacted_text
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -16,42 +21,55 @@ _FINISH: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
 }
-_TOO_LONG = re.compile(r"maximum (model|input) length|max_model_len|context length|too many (input )?tokens", re.I)
-# vLLM's two wordings: beyond the whole context, and beyond what the prompt leaves of it.
-_OUTPUT_LIMIT = re.compile(
-    r"max_tokens(?:=\d+ cannot be greater than max_model_len=|.*too large.*\d+ > )"
-    r"(?P<context>\d+)(?: - (?P<prompt>\d+))?",
-    re.DOTALL,
-)
-_NO_SYSTEM_ROLE = re.compile(r"system role|roles must alternate|'system'|only user and assistant", re.I)
-_RETRIED_STATUS = frozenset({408, 409, 425, 429})
+_PASSING_STATUS = frozenset({408, 409, 425})
+_TIMED_OUT_STATUS = frozenset({408, 504})
+_BUSY_STATUS = frozenset({429, 503})
+_NO_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing", re.I)
 
 
 class RetryableError(Exception):
     """This attempt failed in a way that another attempt may mend.
 
     `reason` names the rejection once attempts are used up (None: the server is to blame, not the request);
-    `after_s` is how long the server asked to wait; `crashed` says that it failed while working on the request.
+    `crashed` says that it failed while working on the request, `timed_out` that it took too long.
     """
 
-    def __init__(self, message: str, reason: str | None = None, after_s: float = 0.0, crashed: bool = False) -> None:
+    def __init__(
+        self, message: str, reason: str | None = None, *, crashed: bool = False, timed_out: bool = False
+    ) -> None:
         super().__init__(message)
         self.reason = reason
-        self.after_s = after_s
         self.crashed = crashed
+        self.timed_out = timed_out
+
+
+class BusyError(RetryableError):
+    """The server has too much to do; `after_s` is how long it wants to be left alone (0: it does not say)."""
+
+    def __init__(self, message: str, after_s: float, status: int) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+        self.status = status
 
 
 class OutputLimitError(Exception):
-    """`max_tokens` is beyond what the server takes: `allowed` for this request, `context` for any."""
+    """`max_tokens` is beyond what the server takes."""
 
-    def __init__(self, message: str, allowed: int, context: int) -> None:
+    def __init__(self, message: str, room: Room) -> None:
         super().__init__(message)
-        self.allowed = allowed
-        self.context = context
+        self.room = room
 
 
 class NoSystemRoleError(Exception):
     """The server's chat template refuses system messages."""
+
+
+class RefusedFieldError(Exception):
+    """The server does not take a field of the request at all."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 def read_answer(body: Any, wanted: int) -> tuple[list[Completion], int]:
@@ -79,35 +97,56 @@ def read_answer(body: Any, wanted: int) -> tuple[list[Completion], int]:
     return completions, _count(usage.get("prompt_tokens"))
 
 
-def check_status(status: int, headers: Any, body: Any, origin: str) -> None:
-    """Let a 200 pass.
+def is_passing(status: int) -> bool:
+    """Whether another attempt may fare better."""
+    return status in _BUSY_STATUS or status in _PASSING_STATUS or status >= 500
+
+
+def check_status(status: int, headers: Mapping[str, str], body: Any, origin: str, extra: tuple[str, ...] = ()) -> None:
+    """Let a 200 pass. `extra` names the further fields that were sent.
 
     Raises:
-        RetryableError: overload or a fault of the server.
+        BusyError: the server asks to wait (429, 503).
+        RetryableError: a fault of the server.
         NoSystemRoleError: the chat template takes no system message.
         OutputLimitError: fewer new tokens have to be asked for.
-        RequestRejectedError: the request itself is refused.
-        EngineError: address, key or model name are wrong, so no request can succeed.
+        RefusedFieldError: the server does not take one of the request's fields.
+        RequestRejectedError: the request itself is refused; for good only where its content is the reason.
+        EngineError: address, key, account or model name are wrong, so no request can succeed.
     """
     if status == 200:
         return
-    message, parameter, code = _error_fields(body)
-    said = f"{origin} answered HTTP {status}" + (f": {message[:300]}" if message else "")
-    if status in _RETRIED_STATUS or status >= 500:
-        raise RetryableError(said, after_s=_retry_after(headers.get("retry-after")), crashed=status == 500)
+    message, parameter, code = error_fields(body)
+    said = f"{origin} answered HTTP {status}" + (f": {redacted_text(message)[:300]}" if message else "")
+    if status == 402 or (status == 429 and _NO_QUOTA.search(f"{code} {message}")):
+        raise EngineError(f"{said}. The account has no quota left: top it up, or use another key")
+    if status in _BUSY_STATUS:
+        raise BusyError(said, retry_after(headers.get("Retry-After")), status)
+    if is_passing(status):
+        raise RetryableError(said, crashed=status == 500, timed_out=status in _TIMED_OUT_STATUS)
     if status in (401, 403):
         raise EngineError(f"{said}. The key is missing or wrong: set the environment variable that api_key_env names")
-    if status == 404 or status < 400:
+    if status in (404, 405) or status < 400 or parameter == "model" or code == "model_not_found":
         raise EngineError(f"{said}. Check the address and the model name (GET {origin}/models lists what is served)")
-    too_many = _OUTPUT_LIMIT.search(message)
-    if too_many and parameter != "input_tokens":
-        context = int(too_many["context"])
-        raise OutputLimitError(said, context - int(too_many["prompt"] or 0), context)
-    if parameter == "input_tokens" or code == "context_length_exceeded" or _TOO_LONG.search(message):
+    _check_refusal(status, said, body, extra)
+
+
+def _check_refusal(status: int, said: str, body: Any, extra: tuple[str, ...]) -> None:
+    """What a 4xx is about: the length of the prompt, its content, a field, or nobody knows."""
+    message, parameter, code = error_fields(body)
+    found = wordings.room(message)
+    if found is not None:
+        raise OutputLimitError(said, found)
+    if status == 413 or wordings.is_too_long(message, parameter, code):
         raise RequestRejectedError(said, reason="prompt_too_long")
-    if _NO_SYSTEM_ROLE.search(message):
+    if wordings.is_filtered(message, code):
+        raise RequestRejectedError(said, reason="content_filter")
+    if wordings.is_without_system_role(message):
         raise NoSystemRoleError(said)
-    raise RequestRejectedError(said, reason=f"http_{status}")
+    field = wordings.refused_field(f"{message} {code}", parameter, extra)
+    if field is not None:
+        raise RefusedFieldError(said, field)
+    raise RequestRejectedError(said, reason=f"http_{status}", permanent=False)
 
 
 def _read_choice(choice: dict[str, Any]) -> tuple[str, FinishReason]:
@@ -118,6 +157,8 @@ def _read_choice(choice: dict[str, Any]) -> tuple[str, FinishReason]:
     if not isinstance(message, dict) or reason not in _FINISH:
         raise RetryableError(f"a choice without message or with finish_reason {reason!r}", reason="malformed_answer")
     text = message.get("content")
+    if text is None and _FINISH[reason] == "length":
+        text = ""  # cut before the answer began, while the model still thought: this sample is empty, not the request
     if text is None:
         raise RetryableError("a choice without text", reason="empty_choice")
     if not isinstance(text, str):
@@ -126,28 +167,36 @@ def _read_choice(choice: dict[str, Any]) -> tuple[str, FinishReason]:
     return text.removeprefix(" "), _FINISH[reason]
 
 
-def _error_fields(body: Any) -> tuple[str, str, str]:
+def error_fields(body: Any) -> tuple[str, str, str]:
     """Message, parameter and code of an error body, whatever of its shapes it has."""
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]  # Google's
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
         return str(error or ""), "", ""
-    return tuple(str(error.get(name) or "") for name in ("message", "param", "code"))  # type: ignore[return-value]
+    message, parameter, code = (error.get(name) or "" for name in ("message", "param", "code"))
+    if isinstance(message, dict):
+        message = wordings.validation_text(message.get("detail"))  # Mistral's
+    return str(message or wordings.validation_text(error.get("detail"))), str(parameter), str(code)
 
 
-def _retry_after(value: str | None) -> float:
-    """Seconds a Retry-After header asks for, given as a number; a date counts from now."""
+def retry_after(value: str | None) -> float:
+    """Seconds a Retry-After header asks for, given as a number; a date counts from now. 0: it asks for nothing."""
     if not value:
         return 0.0
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
+        return _until(value)
+    return seconds if 0 < seconds < math.inf else 0.0
+
+
+def _until(date: str) -> float:
     try:
-        moment = email.utils.parsedate_to_datetime(value)
+        moment = email.utils.parsedate_to_datetime(date)
     except ValueError:
         return 0.0
-    now = email.utils.localtime()
-    return max(0.0, (moment - now).total_seconds()) if moment.tzinfo else 0.0
+    return max(0.0, (moment - email.utils.localtime()).total_seconds()) if moment.tzinfo else 0.0
 
 
 def _shares(total: int, sizes: list[int]) -> list[int]:

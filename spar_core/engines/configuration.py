@@ -3,17 +3,19 @@
 import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from spar_core.engines.vllm_identity import answering_environment, answering_flags
+from spar_core.secrets import Environment, VariableName, refuse_literals, refuse_secret_arguments
 
 _SCRIPT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _OWN_FIELDS = frozenset(("model", "messages", "max_tokens", "max_completion_tokens", "n", "seed", "stream"))
 
 
 class _EngineSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     _answering: ClassVar[frozenset[str]] = frozenset()
     """Names of the fields that change answers."""
@@ -27,7 +29,7 @@ class _EngineSettings(BaseModel):
         return self.model_dump(mode="json", include={"kind", *self._answering})
 
 
-class _ServedSettings(_EngineSettings):
+class ServedSettings(_EngineSettings):
     """What every engine has that asks servers over HTTP."""
 
     timeout_s: float = Field(default=600.0, gt=0, le=86400)
@@ -45,13 +47,15 @@ class _ServedSettings(_EngineSettings):
     """Send each request's seed. Without it a server draws as it likes, which vLLM does faster; what was answered is
     journaled either way, but asking anew gives other answers."""
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
-    """Further fields of every request, such as {"top_k": 20, "chat_template_kwargs": {"enable_thinking": false}}."""
+    """Further fields of every request, such as {"top_k": 20, "chat_template_kwargs": {"enable_thinking": false}}; a
+    secret by the name of its environment variable: {"field": {"from_env": "NAME"}}."""
 
     @field_validator("extra_body")
     @classmethod
     def _leaves_own_fields_alone(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         if taken := sorted(_OWN_FIELDS & set(value)):
             raise ValueError(f"{', '.join(taken)} belong to the request itself: set them where the run sets them")
+        refuse_literals(value)
         return value
 
 
@@ -75,23 +79,42 @@ class TransformersEngineConfig(_EngineSettings):
     """GiB for keys and values; None: 1 on a CPU, 80 % of the free memory on a GPU."""
 
 
-class OpenAIEngineConfig(_ServedSettings):
+def _plain_address(address: str) -> str:
+    """An address without user, password, query or fragment: what is a secret in one, and what no request would hold."""
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+    except ValueError:
+        raise ValueError("is no server address: give one like http://localhost:8000/v1") from None
+    if not parts.hostname:
+        raise ValueError("is no server address: give one like http://localhost:8000/v1")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(
+            "an address holds no user, password, query or fragment; export the key in an environment variable and name "
+            "that (api_key_env in a description, #MODEL&key=VARIABLE after an address)"
+        )
+    return address
+
+
+Address = Annotated[str, AfterValidator(_plain_address)]
+
+
+class OpenAIEngineConfig(ServedSettings):
     """One or several OpenAI-compatible servers that somebody else runs."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("extra_body", "send_seed"))
 
     kind: Literal["openai"] = "openai"
-    base_urls: tuple[str, ...] = Field(min_length=1)
+    base_urls: tuple[Address, ...] = Field(min_length=1)
     """Server addresses, such as http://localhost:8000/v1; all serve the same model."""
     model: str
     """Name under which the servers serve the model."""
     model_digest: str | None = None
     """Identity of the weights; None: by the served name, which does not notice new weights under an old name."""
-    api_key_env: str | None = None
+    api_key_env: VariableName | None = None
     """Environment variable that holds the key; None: no key is sent."""
 
 
-class VllmEngineConfig(_ServedSettings):
+class VllmEngineConfig(ServedSettings):
     """A vLLM server that is started for a model folder, and stopped when the engine closes."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("dtype", "max_model_len", "extra_body", "send_seed"))
@@ -102,25 +125,27 @@ class VllmEngineConfig(_ServedSettings):
     python: str = ".venv-vllm/bin/python"
     """Python executable of the environment in which vLLM is installed."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type of the weights."""
+    """Type of the weights; "auto" is the files' own, but float32 on a CPU without bfloat16 instructions."""
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     """GPUs over which the model is split."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    """Share of a GPU's memory the server may take; a CPU server ignores it (see cpu_cache_gib)."""
+    """Share of a GPU's memory that all servers on it may take together; a CPU server ignores it (see cpu_cache_gib)."""
     cpu_cache_gib: int = Field(default=2, ge=1, le=4096)
     """GiB for keys and values of a CPU server."""
     max_model_len: int | None = Field(default=None, ge=16)
     """Most tokens of prompt and answer; None: the model's own limit."""
-    extra_args: tuple[str, ...] = ()
-    """Further arguments of the server, such as ("--enforce-eager",)."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables of the server, in addition to this process's."""
+    extra_args: Annotated[tuple[str, ...], AfterValidator(refuse_secret_arguments)] = ()
+    """Further arguments of the server, such as ("--enforce-eager",); never a secret, as everybody on the machine sees
+    them."""
+    env: Environment = Field(default_factory=dict)
+    """Environment variables of the server, in addition to this process's; a secret by the name of the variable that
+    holds it: {"HF_TOKEN": "$HF_TOKEN"}."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port on localhost; None: a free one."""
     start_timeout_s: float = Field(default=900.0, gt=0, le=86400)
     """Seconds until the server must be healthy."""
     log_folder: Path | None = None
-    """Where the server's log goes; None: the system's folder for temporary files."""
+    """Where the server's log goes; None: logs/ in the home."""
 
     def identity(self) -> dict[str, JsonValue]:
         """The settings that change answers; of arguments and environment all that is not known to change nothing."""

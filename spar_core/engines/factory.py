@@ -13,13 +13,15 @@ from spar_core.engines.configuration import (
     TransformersEngineConfig,
     VllmEngineConfig,
 )
-from spar_core.engines.openai_engine import OpenAIEngine, api_key_from
+from spar_core.engines.openai_engine import OpenAIEngine
+from spar_core.engines.opening import BY_HAND, Opening
 from spar_core.engines.scripted import Script, ScriptedEngine
+from spar_core.engines.server_address import api_key_from
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest, file_digest
 
 
-async def open_engine(config: EngineConfig, model: str | Path | None = None) -> Engine:
+async def open_engine(config: EngineConfig, model: str | Path | None = None, opening: Opening = BY_HAND) -> Engine:
     """Open an engine; close it with `await engine.close()`.
 
     Loading a model or starting a server happens outside the event loop's thread.
@@ -28,25 +30,24 @@ async def open_engine(config: EngineConfig, model: str | Path | None = None) -> 
         config: which engine, and how.
         model: folder or hub id of the model, for kinds that load weights; overrides the configuration's.
             Kinds that do not load weights ("openai", "scripted") take no model here.
+        opening: what is known of the model and of what else is loaded.
 
     Raises:
         ConfigError: no model is named, a model is named twice over, or a script cannot be imported.
         EngineError: the model cannot be loaded or the server does not start.
     """
     if isinstance(config, TransformersEngineConfig):
-        return await asyncio.to_thread(_open_transformers, config, _model_of(config, model))
+        return await asyncio.to_thread(_open_transformers, config, _model_of(config, model), opening)
     if isinstance(config, VllmEngineConfig):
         from spar_core.engines.vllm_engine import VllmEngine
 
-        return await asyncio.to_thread(VllmEngine, config, _model_of(config, model))
+        return await asyncio.to_thread(VllmEngine, config, _model_of(config, model), opening)
     if isinstance(config, OpenAIEngineConfig):
         engine = OpenAIEngine(
             config.base_urls,
             config.model,
+            config,
             api_key=api_key_from(config.api_key_env),
-            timeout_s=config.timeout_s,
-            max_concurrency=config.max_concurrency,
-            max_retries=config.max_retries,
             model_digest=config.model_digest,
         )
         await asyncio.to_thread(lambda: engine.model_digest)  # a wrong address or name shows now, not mid-stage
@@ -54,7 +55,7 @@ async def open_engine(config: EngineConfig, model: str | Path | None = None) -> 
     return _open_scripted(config)
 
 
-def _open_transformers(config: TransformersEngineConfig, model: str) -> Engine:
+def _open_transformers(config: TransformersEngineConfig, model: str, opening: Opening) -> Engine:
     from spar_core.engines.transformers_engine import TransformersEngine
 
     return TransformersEngine(
@@ -64,6 +65,8 @@ def _open_transformers(config: TransformersEngineConfig, model: str) -> Engine:
         max_batch_rows=config.max_batch_rows,
         cache_gib=config.cache_gib,
         threads=config.threads,
+        digest=opening.digest,
+        share=1 / opening.seat.seats,
     )
 
 

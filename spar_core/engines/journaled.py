@@ -26,7 +26,8 @@ class JournaledEngine:
     """Answers from the store what was answered before, and asks the wrapped engine for the rest.
 
     Equal requests in flight at the same time are asked once. A request the engine rejected for good is rejected
-    again on replay, with the same message and reason. An unavailable engine is never recorded.
+    again on replay, with the same message and reason. What may pass is never recorded: an unavailable engine, and
+    a rejection whose reason is not the request itself.
     """
 
     def __init__(self, engine: Engine, store: CompletionStore) -> None:
@@ -84,7 +85,8 @@ class JournaledEngine:
             try:
                 generation = await self._engine.generate(request)
             except RequestRejectedError as rejection:
-                self._record(key, _encode_rejection(rejection))
+                if rejection.permanent:
+                    self._record(key, _encode_rejection(rejection))
                 raise
             self._record(key, _encode(generation))
             return generation
@@ -94,7 +96,7 @@ class JournaledEngine:
         finally:
             with self._lock:
                 question = self._in_flight.pop(key)
-            if failure is None or isinstance(failure, RequestRejectedError):
+            if failure is None or (isinstance(failure, RequestRejectedError) and failure.permanent):
                 question.set_result(None)  # waiters look into the store; after a cancellation one of them asks
             else:
                 question.set_exception(failure)

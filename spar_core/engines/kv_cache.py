@@ -32,6 +32,11 @@ class DecodeStep:
         self._dtype = dtype
         self._masks: dict[int | None, torch.Tensor] = {}
 
+    @property
+    def windows(self) -> set[int | None]:
+        """The sliding windows that attention asked for so far; None stands for the whole past."""
+        return set(self._masks)
+
     def mask(self, window: int | None) -> torch.Tensor:
         """Additive mask [rows, 1, 1, span]: 0 where a row may look (its own past, within `window`), else -inf."""
         found = self._masks.get(window)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from spar_core.engines.model_reference import FORMS
 from spar_core.errors import EngineError
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
@@ -34,11 +35,12 @@ def _from_hub(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     if model.startswith(("/", ".", "~")) or model.count("/") != 1:
-        raise EngineError(f"model folder {model} does not exist")
+        raise EngineError(f"model {model!r}: no such folder; give {FORMS}")
     try:
         return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise EngineError(
-            f"{model} is neither a folder nor a hub model that can be downloaded here: check the spelling, the "
-            "network and HF_TOKEN, or download it and name the folder"
+            f"model {model!r} is neither a folder nor a hub model that can be downloaded here "
+            f"({type(error).__name__}): check the spelling, the network and HF_TOKEN (or `hf auth login`), or download "
+            "it and name the folder"
         ) from error

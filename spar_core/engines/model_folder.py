@@ -1,13 +1,19 @@
 """Loading a causal language model and its tokenizer, with errors that name what is missing."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 
-from spar_core.engines.kv_cache import ATTENTION_NAME, ragged_attention
+from spar_core.engines.kv_cache import ATTENTION_NAME, DecodeStep, SlotCache, ragged_attention
 from spar_core.errors import EngineError
+from spar_core.processors import SLOW_BF16, computes_bfloat16
+
+_LOG = logging.getLogger(__name__)
+_ATTENTIONS = {"full_attention", "sliding_attention"}
+_PROBED = "spar-end-of-turn"
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -48,7 +54,7 @@ def load_model(folder: Path, device: torch.device, dtype: DtypeName) -> LoadedMo
 
     Raises:
         EngineError: a file is unreadable, weights are missing or of another shape, or the architecture
-            cannot be batched in process.
+            cannot be batched in process (soft-capping, sinks, chunks, a state instead of keys and values).
     """
     from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -73,9 +79,12 @@ def load_model(folder: Path, device: torch.device, dtype: DtypeName) -> LoadedMo
             f"{type(model).__name__} in {folder} does not take a custom attention function: serve it with engine "
             "kind 'vllm' or 'openai'"
         )
-    model = model.to(device).eval()
+    if device.type == "cpu" and chosen is torch.bfloat16 and not computes_bfloat16():
+        _LOG.warning(SLOW_BF16.format(setting="engine.dtype"))
+    model = _on_device(model, device, folder).eval()
     config = model.config.get_text_config()
     cache_dtype = torch.float32 if device.type == "cpu" else chosen
+    _check_attention(model, cache_dtype, folder)
     return LoadedModel(
         model,
         tokenizer,
@@ -92,12 +101,90 @@ def _bytes_per_position(config: Any, dtype: torch.dtype) -> int:
     return int(2 * config.num_hidden_layers * heads * head_dim * dtype.itemsize)
 
 
+def _on_device(model: Any, device: torch.device, folder: Path) -> Any:
+    try:
+        return model.to(device)
+    except torch.OutOfMemoryError as error:
+        free, total = torch.cuda.mem_get_info(device)
+        raise EngineError(
+            f"model folder {folder}: its weights do not fit into the {free / 2**30:.1f} GiB that are free of the "
+            f"{total / 2**30:.1f} GiB of {device}: end what else uses it (`nvidia-smi`), or take a smaller model"
+        ) from error
+
+
+def _check_attention(model: Any, dtype: torch.dtype, folder: Path) -> None:
+    """Compute two tokens as the engine will: what the model's attention lacks shows now, not in mid-stage."""
+    refused = "serve it with engine kind 'vllm' or 'openai'"
+    layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    if layers - _ATTENTIONS:
+        raise EngineError(
+            f"{type(model).__name__} in {folder} has layers of kind {sorted(layers - _ATTENTIONS)}, which the "
+            f"in-process engine does not compute: {refused}"
+        )
+    cache = SlotCache(dtype)
+    cache.reserve(1, 2)
+    tokens = torch.zeros((1, 1), dtype=torch.long, device=model.device)
+    step = DecodeStep(torch.ones(1, dtype=torch.long, device=model.device), 2, dtype)
+    try:
+        with torch.inference_mode():
+            cache.begin_prefill(tokens[0], tokens[0])
+            model.base_model(input_ids=tokens, position_ids=tokens, past_key_values=cache, use_cache=True)
+            cache.begin_decode(step)
+            model(
+                input_ids=tokens,
+                position_ids=step.positions[:, None],
+                past_key_values=cache,
+                use_cache=True,
+                ragged_step=step,
+            )
+    except torch.OutOfMemoryError as error:
+        raise EngineError(f"model folder {folder}: its weights leave no memory to compute with: {error}") from error
+    except EngineError as error:
+        raise EngineError(f"model folder {folder}: {error}") from error
+    except Exception as error:
+        raise EngineError(
+            f"{type(model).__name__} in {folder} cannot be batched in process "
+            f"({type(error).__name__}: {error}): {refused}"
+        ) from error
+    if "sliding_attention" in layers and step.windows <= {None}:
+        raise EngineError(
+            f"{type(model).__name__} in {folder} hides its sliding window from the attention function, so the "
+            f"in-process engine would let it see too much: {refused}"
+        )
+
+
 def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Every id the generation configuration calls an end; without one, the model's, then the tokenizer's."""
-    for found in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
-        if found is not None:
-            return tuple(found) if isinstance(found, (list, tuple)) else (int(found),)
-    return ()
+    """Every id that ends an answer, in ascending order.
+
+    Those of the generation configuration and of the tokenizer, and what the chat template writes after an answer: a
+    chat model made from a base model often keeps the base's generation configuration. Without any, the model's own.
+    """
+    found: set[int] = set()
+    for ids in (model.generation_config.eos_token_id, tokenizer.eos_token_id, _end_of_turn(tokenizer)):
+        found.update([] if ids is None else ids if isinstance(ids, (list, tuple)) else [ids])
+    if not found and model.config.eos_token_id is not None:
+        ids = model.config.eos_token_id
+        found.update(ids if isinstance(ids, (list, tuple)) else [ids])
+    return tuple(sorted(found))
+
+
+def _end_of_turn(tokenizer: Any) -> int | None:
+    """The special token that the chat template writes right after a finished answer, if it does.
+
+    Not the token that opens an answer: some templates always end with an invitation to write the next one.
+    """
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _PROBED}]
+    try:
+        before, found, after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(_PROBED)
+    except Exception:  # noqa: BLE001 - templates raise whatever they like; the chat format says what is wrong
+        return None
+    following = tokenizer.encode(after.lstrip(), add_special_tokens=False) if found else []
+    special = set(tokenizer.all_special_ids)
+    special.update(place for place, token in tokenizer.added_tokens_decoder.items() if token.special)
+    opening = [token for token in tokenizer.encode(before, add_special_tokens=False) if token in special]
+    if not following or following[0] not in special or following[0] in opening[-1:]:
+        return None
+    return int(following[0])
 
 
 def _readable(folder: Path, part: str, load: Callable[[], Any]) -> Any:

@@ -9,8 +9,8 @@ columns are whole vectors (measured with torch 2.13; a GPU promises no such thin
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +45,19 @@ class Finished(NamedTuple):
     generated: int
     stopped: bool
     usable: bool
+
+
+class RowsFailedError(Exception):
+    """The model's code raised, at `rows`, which have left the batch; `__cause__` says what. The other rows go on."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        super().__init__(f"{len(rows)} rows failed")
+        self.rows = rows
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a device or on the host: fewer rows at once may do."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 class Limits(NamedTuple):
@@ -96,14 +109,22 @@ class SlotBatch:
         """Admit what fits, decode one token for every row, and give back the rows that ended with it.
 
         Raises:
-            torch.OutOfMemoryError: no row is lost; call `shrink` and go on.
+            torch.OutOfMemoryError, MemoryError, RuntimeError: memory ran out (see `is_out_of_memory`); no row is lost:
+                call `shrink` and go on.
+            RowsFailedError: the model's code failed, for these rows alone as far as can be told; go on.
         """
         self._admit()
         self._close_holes()
         if not len(self._table):
             return []
         self._make_room()
-        return self._collect(self._decode())
+        try:
+            drawn = self._decode()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise RowsFailedError(self._leave_all()) from error
+        return self._collect(drawn)
 
     def take_all(self) -> list[Row]:
         """Remove and return every row, running or waiting, and free the cache."""
@@ -113,11 +134,12 @@ class SlotBatch:
         self._waiting.clear()
         return rows
 
-    def discard(self, owner: Any) -> None:
-        """Forget the rows of an owner that no longer wants them."""
-        self._waiting = deque(row for row in self._waiting if row.owner is not owner)
+    def discard(self, owners: Collection[Any]) -> None:
+        """Forget the rows of owners that no longer want them."""
+        unwanted = {id(owner) for owner in owners}
+        self._waiting = deque(row for row in self._waiting if id(row.owner) not in unwanted)
         for slot, row in enumerate(self._table.rows):
-            if row is not None and row.owner is owner:
+            if row is not None and id(row.owner) in unwanted:
                 self._table.unseat(slot)
 
     def shrink(self) -> bool:
@@ -144,13 +166,35 @@ class SlotBatch:
         free = self._room() - active
         if active and free < wanted:
             return
-        joining = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        self._join([self._waiting.popleft() for _ in range(min(free, len(self._waiting)))])
+
+    def _join(self, joining: list[Row]) -> None:
+        """Compute the rows' prompts and seat them; where that fails, one owner after another, to find who is at fault.
+
+        Raises:
+            RowsFailedError: one owner's rows cannot be computed.
+            Exception: memory ran out. Either way the rows that were not computed are back in the queue.
+        """
+        groups = [joining]
+        while groups:
+            group = groups.pop(0)
+            try:
+                self._seat(group)
+            except Exception as error:
+                owners = [list(rows) for _, rows in groupby(group, key=lambda row: id(row.owner))]
+                if not is_out_of_memory(error) and len(owners) > 1:
+                    groups = owners
+                    continue
+                rest = list(chain.from_iterable(groups))
+                if is_out_of_memory(error):
+                    self._waiting.extendleft(reversed(group + rest))
+                    raise
+                self._waiting.extendleft(reversed(rest))
+                raise RowsFailedError(group) from error
+
+    def _seat(self, joining: list[Row]) -> None:
         slots = self._table.claim(len(joining))
-        try:
-            self._prefill(joining, slots)
-        except RuntimeError:
-            self._waiting.extendleft(reversed(joining))
-            raise
+        self._prefill(joining, slots)
         for slot, row in zip(slots, joining, strict=True):
             self._table.seat(slot, row)
 
@@ -236,6 +280,12 @@ class SlotBatch:
             self._cache.shrink(fitting)
         generous = int(needed * _GROWTH)
         self._cache.reserve(len(self._table), generous if self._fitting(generous) >= len(self._table) else needed)
+
+    def _leave_all(self) -> list[Row]:
+        """Take every running row out; those that wait stay."""
+        rows = [self._table.unseat(slot) for slot in range(len(self._table)) if self._table.occupied[slot]]
+        self._table.truncate(0)
+        return rows
 
     def _evict_from(self, first: int) -> None:
         """Send the rows in slots from `first` on back to the head of the queue, with their tokens."""

@@ -10,13 +10,14 @@ Where the last bit of a logit may still differ, a draw on the very edge may tip:
 
 import asyncio
 import gc
-import os
 import queue
 import threading
 import time
+import traceback
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -24,11 +25,12 @@ from spar_core.engines.base import Completion, Generation, GenerationRequest, Sa
 from spar_core.engines.chat_format import ChatFormat
 from spar_core.engines.model_files import resolve_folder
 from spar_core.engines.model_folder import DtypeName, LoadedModel, load_model, pick_device
-from spar_core.engines.slot_batch import Finished, Limits, SlotBatch
+from spar_core.engines.slot_batch import Finished, Limits, RowsFailedError, SlotBatch, is_out_of_memory
 from spar_core.engines.slot_table import Row
 from spar_core.engines.usage import EngineStats, UsageMeter
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.hashing import model_digest
+from spar_core.processors import free_cores
 from spar_core.records import FinishReason
 
 _GIB = 2**30
@@ -49,6 +51,12 @@ class _Job:
     rows: list[Row] = field(default_factory=list)
 
 
+class _Unwanted(NamedTuple):
+    """Nobody waits for this job's answer any more."""
+
+    job: _Job
+
+
 class TransformersEngine:
     """Completes chats with a model folder or hub id, in this process.
 
@@ -59,6 +67,8 @@ class TransformersEngine:
         max_batch_rows: completions decoded at once.
         cache_gib: memory for keys and values; None is 1 GiB on a CPU and 80 % of what is free on a GPU.
         threads: CPU threads of the model's arithmetic; None is `free_cores()`.
+        digest: content digest of the model folder where it is known; None: the weights are read to make it.
+        share: of the GPU memory that is free, what this engine may take: a half where two engines share a GPU.
 
     Raises:
         EngineError: the model cannot be loaded; the message names the folder and what is wrong.
@@ -73,15 +83,17 @@ class TransformersEngine:
         max_batch_rows: int = 256,
         cache_gib: float | None = None,
         threads: int | None = None,
+        digest: str | None = None,
+        share: float = 1.0,
     ) -> None:
         folder = resolve_folder(str(model))
-        self._digest = model_digest(folder)
+        self._digest = digest or model_digest(folder)
         loaded = load_model(folder, pick_device(device), dtype)
         self._chat = ChatFormat(loaded.tokenizer, f"model folder {folder}")
         self._context = loaded.context
-        self._batch: SlotBatch | None = _batch_for(loaded, max_batch_rows, cache_gib)
+        self._batch: SlotBatch | None = _batch_for(loaded, max_batch_rows, cache_gib, share)
         self._threads = threads or free_cores()
-        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Job | _Unwanted | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
         self._meter = UsageMeter()
@@ -101,9 +113,12 @@ class TransformersEngine:
     async def generate(self, request: GenerationRequest) -> Generation:
         """Complete one request. `completion_tokens` counts the end token as well.
 
+        A cancelled request leaves the batch before the next token.
+
         Raises:
             RequestRejectedError: reason "prompt_too_long", "chat_template" or "bad_sampling".
-            EngineError: the model gave non-finite logits, ran out of memory at one row, or is closed.
+            EngineError: the model's code failed at this request, gave non-finite logits, ran out of memory at one
+                row, or is closed.
         """
         _check(request)
         prompt = self._chat.tokens(request.messages)
@@ -119,7 +134,11 @@ class TransformersEngine:
             if self._closed:
                 raise EngineError("the engine is closed: open it again")
             self._inbox.put(job)
-        return await asyncio.wrap_future(job.answer)
+        try:
+            return await asyncio.wrap_future(job.answer)
+        except asyncio.CancelledError:
+            self._inbox.put(_Unwanted(job))
+            raise
 
     async def close(self) -> None:
         """Stop the worker, fail what is unanswered, free the model's memory."""
@@ -135,58 +154,96 @@ class TransformersEngine:
         torch.set_num_threads(self._threads)
         batch = self._batch
         assert batch is not None
-        with torch.inference_mode():
-            while self._receive(batch):
-                started = time.perf_counter()
-                self._advance(batch)
-                self._meter.add(seconds=time.perf_counter() - started)
-        _fail(batch.take_all(), EngineError("the engine was closed before it answered"))
-        self._batch = None
-        del batch
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        failure = EngineError("the engine was closed before it answered")
+        try:
+            with torch.inference_mode():
+                while self._receive(batch):
+                    started = time.perf_counter()
+                    self._advance(batch)
+                    self._meter.add(seconds=time.perf_counter() - started)
+        except BaseException as error:
+            failure = EngineError(f"the engine's worker failed: {error!r}")
+            failure.__cause__ = error
+            raise
+        finally:
+            self._fail_everything(batch, failure)
+            self._batch = None
+            del batch
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _fail_everything(self, batch: SlotBatch, failure: EngineError) -> None:
+        """Whoever waits, in the batch or still in the inbox, gets an answer; nobody can ask any more."""
+        with self._closing:
+            self._closed = True
+        jobs = [row.owner for row in batch.take_all()]
+        while not self._inbox.empty():
+            entry = self._inbox.get()
+            if isinstance(entry, _Job) and entry.answer.set_running_or_notify_cancel():
+                jobs.append(entry)
+        for job in jobs:
+            _fail(job, failure)
 
     def _receive(self, batch: SlotBatch) -> bool:
         """Take in what has arrived, waiting only when there is nothing to compute; False to stop."""
         block = len(batch) == 0
+        unwanted = []
         while True:
             try:
-                job = self._inbox.get(block=block)
+                entry = self._inbox.get(block=block)
             except queue.Empty:
-                return True
-            if job is None:
+                break
+            if entry is None:
                 return False
-            if job.answer.set_running_or_notify_cancel():
-                batch.add(job.rows)
+            if isinstance(entry, _Unwanted):
+                unwanted.append(entry.job)
+            elif entry.answer.set_running_or_notify_cancel():
+                batch.add(entry.rows)
             block = False
+        if unwanted:
+            batch.discard(unwanted)
+        return True
 
     def _advance(self, batch: SlotBatch) -> None:
         try:
             for finished in batch.advance():
                 self._deliver(batch, finished)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                _fail(batch.take_all(), EngineError(f"the model failed: {error}"), error)
-            elif not batch.shrink():
+        except RowsFailedError as error:
+            self._refuse(batch, error)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # which hold the tensors that were too many
+            if not batch.shrink():
                 message = "out of memory even with a single row in the batch: use a smaller model or another device"
-                _fail(batch.take_all(), EngineError(message), error)
+                for row in batch.take_all():
+                    _fail(row.owner, EngineError(message), error)
             elif torch.cuda.is_available():
                 torch.cuda.empty_cache()
-        except Exception as error:  # noqa: BLE001  whatever a model's code raises, callers must not wait forever
-            _fail(batch.take_all(), EngineError(f"the model failed: {error}"), error)
+
+    def _refuse(self, batch: SlotBatch, error: RowsFailedError) -> None:
+        """The jobs of rows that the model could not compute fail as a whole; all others go on."""
+        jobs: list[_Job] = [row.owner for row in error.rows]
+        batch.discard(jobs)
+        cause = error.__cause__
+        for job in jobs:
+            _fail(job, EngineError(f"the model failed: {type(cause).__name__}: {cause}"), cause)
 
     def _deliver(self, batch: SlotBatch, finished: Finished) -> None:
         job: _Job = finished.row.owner
         if job.answer.done():
             return
         if not finished.usable:
-            batch.discard(job)
-            job.answer.set_exception(
-                EngineError("the model's logits are not finite (NaN or infinity): its weights are damaged, or overflow")
-            )
+            batch.discard([job])
+            _fail(job, EngineError("the model's logits are not finite (NaN or infinity): damaged weights, or overflow"))
             return
-        text = self._chat.decode(finished.tokens)
+        try:
+            text = self._chat.decode(finished.tokens)
+        except Exception as error:  # noqa: BLE001 - tokenizers raise whatever they like; this request is concerned
+            batch.discard([job])
+            _fail(job, EngineError(f"the tokenizer cannot read the model's answer: {error!r}"), error)
+            return
         reason: FinishReason = "stop" if finished.stopped else "length"
         job.completions[finished.row.index] = Completion(text, reason, finished.generated)
         if len(job.completions) < job.request.n:
@@ -197,26 +254,12 @@ class TransformersEngine:
         job.answer.set_result(generation)
 
 
-def free_cores() -> int:
-    """CPU cores to compute with: `OMP_NUM_THREADS` if set, else the cores this process may use and nobody does.
-
-    A busy neighbour on one of the cores makes every parallel step wait for it (10 to 30 times slower than
-    one thread), so cores taken by the load of the last minute do not count.
-    """
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1, cores - round(busy))
-
-
-def _batch_for(loaded: LoadedModel, rows: int, cache_gib: float | None) -> SlotBatch:
+def _batch_for(loaded: LoadedModel, rows: int, cache_gib: float | None, share: float) -> SlotBatch:
     device = loaded.model.device
     if cache_gib is not None:
         cache_bytes = int(cache_gib * _GIB)
     elif device.type == "cuda":
-        cache_bytes = int(torch.cuda.mem_get_info(device)[0] * _GPU_CACHE_SHARE)
+        cache_bytes = int(torch.cuda.mem_get_info(device)[0] * _GPU_CACHE_SHARE * share)
     else:
         cache_bytes = int(_CPU_CACHE_GIB * _GIB)
     prefill = _GPU_PREFILL_TOKENS if device.type == "cuda" else _CPU_PREFILL_TOKENS
@@ -239,13 +282,9 @@ def _check(request: GenerationRequest) -> None:
         )
 
 
-def _fail(rows: list[Row], failure: EngineError, cause: BaseException | None = None) -> None:
-    failure.__cause__ = cause
-    for row in rows:
-        job: _Job = row.owner
-        if not job.answer.done():
-            job.answer.set_exception(failure)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+def _fail(job: _Job, failure: EngineError, cause: BaseException | None = None) -> None:
+    if cause is not None:
+        traceback.clear_frames(cause.__traceback__)  # a caller may keep the error, and must not keep tensors with it
+        failure.__cause__ = cause
+    if not job.answer.done():
+        job.answer.set_exception(failure)

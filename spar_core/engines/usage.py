@@ -16,13 +16,15 @@ class EngineStats:
     """Sums since the engine was opened.
 
     `requests` and tokens count answered requests; `busy_seconds` is the time during which at least one
-    request was being computed.
+    request was being computed. Of servers: HTTP `calls`, and how many of them they refused for now (429, 503).
     """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     busy_seconds: float = 0.0
+    calls: int = 0
+    refusals: int = 0
 
 
 class UsageMeter:

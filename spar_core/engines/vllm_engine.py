@@ -1,14 +1,17 @@
 """An engine that starts a vLLM server for a model folder and talks to it."""
 
 import asyncio
+import contextlib
+import threading
 
 from spar_core.engines.base import Generation, GenerationRequest
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_files import resolve_folder
 from spar_core.engines.openai_engine import OpenAIEngine
+from spar_core.engines.opening import BY_HAND, Opening
 from spar_core.engines.usage import EngineStats
 from spar_core.engines.vllm_server import SERVED_NAME, VllmServer
-from spar_core.errors import EngineUnavailableError
+from spar_core.errors import EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import model_digest
 
 
@@ -18,23 +21,17 @@ class VllmEngine:
     Args:
         config: how to start the server.
         model: folder or hub id.
+        opening: what is known of the model and of its neighbours.
 
     Raises:
         EngineError: the model folder is incomplete or the server does not start.
     """
 
-    def __init__(self, config: VllmEngineConfig, model: str) -> None:
+    def __init__(self, config: VllmEngineConfig, model: str, opening: Opening = BY_HAND) -> None:
         folder = resolve_folder(model)
-        self._digest = model_digest(folder)
-        self.server = VllmServer(config, str(folder))
-        self._client = OpenAIEngine(
-            [self.server.base_url],
-            SERVED_NAME,
-            timeout_s=config.timeout_s,
-            max_concurrency=config.max_concurrency,
-            max_retries=config.max_retries,
-            model_digest=self._digest,
-        )
+        self._digest = opening.digest or model_digest(folder)
+        self.server = VllmServer(config, str(folder), opening)
+        self._client = OpenAIEngine([self.server.base_url], SERVED_NAME, config, model_digest=self._digest)
 
     @property
     def model_digest(self) -> str:
@@ -47,17 +44,42 @@ class VllmEngine:
         return self._client.stats
 
     async def generate(self, request: GenerationRequest) -> Generation:
-        """Complete one request.
+        """Complete one request; the end of the server ends the wait at once.
 
         Raises:
             RequestRejectedError: as the server says.
-            EngineUnavailableError: the server died or does not answer; the message names its log.
+            EngineUnavailableError: the server died or does not answer; the message names its log and how it ends.
         """
-        try:
-            return await self._client.generate(request)
-        except EngineUnavailableError as error:
-            state = "runs" if self.server.is_running() else "has died"
-            raise EngineUnavailableError(f"{error}. The vLLM server {state}; its log is {self.server.log}") from error
+        asking = asyncio.ensure_future(self._client.generate(request))
+        loop, died = asyncio.get_running_loop(), threading.Event()
+
+        def give_up() -> None:
+            died.set()
+            with contextlib.suppress(RuntimeError):  # a loop that is closed waits for nothing any more
+                loop.call_soon_threadsafe(asking.cancel)
+
+        with self.server.told_of_its_end(give_up):
+            try:
+                return await asking
+            except asyncio.CancelledError:
+                if not died.is_set():
+                    raise
+                raise EngineUnavailableError(f"the server ended with requests under way. {self._state()}") from None
+            except EngineUnavailableError as error:
+                raise EngineUnavailableError(f"{error}. {self._state()}") from error
+            except RequestRejectedError as error:
+                if error.reason != "http_500" or await self.is_healthy():
+                    raise  # a server that loses its engine answers 500 to whatever is under way
+                raise EngineUnavailableError(f"{error}. {self._state()}") from error
+
+    async def is_healthy(self) -> bool:
+        """Whether the server lives and says that it can answer."""
+        return await asyncio.to_thread(self.server.is_healthy)
+
+    def _state(self) -> str:
+        if self.server.is_running():
+            return f"The vLLM server runs; its log is {self.server.log}"
+        return f"The vLLM server has died; its log, {self.server.log}, ends:\n{self.server.log_end()}"
 
     async def close(self) -> None:
         """Close the connections and stop the server."""

@@ -1,61 +1,75 @@
 """Starting, watching and stopping a vLLM server, which lives in a Python environment of its own."""
 
 import contextlib
+import json
+import logging
 import os
 import signal
 import subprocess
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 
 from spar_core.engines.configuration import VllmEngineConfig
+from spar_core.engines.opening import BY_HAND, Opening
+from spar_core.engines.placement import VISIBLE, Placement, await_free, place, selected, visible_gpus, weight_bytes
+from spar_core.engines.server_guard import end_recorded, read_record
 from spar_core.errors import EngineError
 from spar_core.ports import free_port, port_is_free
+from spar_core.processes import process_mark
+from spar_core.processors import SLOW_BF16, computes_bfloat16
+from spar_core.secrets import with_values
 
+_LOG = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
 _POLL_S = 0.5
-_STOP_S = 30.0  # a CPU server takes 2 to 4 seconds after SIGTERM
-_STRAGGLERS_S = 3.0  # for worker processes that notice the end of the server by themselves
+_STOP_S = 10.0  # a CPU server takes 2 to 4 seconds after SIGTERM
+_HEALTH_S = 10.0
 _LOG_LINES = 15
+_SMALLER_WEIGHTS = ("quantization", "offload", "load-format")  # arguments with which weights take less than their files
 SERVED_NAME = "spar"
 
 
 class VllmServer:
     """A running vLLM OpenAI server for one model folder. The constructor returns once it is healthy.
 
+    A guard process of its own ends it when this process is gone, whatever ended that (see `server_guard`).
+
     Args:
         config: how to start it.
         model: folder or hub id.
+        opening: its neighbours on the GPU, where its log and its record go, when to give up.
 
     Raises:
-        EngineError: the environment lacks vLLM, the port is taken, or the server ended or was not healthy in
-            time; the message quotes the end of its log.
+        EngineError: the environment lacks vLLM, the port is taken, the GPU's memory does not suffice, the start was
+            given up, or the server ended or was not healthy in time; the message quotes the end of its log.
     """
 
-    def __init__(self, config: VllmEngineConfig, model: str) -> None:
+    def __init__(self, config: VllmEngineConfig, model: str, opening: Opening = BY_HAND) -> None:
+        self._abandoned = opening.abandoned or threading.Event()
         self.port = config.port or free_port()
         if not port_is_free(self.port):
             raise EngineError(f"port {self.port} is taken: stop what listens there, or leave engine.port unset")
         python = _executable(config.python)
-        folder = config.log_folder or Path(tempfile.mkdtemp(prefix="spar-vllm-"))
-        folder.mkdir(parents=True, exist_ok=True)
+        placement = _placement(config, model, opening)
+        folder = config.log_folder or opening.logs or Path(tempfile.mkdtemp(prefix="spar-vllm-"))
+        self.record = ((opening.records or folder) / f"vllm-{self.port}.json").absolute()
+        for needed in (folder, self.record.parent):
+            needed.mkdir(parents=True, exist_ok=True)
         self.log = folder / f"vllm-{self.port}.log"
-        with self.log.open("wb") as log:
-            # A session of its own: the server's worker processes die with its group, whatever state they are in.
-            self._process = subprocess.Popen(
-                [str(python), "-m", "vllm.entrypoints.openai.api_server", *server_arguments(config, model, self.port)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=server_environment(config),
-                start_new_session=True,
-            )
+        self._listeners: set[Callable[[], None]] = set()
+        self._listening = threading.Lock()
+        arguments = server_arguments(config, model, self.port, placement.share)
+        self._start([str(python), "-m", "vllm.entrypoints.openai.api_server", *arguments], config, placement)
         try:
             self._wait_until_healthy(config.start_timeout_s)
         except BaseException:
-            self.stop()
+            self.stop(at_once=self._abandoned.is_set())
             raise
 
     @property
@@ -64,77 +78,130 @@ class VllmServer:
         return f"http://{_HOST}:{self.port}/v1"
 
     @property
-    def pid(self) -> int:
-        """Process id, which is also the id of the process group."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Id of the server process, and of the session and process group it leads; None once it has ended."""
+        record = read_record(self.record)
+        return None if record is None else int(record["server"])
 
     def is_running(self) -> bool:
         """Whether the server process lives."""
-        return self._process.poll() is None
+        return self._guard.poll() is None
 
-    def stop(self) -> None:
-        """SIGTERM to the whole group, SIGKILL to what outlives it; waits until the port is free. Idempotent."""
-        self._signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_S)
-        self._wait_for_end(_STRAGGLERS_S)
-        self._signal(signal.SIGKILL)
-        self._wait_for_end(_STOP_S)
+    def is_healthy(self) -> bool:
+        """Whether the server says so; one that is alive may have lost its engine."""
+        try:
+            url = f"http://{_HOST}:{self.port}/health"
+            answer = httpx.get(url, timeout=_HEALTH_S, trust_env=False, verify=False)
+        except httpx.HTTPError:
+            return False
+        return self.is_running() and answer.status_code == 200
+
+    def log_end(self) -> str:
+        """The last lines of the server's log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-_LOG_LINES:])
+
+    @contextlib.contextmanager
+    def told_of_its_end(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Within the block, call `listener` when the server ends, for whatever reason; at once if it has ended."""
+        with self._listening:
+            self._listeners.add(listener)
+        try:
+            if not self.is_running():
+                listener()
+            yield
+        finally:
+            with self._listening:
+                self._listeners.discard(listener)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End the server and all its processes, politely unless `at_once`; waits until the port is free. Idempotent."""
+        if self._guard.poll() is None:
+            self._guard.send_signal(signal.SIGINT if at_once else signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._guard.wait(2 * _STOP_S)
+            if self._guard.poll() is None:
+                self._guard.kill()
+                self._guard.wait()
+        end_recorded(self.record)  # nothing, unless the guard itself was killed
         deadline = time.monotonic() + _STOP_S
         while not port_is_free(self.port) and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-
-    def _group_lives(self) -> bool:
-        self._process.poll()  # reaps the server itself, so that only live members count
-        try:
-            os.killpg(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def _wait_for_end(self, patience: float) -> None:
-        deadline = time.monotonic() + patience
-        while self._group_lives() and time.monotonic() < deadline:
             time.sleep(_POLL_S / 5)
+
+    def _start(self, command: list[str], config: VllmEngineConfig, placement: Placement) -> None:
+        task = {
+            "command": command,
+            "environment": server_environment(config, placement.devices),
+            "folder": str(Path.cwd()),
+            "owner": process_mark(os.getpid()),
+            "patience_s": _STOP_S,
+        }
+        with self.log.open("wb") as log:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-m", "spar_core.engines.server_guard", str(self.record)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_guard_environment(),
+                start_new_session=True,  # a Ctrl-C in the terminal is its owner's to act on
+            )
+        assert self._guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._guard.stdin as task_input:
+            task_input.write(json.dumps(task).encode())
+        threading.Thread(target=self._await_end, name=f"vLLM server {self.port}", daemon=True).start()
+
+    def _await_end(self) -> None:
+        self._guard.wait()
+        with self._listening:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
 
     def _wait_until_healthy(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if not self.is_running():
                 raise EngineError(
-                    f"the vLLM server ended with code {self._process.returncode} before it was ready. "
-                    f"Its log, {self.log}, ends:\n{self._log_end()}"
+                    f"the vLLM server ended with code {self._guard.returncode} before it was ready. "
+                    f"Its log, {self.log}, ends:\n{self.log_end()}"
                 )
-            with contextlib.suppress(httpx.HTTPError):
-                if (
-                    httpx.get(
-                        f"http://{_HOST}:{self.port}/health", timeout=5.0, trust_env=False, verify=False
-                    ).status_code
-                    == 200
-                ):
-                    return
-            time.sleep(_POLL_S)
+            if self.is_healthy():
+                return
+            if self._abandoned.wait(_POLL_S):
+                raise EngineError("interrupted while the vLLM server started; run the same command again to resume")
         raise EngineError(
             f"the vLLM server was not healthy within {timeout_s:.0f} s (engine.start_timeout_s). "
-            f"Its log, {self.log}, ends:\n{self._log_end()}"
+            f"Its log, {self.log}, ends:\n{self.log_end()}"
         )
 
-    def _log_end(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_LINES:])
+
+def _placement(config: VllmEngineConfig, model: str, opening: Opening) -> Placement:
+    """Where the server goes; waits a moment for the memory it needs there."""
+    environment = {**os.environ, **config.env}
+    gpus = visible_gpus(environment) if gpu_is_present() else []
+    if not gpus:  # a CPU server, or a driver whose tool tells nothing: no more than to share evenly
+        return Placement(None, config.gpu_memory_utilization / opening.seat.seats)
+    smaller = any(word in argument for argument in config.extra_args for word in _SMALLER_WEIGHTS)
+    placement = place(
+        gpus,
+        weights=0 if smaller else weight_bytes(Path(model)),
+        split=config.tensor_parallel,
+        share=config.gpu_memory_utilization,
+        seat=opening.seat,
+        fixed=VISIBLE in config.env,
+    )
+    devices = placement.devices or environment.get(VISIBLE)
+    await_free(placement, lambda: selected(visible_gpus({}), devices)[: config.tensor_parallel])
+    return placement
 
 
-def server_arguments(config: VllmEngineConfig, model: str, port: int) -> list[str]:
-    """Command-line arguments of the server."""
+def server_arguments(config: VllmEngineConfig, model: str, port: int, share: float) -> list[str]:
+    """Command-line arguments of the server; `share` is the part of its GPUs' memory it may take."""
     arguments = ["--model", model, "--served-model-name", SERVED_NAME, "--host", _HOST, "--port", str(port)]
-    arguments += ["--dtype", config.dtype, "--tensor-parallel-size", str(config.tensor_parallel)]
+    arguments += ["--dtype", server_dtype(config), "--tensor-parallel-size", str(config.tensor_parallel)]
     # The folder's generation_config.json may hold a top_k or a repetition penalty of its own: requests say all.
     arguments += ["--generation-config", "vllm"]
-    arguments += ["--gpu-memory-utilization", str(config.gpu_memory_utilization)]
+    arguments += ["--gpu-memory-utilization", str(share)]
     if config.max_model_len is not None:
         arguments += ["--max-model-len", str(config.max_model_len)]
     if not gpu_is_present() and not any("chunked-prefill" in argument for argument in config.extra_args):
@@ -144,16 +211,35 @@ def server_arguments(config: VllmEngineConfig, model: str, port: int) -> list[st
     return [*arguments, *config.extra_args]
 
 
+def server_dtype(config: VllmEngineConfig) -> str:
+    """The number type for --dtype: on a CPU without bfloat16 instructions "auto" is float32, not the files' type."""
+    if gpu_is_present() or computes_bfloat16():
+        return config.dtype
+    if config.dtype == "bfloat16":
+        _LOG.warning(SLOW_BF16.format(setting="engine.dtype"))
+    return "float32" if config.dtype == "auto" else config.dtype
+
+
 def gpu_is_present() -> bool:
     """Whether this machine has the device files of an NVIDIA or AMD driver."""
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
 
 
-def server_environment(config: VllmEngineConfig) -> dict[str, str]:
-    """Environment of the server: this process's, without what would point it at another Python."""
+def server_environment(config: VllmEngineConfig, devices: str | None = None) -> dict[str, str]:
+    """Environment of the server: this process's, without what would point it at another Python.
+
+    `devices`: the GPUs it may see, by the numbers of the driver's tool; None: as in this process.
+    """
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_cache_gib)}
-    return {**inherited, **quiet, **config.env}
+    seen = {} if devices is None else {VISIBLE: devices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {**inherited, **quiet, **seen, **with_values(config.env, "engine.env")}
+
+
+def _guard_environment() -> dict[str, str]:
+    """This process's environment, with this code findable."""
+    here = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
 
 
 def _executable(python: str) -> Path:

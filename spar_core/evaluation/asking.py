@@ -33,27 +33,16 @@ async def ask(
 
 
 class JudgeIdentity(NamedTuple):
-    """Who judged: the name the user gave, the weights' digest (empty for a file of judgements), and warnings."""
+    """Who wrote a file's judgements: the name the user gave, and warnings."""
 
     name: str
-    model_digest: str
     warnings: tuple[str, ...]
-
-
-def identify_judge(judge: Engine, name: str, subject_digest: str) -> JudgeIdentity:
-    """Name the judge for a report; warns when it judges its own answers."""
-    warnings: tuple[str, ...] = ()
-    if judge.model_digest == subject_digest:
-        warnings = (
-            f"the judge ({name}) is the model under test: its verdicts on its own answers are biased in its favour",
-        )
-    return JudgeIdentity(name, judge.model_digest, warnings)
 
 
 def judge_of_file(name: str | None) -> JudgeIdentity:
     """Name the judge of a file of judgements; warns when nobody said who judged."""
     if name:
-        return JudgeIdentity(name, "", ())
+        return JudgeIdentity(name, ())
     return JudgeIdentity(
-        "not named", "", ("the judgements come from a judge that was not named; scores depend on the judge",)
+        "not named", ("the judgements come from a judge that was not named; scores depend on the judge",)
     )

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.judged_texts import JudgedText
-from spar_core.evaluation.statistics import Interval, bootstrap, mean_of_two, share_interval
+from spar_core.evaluation.statistics import Clusters, Floats, bootstrap, mean_of_two, share_interval
 
 RELIABILITY_STEPS = 5
 """The reliability curve has a point per fifth: with five votes, one per vote share there can be."""
@@ -28,7 +28,7 @@ class Figure(NamedTuple):
     """A metric, or why there is none: `reason` where `interval` is null."""
 
     metric: str
-    interval: Interval | None
+    interval: Estimate | None
     reason: str = ""
 
 
@@ -103,7 +103,7 @@ def reliability(texts: Sequence[JudgedText], suffix: str = "") -> list[Figure]:
     return [*figures, Figure(metric, error)]
 
 
-def _calibration_error(texts: Sequence[JudgedText], shares: Sequence[float], bins: Sequence[int]) -> Interval:
+def _calibration_error(texts: Sequence[JudgedText], shares: Sequence[float], bins: Sequence[int]) -> Estimate:
     """Bootstrapped by prompt. Drawing again adds noise that only raises this error, so the interval is reflected."""
     rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(text.prompt_id for text in texts))}
     surplus = np.zeros((len(rows), RELIABILITY_STEPS + 1))  # vote shares less truth, summed by prompt and bin
@@ -111,13 +111,14 @@ def _calibration_error(texts: Sequence[JudgedText], shares: Sequence[float], bin
         surplus[rows[text.prompt_id], place] += share - text.right
     sizes = np.bincount([rows[text.prompt_id] for text in texts], minlength=len(rows)).astype(np.float64)
 
-    def error(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        total: NDArray[np.float64] = np.abs(weights @ surplus).sum(axis=1) / (weights @ sizes)
-        return total
+    def error(totals: Sequence[Floats]) -> Floats:
+        (total,) = totals
+        found: Floats = np.abs(total[:, :-1]).sum(axis=1) / total[:, -1]
+        return found
 
-    value, low, high = bootstrap(error, len(rows))
+    value, low, high = bootstrap([Clusters.of(np.column_stack([surplus, sizes]))], error)
     low, high = max(0.0, 2 * value - high), 2 * value - low
-    return Interval(value, min(low, value), max(high, value), len(texts))
+    return Estimate(value, min(low, value), max(high, value), len(texts))
 
 
 def _share(

@@ -6,19 +6,11 @@ a warning: its scores are not comparable.
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from spar_core.errors import DataError
-from spar_core.evaluation import ifbench, ifeval
-from spar_core.evaluation.followbench.dataset import LICENCE as FOLLOWBENCH_LICENCE
-from spar_core.evaluation.hub import fetch
-from spar_core.evaluation.ifeval_rows import PromptSet
-from spar_core.evaluation.llmbar.dataset import LICENCE as LLMBAR_LICENCE
-from spar_core.hashing import digest
-
-Benchmark = Literal["ifeval", "ifbench", "followbench", "llmbar"]
+from spar_core.evaluation.hub import HubFile, fetch
 
 DATA_VARIABLE = "SPAR_DATA_DIR"
 
@@ -28,64 +20,45 @@ class Source(NamedTuple):
 
     licence: str
     places: tuple[Path, ...]
-    sha256: str = ""
-    content: str = ""
-    """Digest of what the rows say: the hub's copy has other bytes than the published file."""
+    hub: tuple[HubFile, ...] = ()
+    """What to load from the hub; empty where it is not there."""
 
 
-SOURCES: Mapping[Benchmark, Source] = {
-    "ifeval": Source(
-        ifeval.LICENCE,
-        (ifeval.DATA_FILE,),
-        ifeval.DATA_SHA256,
-        "3c4bd6c40decdb36c8fe033ff1af240b",
-    ),
-    "ifbench": Source(
-        ifbench.LICENCE,
-        (ifbench.DATA_FILE,),
-        ifbench.DATA_SHA256,
-        "4cb784b121412af366ef927514f1bbbf",
-    ),
-    "followbench": Source(FOLLOWBENCH_LICENCE, (Path("followbench"),)),
-    "llmbar": Source(LLMBAR_LICENCE, (Path("llmbar", "Dataset", "LLMBar"), Path("llmbar"))),
-}
-
-
-def find_data(benchmark: Benchmark, data_dir: Path | None = None) -> Path:
-    """The benchmark's prompt file (IFEval, IFBench) or folder (FollowBench, LLMBar).
+def find_data(name: str, source: Source, data_dir: Path | None = None) -> Path:
+    """The file or folder of a benchmark's data.
 
     Looked for in `data_dir`, else in the folder `$SPAR_DATA_DIR` names, else among earlier downloads, else on the hub.
 
     Raises:
         DataError: it is not in the named folder, or the hub cannot be reached; the message says what to give.
     """
-    named = data_dir or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
-    folder = named or _downloads()
-    found = _in_folder(benchmark, folder)
-    if found is None and named is not None:
-        raise DataError(f"{named} holds no {SOURCES[benchmark].places[-1]}; --data-dir is the folder above it")
+    found = local_data(source, data_dir)
+    if found is None and not source.hub:
+        raise DataError(
+            f"the data of {name} is not on the hub; give the folder that holds {source.places[-1]}: --data-dir"
+        )
     if found is None:
-        fetch(benchmark, folder)
-        found = _in_folder(benchmark, folder)
+        fetch(name, source.hub, _downloads())
+        found = _in_folder(source, _downloads())
     assert found is not None
     return found
 
 
-def prompts_warning(benchmark: Benchmark, prompts: PromptSet) -> str:
-    """What to say of prompts that are not the published ones; empty where they are."""
-    source = SOURCES[benchmark]
-    if prompts.digest == source.sha256 or prompt_content(prompts) == source.content:
-        return ""
-    return f"the prompts are not the published ones of {benchmark}; scores are not comparable with published figures"
+def local_data(source: Source, data_dir: Path | None = None) -> Path | None:
+    """Like `find_data`, but None where it would have to be fetched.
+
+    Raises:
+        DataError: it is not in the named folder.
+    """
+    named = data_dir or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    found = _in_folder(source, named or _downloads())
+    if found is None and named is not None:
+        raise DataError(f"{named} holds no {source.places[-1]}; --data-dir is the folder above it")
+    return found
 
 
-def prompt_content(prompts: PromptSet) -> str:
-    """Digest of keys, texts and instructions, whatever file they came from."""
-    return digest([[str(p.key), p.text, [[i.kind, i.kwargs] for i in p.instructions]] for p in prompts.prompts])
-
-
-def _in_folder(benchmark: Benchmark, folder: Path) -> Path | None:
-    return next((folder / place for place in SOURCES[benchmark].places if (folder / place).exists()), None)
+def _in_folder(source: Source, folder: Path) -> Path | None:
+    return next((folder / place for place in source.places if (folder / place).exists()), None)
 
 
 def _downloads() -> Path:

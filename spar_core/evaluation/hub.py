@@ -2,13 +2,13 @@
 
 IFEval and IFBench are one split each. FollowBench is one JSON file per language and category. LLMBar's entry on the hub
 is a loading script, which `datasets` no longer runs; it only names the files of the authors' repository, so those are
-loaded. What comes back is checked by what it says (`is_published`, `prompts_warning`), since its bytes differ.
+loaded. What comes back is checked by what it says (`Loaded.warning`), since its bytes differ.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,6 @@ from typing import Any, NamedTuple
 from spar_core.errors import DataError
 
 _SPLIT = "train"
-_CATEGORIES = ("content", "situation", "style", "format", "mixed", "example")
-_LLMBAR_FILES = "https://raw.githubusercontent.com/princeton-nlp/LLMBar/main/Dataset/LLMBar"
-_LLMBAR_SUBSETS = ("Natural", *(f"Adversarial/{name}" for name in ("Neighbor", "GPTInst", "GPTOut", "Manual")))
 
 
 class HubFile(NamedTuple):
@@ -29,24 +26,7 @@ class HubFile(NamedTuple):
     data_file: str | None = None
 
 
-HUB_FILES: Mapping[str, tuple[HubFile, ...]] = {
-    "ifeval": (HubFile("ifeval/input_data.jsonl", "google/IFEval"),),
-    "ifbench": (HubFile("ifbench/IFBench_test.jsonl", "allenai/IFBench_test"),),
-    "followbench": tuple(
-        HubFile(
-            f"followbench/{ours}/{name}_constraints.json", "YuxinJiang/FollowBench", f"{theirs}/{name}_constraints.json"
-        )
-        for ours, theirs in (("data", "data_en"), ("data_zh", "data_zh"))
-        for name in _CATEGORIES
-    ),
-    "llmbar": tuple(
-        HubFile(f"llmbar/{subset}/dataset.json", "json", f"{_LLMBAR_FILES}/{subset}/dataset.json")
-        for subset in _LLMBAR_SUBSETS
-    ),
-}
-
-
-def fetch(benchmark: str, folder: Path) -> None:
+def fetch(benchmark: str, files: Iterable[HubFile], folder: Path) -> None:
     """Load a benchmark into `folder / benchmark`, which appears only when complete.
 
     Raises:
@@ -54,7 +34,7 @@ def fetch(benchmark: str, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{benchmark}.") as partial:
-        for file in HUB_FILES[benchmark]:
+        for file in files:
             path = Path(partial, file.place)
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = _rows(file)

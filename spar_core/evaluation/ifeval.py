@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,19 +10,17 @@ from spar_core.errors import DataError
 from spar_core.evaluation.ifeval_parallel import Judging, judge_all
 from spar_core.evaluation.ifeval_rows import Answer, BenchmarkPrompt, PromptSet, read_answers, read_prompts
 from spar_core.evaluation.ifeval_verdicts import Verdict, judge
-from spar_core.evaluation.scores import Score, share_score
-from spar_core.evaluation.statistics import clustered_sums
-from spar_core.records import EvalItem, ModelRole
-
-NAME = "ifeval"
-LICENCE = "IFEval data: CC BY 4.0, Google Research (google-research/instruction_following_eval)"
-DATA_FILE = Path("ifeval", "input_data.jsonl")
-DATA_SHA256 = "67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49"
+from spar_core.evaluation.row_files import LeftOut
+from spar_core.evaluation.scores import Score, clustered_score, share_score
+from spar_core.evaluation.truncation import Truncation
+from spar_core.records import Drop, EvalItem, ModelRole
 
 Missing = Literal["unscored", "failed"]
 Mode = Literal["strict", "loose"]
 MODES: tuple[Mode, ...] = ("strict", "loose")
 MISSING_ANSWER = "missing_answer"
+UNANSWERED = "unanswered"
+RATES = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
 
 __all__ = ["BenchmarkPrompt", "InstructionReport", "PromptVerdicts", "Verdict", "judge", "read_prompts", "score_file"]
 
@@ -65,20 +63,12 @@ class InstructionReport:
     scores: tuple[Score, ...]
     missing: int
     unmatched: tuple[str, ...] = field(default=())
+    left_out: tuple[Drop, ...] = field(default=())
+    """Bad rows of the file of answers, where they were not an error."""
 
     def headline(self) -> dict[str, dict[str, Any]]:
         """The four rates by metric, each with value, interval, n and the number left unscored."""
-        return {
-            score.metric: {
-                "value": score.value,
-                "ci_low": score.ci_low,
-                "ci_high": score.ci_high,
-                "n": score.n,
-                "unscored": score.unscored,
-            }
-            for score in self.scores
-            if "/" not in score.metric
-        }
+        return {score.metric: score.plain() for score in self.scores if score.metric in RATES}
 
     def records(self, role: ModelRole, model_digest: str) -> Iterator[EvalItem]:
         """Catalogue rows: per prompt `prompt_*`, per instruction `instruction_*/KIND`."""
@@ -94,24 +84,32 @@ class InstructionReport:
 
 
 def score_file(
-    prompts: PromptSet, responses: Path, missing: Missing = "unscored", workers: int | None = None
+    prompts: PromptSet,
+    responses: Path,
+    missing: Missing = "unscored",
+    workers: int | None = None,
+    *,
+    skip_bad: bool = False,
 ) -> InstructionReport:
     """Score a file of answers (JSON lines, plain or gzip); answers are read and judged one after another.
 
     `missing` says what becomes of prompts without an answer: left out and counted, or failed and counted.
-    `workers` processes judge big files; None takes what the machine has, once the file is worth it.
+    `workers` processes judge big files; None takes what the machine has, once the file is worth it. `skip_bad`: bad
+    rows are left out (`left_out`) instead of an error.
 
     Raises:
         DataError: naming file and line, see `read_answers`; or no row answers any prompt of the set.
     """
     size = responses.stat().st_size if responses.exists() else 0
-    report = score_answers(prompts, read_answers(responses, prompts), missing, judge_all(size, workers))
+    left_out = LeftOut("benchmark_answers") if skip_bad else None
+    answers = read_answers(responses, prompts, left_out)
+    report = score_answers(prompts, answers, missing, judge_all(size, workers))
     if report.missing == len(prompts.prompts):
         raise DataError(
             f"{responses}: no row answers any of the {len(prompts.prompts)} prompts of {prompts.name}; "
             "rows need the benchmark's 'key', or its 'prompt' unchanged"
         )
-    return report
+    return report if left_out is None else replace(report, left_out=tuple(left_out.drops))
 
 
 def score_answers(
@@ -124,8 +122,11 @@ def score_answers(
     """
     found: dict[int, tuple[Verdict, ...]] = {}
     unmatched: list[str] = []
+    cut = Truncation()
     run = judged or judge_all(0, 1)
     for answer, position, verdicts in run(prompts, answers):
+        if verdicts is not None:
+            cut.add(answer.finish_reason)
         if position is None:
             unmatched.append(answer.where)
         elif verdicts is not None:
@@ -140,7 +141,9 @@ def score_answers(
         for position, prompt in enumerate(prompts.prompts)
     )
     absentees = len(prompts.prompts) - len(found)
-    return InstructionReport(prompts.name, items, tuple(_scores(items)), absentees, tuple(unmatched))
+    lacking = [share_score(UNANSWERED, absentees, len(items), 0)] if absentees else []
+    scores = (*_scores(items), *lacking, *cut.scores())
+    return InstructionReport(prompts.name, items, scores, absentees, tuple(unmatched))
 
 
 def _scores(items: Sequence[PromptVerdicts]) -> Iterator[Score]:
@@ -164,12 +167,9 @@ def _instruction_score(metric: str, verdicts: Sequence[tuple[bool | None, ...]])
     known = [[verdict for verdict in group if verdict is not None] for group in verdicts]
     unscored = sum(len(group) for group in verdicts) - sum(len(group) for group in known)
     filled = [group for group in known if group]
-    if not filled:
-        return Score(metric, None, None, None, 0, unscored)
     if all(len(group) == 1 for group in filled):
         return share_score(metric, sum(group[0] for group in filled), len(filled), unscored)
-    interval = clustered_sums([sum(group) for group in filled], [len(group) for group in filled])
-    return Score(metric, *interval, unscored)
+    return clustered_score(metric, [sum(group) for group in filled], [len(group) for group in filled], unscored)
 
 
 def _number(verdict: bool | None) -> float | None:

@@ -4,16 +4,19 @@ Prompt rows: `key` (number or text), `prompt`, `instruction_id_list`, `kwargs` (
 count as absent). Answer rows: `response` and `key`, or `response` and `prompt`.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from spar_core.constraints import bound_kind
 from spar_core.errors import DataError
-from spar_core.evaluation.row_files import FileRow, read_rows
+from spar_core.evaluation.row_files import BAD_ROW, FileRow, LeftOut, read_rows
 from spar_core.hashing import file_digest
-from spar_core.records import Constraint, Prompt
+from spar_core.records import Constraint, Drop
+
+READING = "benchmark_prompts"
+PROMPT_LEFT_OUT = "prompt_left_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,22 @@ class PromptSet:
     digest: str
     by_key: Mapping[str, int] = field(repr=False)
     by_text: Mapping[str, tuple[int, ...]] = field(repr=False)
+    left_out: tuple[Drop, ...] = ()
+    """Bad rows of the file, where they were not an error."""
+    without: frozenset[str] = frozenset()
+    """Keys and texts of those rows, as far as they could be read: answers to them answer nothing."""
 
-    def records(self) -> tuple[Prompt, ...]:
-        """The prompts as records, for a model to answer."""
-        return tuple(Prompt.create(p.text, p.instructions, split="test", source=self.name) for p in self.prompts)
+    def chosen(self, prompts: Sequence[BenchmarkPrompt]) -> "PromptSet":
+        """The set with these of its prompts alone."""
+        by_text: dict[str, list[int]] = {}
+        for position, prompt in enumerate(prompts):
+            by_text.setdefault(prompt.text.strip(), []).append(position)
+        return replace(
+            self,
+            prompts=tuple(prompts),
+            by_key={str(prompt.key): position for position, prompt in enumerate(prompts)},
+            by_text={text: tuple(positions) for text, positions in by_text.items()},
+        )
 
 
 class Answer(NamedTuple):
@@ -46,47 +61,79 @@ class Answer(NamedTuple):
     where: str
     positions: tuple[int, ...]
     response: str | None
+    finish_reason: str | None = None
+    """`length` = cut by the token limit; null where the file does not say."""
 
 
-def read_prompts(path: Path, name: str = "ifeval") -> PromptSet:
+def read_prompts(path: Path, name: str = "ifeval", *, skip_bad: bool = False) -> PromptSet:
     """Read a prompt file (JSON lines, plain or gzip).
 
+    `skip_bad`: bad rows are left out (`left_out`) instead of an error.
+
     Raises:
-        DataError: naming file and line: wrong columns, duplicate key, unknown instruction, wrong argument.
+        DataError: naming file and line: wrong columns, duplicate key, unknown instruction, wrong argument; no good row.
     """
     prompts: list[BenchmarkPrompt] = []
-    by_key: dict[str, int] = {}
-    by_text: dict[str, list[int]] = {}
-    for row in read_rows(path):
-        prompt = _prompt(row)
-        if by_key.setdefault(str(prompt.key), len(prompts)) != len(prompts):
-            raise row.fail(f"key {prompt.key!r} was used before; keys must be unique")
-        by_text.setdefault(prompt.text.strip(), []).append(len(prompts))
+    keys: set[str] = set()
+    left_out, without = LeftOut(READING), set[str]()
+    for row in read_rows(path, left_out if skip_bad else None):
+        try:
+            prompt = _prompt(row)
+            if str(prompt.key) in keys:
+                raise row.fail(f"key {prompt.key!r} was used before; keys must be unique")
+        except DataError as error:
+            if not skip_bad:
+                raise
+            left_out.add(row.where, BAD_ROW, str(error))
+            without |= {str(row.values.get("key")), str(row.values.get("prompt", "")).strip()}
+            continue
+        keys.add(str(prompt.key))
         prompts.append(prompt)
     if not prompts:
-        raise DataError(f"{path}: no prompts; rows with key, prompt, instruction_id_list and kwargs are expected")
-    grouped = {text: tuple(positions) for text, positions in by_text.items()}
-    return PromptSet(name, tuple(prompts), file_digest(path), by_key, grouped)
+        first = f"; the first bad row: {left_out.drops[0].detail}" if left_out.drops else ""
+        raise DataError(
+            f"{path}: no prompts; rows with key, prompt, instruction_id_list and kwargs are expected{first}"
+        )
+    gone = frozenset(without - keys - {prompt.text.strip() for prompt in prompts} - {"", "None"})
+    whole = PromptSet(name, (), file_digest(path), {}, {}, tuple(left_out.drops), gone)
+    return whole.chosen(prompts)
 
 
-def read_answers(path: Path, prompts: PromptSet) -> Iterator[Answer]:
+def read_answers(path: Path, prompts: PromptSet, left_out: LeftOut | None = None) -> Iterator[Answer]:
     """Answers of a file matched to their prompts, one in memory at a time.
 
     A row matches by `key` if it has one, else by the prompt's text without white space at the ends. A text that
-    is no prompt of the set matches nothing (`positions` is empty): callers count and show it.
+    is no prompt of the set matches nothing (`positions` is empty): callers count and show it. `left_out` takes bad
+    rows instead of an error, and so does it answers to prompts that were left out themselves.
 
     Raises:
         DataError: naming file and line: wrong columns, unknown key, second answer to a prompt, not UTF-8.
     """
     answered: dict[int, str] = {}
-    for row in read_rows(path):
-        answer = Answer(row.where, _positions(row, prompts), _response(row))
-        for position in answer.positions:
-            first = answered.setdefault(position, row.where)
-            if first is not row.where:
-                key = prompts.prompts[position].key
-                raise row.fail(f"second answer to prompt {key!r} (the first is in {first}); keep one")
+    for row in read_rows(path, left_out):
+        if _named(row) in prompts.without:
+            if left_out is not None:
+                left_out.add(row.where, PROMPT_LEFT_OUT, f"{row.where}: answers a prompt that was left out")
+            continue
+        try:
+            answer = Answer(row.where, _positions(row, prompts), _response(row), row.optional_text("finish_reason"))
+            for position in answer.positions:
+                if position in answered:
+                    key, first = prompts.prompts[position].key, answered[position]
+                    raise row.fail(f"second answer to prompt {key!r} (the first is in {first}); keep one")
+        except DataError as error:
+            if left_out is None:
+                raise
+            left_out.add(row.where, BAD_ROW, str(error))
+            continue
+        answered.update(dict.fromkeys(answer.positions, row.where))
         yield answer
+
+
+def _named(row: FileRow) -> str:
+    """What a row of answers calls its prompt."""
+    key = row.values.get("key")
+    return str(row.values.get("prompt", "")).strip() if key is None else str(key)
 
 
 def _prompt(row: FileRow) -> BenchmarkPrompt:

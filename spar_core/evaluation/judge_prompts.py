@@ -1,16 +1,32 @@
-"""The prompt texts that benchmarks put to their judges: package data, filled in one pass."""
+"""The prompt texts that benchmarks put to their judges: package data or a user's files, filled in one pass."""
 
 import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+
+from spar_core.errors import DataError
 
 _FIELD = re.compile(r"\{\{([a-z_]+)\}\}")
 
 
+def judge_text(name: str, folder: Path | None = None) -> str:
+    """The text `NAME.txt`, of the package or of a folder, without its last newline.
+
+    Raises:
+        DataError: the folder has no such file, or it is not UTF-8.
+    """
+    if folder is None:
+        return _shipped(name)
+    try:
+        return (folder / f"{name}.txt").read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder / name}.txt cannot be read ({error}); --judge-prompts needs it there") from error
+
+
 @cache
-def judge_text(name: str) -> str:
-    """The text `prompts/judges/NAME.txt` without its last newline."""
+def _shipped(name: str) -> str:
     return (files("spar_core") / "prompts" / "judges" / f"{name}.txt").read_text(encoding="utf-8").removesuffix("\n")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spar_core.evaluation.calibration import Figure, error_causes, judge_quality, quality_by_kind, reliability
+from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.judged_texts import (
     FIRST_ANSWERS,
     FIRST_REWRITES,
@@ -26,8 +27,9 @@ from spar_core.evaluation.judged_texts import (
     judged_item,
     judged_text,
 )
+from spar_core.evaluation.scores import score_record
 from spar_core.evaluation.self_evaluation import Others, self_evaluation_bias
-from spar_core.evaluation.statistics import Interval, clustered_mean, wilson
+from spar_core.evaluation.statistics import clustered_mean, wilson
 from spar_core.evaluation.truth import broken_constraints, is_right
 from spar_core.hashing import content_id
 from spar_core.records import EvalItem, EvalScore, ModelRole, PreferencePair, Prompt, Response, TreeNode
@@ -180,8 +182,8 @@ def _rate(who: Measured, metric: str, items: Sequence[EvalItem], test: Any = Non
     return [_score(who, metric, wilson(sum(values), len(values)))]
 
 
-def _score(who: Measured, metric: str, interval: Interval) -> EvalScore:
-    return EvalScore(BENCHMARK, who.role, who.model_digest, metric, *interval)
+def _score(who: Measured, metric: str, estimate: Estimate) -> EvalScore:
+    return score_record(BENCHMARK, who.role, who.model_digest, metric, estimate)
 
 
 def _missing(who: Measured, figure: Figure) -> EvalItem:

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from spar_core.errors import DataError
+from spar_core.hashing import content_id
+from spar_core.records import Drop
 
+BAD_ROW = "bad_row"
 MAX_LINE_BYTES = 64 * 2**20  # a row longer than this is a file without line ends, not an answer
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -104,8 +107,22 @@ class FileRow:
         return value
 
 
-def read_rows(path: Path) -> Iterator[FileRow]:
+class LeftOut:
+    """Bad rows that were left out of a file, each with what is wrong with it; for callers that go on without them."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self.drops: list[Drop] = []
+
+    def add(self, where: str, reason: str, detail: str) -> None:
+        """Leave a row out."""
+        self.drops.append(Drop(self._stage, content_id("row", where), reason, detail))
+
+
+def read_rows(path: Path, left_out: LeftOut | None = None) -> Iterator[FileRow]:
     """Rows of a JSON-lines file (gzip is recognised by content), blank lines skipped.
+
+    `left_out`: takes the lines that are no rows, instead of an error.
 
     Raises:
         DataError: no such file, not UTF-8, not JSON, not an object, a torn gzip file; names file and line.
@@ -122,8 +139,16 @@ def read_rows(path: Path) -> Iterator[FileRow]:
                     )
                 if number == 1:
                     raw = raw.removeprefix(_UTF8_MARK)
-                if raw.strip():
-                    yield FileRow(where, _parse(raw, where), number)
+                if not raw.strip():
+                    continue
+                try:
+                    row = FileRow(where, _parse(raw, where), number)
+                except DataError as error:
+                    if left_out is None:
+                        raise
+                    left_out.add(where, BAD_ROW, str(error))
+                else:
+                    yield row
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{path}: the gzip data is damaged after line {number} ({error}); make the file again"

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spar_core.evaluation.calibration import Figure
+from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.judged_texts import JudgedText
-from spar_core.evaluation.statistics import Interval, bootstrap
+from spar_core.evaluation.statistics import Clusters, Floats, bootstrap
 
 METRIC = "self_evaluation_bias"
 FEWEST_PROMPTS = 5
@@ -83,25 +83,21 @@ def _difference(metric: str, own: Sequence[JudgedText], others: Sequence[JudgedT
             return Figure(metric, None, f"{name} of only {prompts} prompts ({FEWEST_PROMPTS} are needed)")
     strata = {stratum: column for column, stratum in enumerate(dict.fromkeys(map(_stratum, own)))}
     rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(text.prompt_id for text in [*own, *others]))}
-    own_sums, own_counts = _sums(own, rows, strata)
-    other_sums, other_counts = _sums(others, rows, strata)
+    tables = np.hstack([*_sums(own, rows, strata), *_sums(others, rows, strata)])
 
-    def bias(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        here, there = weights @ own_counts, weights @ other_counts
+    def bias(totals: Sequence[Floats]) -> Floats:
+        own_sums, here, other_sums, there = np.split(totals[0], 4, axis=1)
         both = (here > 0) & (there > 0)
-        mean = np.divide(weights @ other_sums, there, out=np.zeros_like(there), where=there > 0)
-        surplus = np.where(both, weights @ own_sums - here * mean, 0.0).sum(axis=1)
+        mean = np.divide(other_sums, there, out=np.zeros_like(there), where=there > 0)
+        surplus = np.where(both, own_sums - here * mean, 0.0).sum(axis=1)
         compared = np.where(both, here, 0.0).sum(axis=1)
-        found: NDArray[np.float64] = np.divide(surplus, compared, out=np.full_like(surplus, np.nan), where=compared > 0)
+        found: Floats = np.divide(surplus, compared, out=np.full_like(surplus, np.nan), where=compared > 0)
         return found
 
-    value, low, high = bootstrap(bias, len(rows))
-    return Figure(metric, Interval(value, min(low, value), max(high, value), len(own)))
+    return Figure(metric, Estimate(*bootstrap([Clusters.of(tables)], bias), len(own)))
 
 
-def _sums(
-    texts: Sequence[JudgedText], rows: dict[str, int], strata: dict[_Stratum, int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sums(texts: Sequence[JudgedText], rows: dict[str, int], strata: dict[_Stratum, int]) -> tuple[Floats, Floats]:
     """Vote shares summed, and texts counted, by prompt (rows) and stratum (columns)."""
     sums, counts = (np.zeros((len(rows), len(strata))) for _ in range(2))
     for text in texts:

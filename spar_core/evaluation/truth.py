@@ -3,22 +3,17 @@
 It chooses self-play data only where the configuration says so by name: `judging.anchor: verifier`.
 """
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from random import Random
 
-import spar_core.starter.world  # noqa: F401 - registers the starter's own kinds
-from spar_core.constraints import CheckTimeoutError, check, kinds, render
+from spar_core.constraints import CheckTimeoutError, check, detects_language, is_known, render
 from spar_core.hashing import derive_seed
 from spar_core.records import Constraint, Prompt
 from spar_core.roles.anchor import Checked, Verifier
 
-_STARTER = "starter/"
-
 
 def broken_constraints(prompt: Prompt, text: str) -> tuple[str, ...]:
     """Kinds of the prompt's constraints that `text` breaks, in the prompt's order.
-
-    On the starter's prompts the case kinds do not ask a language detector: on ten words it only guesses.
 
     Raises:
         DataError: the prompt has no checkable constraints, or an unknown kind.
@@ -37,17 +32,16 @@ def rule_verifier(prompts: Iterable[Prompt]) -> Verifier:
     Constraints of kinds the registry does not know, and checks that run into their time limit, are left to the votes.
     """
     by_text = {prompt.text: prompt for prompt in prompts if prompt.constraints}
-    known_kinds = {kind.id for kind in kinds()}
 
     def verify(prompt_text: str, response_text: str) -> Checked | None:
         prompt = by_text.get(prompt_text)
-        return None if prompt is None else _checked(prompt, known_kinds, response_text)
+        return None if prompt is None else _checked(prompt, response_text)
 
     return verify
 
 
-def _checked(prompt: Prompt, known_kinds: Set[str], text: str) -> Checked | None:
-    known = tuple(constraint for constraint in prompt.constraints if constraint.kind in known_kinds)
+def _checked(prompt: Prompt, text: str) -> Checked | None:
+    known = tuple(constraint for constraint in prompt.constraints if is_known(constraint.kind))
     failed: list[Constraint] = []
     timed_out = False
     for constraint in known:
@@ -60,7 +54,7 @@ def _checked(prompt: Prompt, known_kinds: Set[str], text: str) -> Checked | None
 
 
 def _broken(prompt: Prompt, constraints: Iterable[Constraint], text: str) -> Iterator[Constraint]:
-    detect = not prompt.source.startswith(_STARTER)
+    detect = detects_language(prompt.source)
     return (constraint for constraint in constraints if not check(constraint, text, detect_language=detect))
 
 

@@ -76,6 +76,10 @@ class PromptLibrary:
             parts.append(literal)
         return "".join(parts)
 
+    def text(self, template_name: str) -> str:
+        """The template as it stands, placeholders unfilled."""
+        return self._template(template_name).text
+
     def placeholders(self, template_name: str) -> frozenset[str]:
         """Names `fill` needs for this template."""
         return frozenset(self._template(template_name).names)

@@ -1,10 +1,12 @@
 """Asking an engine such that a refusal of one request is an outcome, not a crash."""
 
-from typing import NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from spar_core.engines.base import Completion, Engine, GenerationRequest, Sampling
 from spar_core.errors import RequestRejectedError
 from spar_core.records import Message
+from spar_core.roles.in_flight import all_results
 
 WRONG_COUNT = "wrong_completion_count"
 
@@ -32,3 +34,17 @@ async def ask(engine: Engine, messages: tuple[Message, ...], sampling: Sampling,
         detail = f"the engine gave {len(generation.completions)} completions of {count}"
         return Asked((), generation.prompt_tokens, WRONG_COUNT, detail)
     return Asked(generation.completions, generation.prompt_tokens)
+
+
+async def ask_together(questions: Sequence[Coroutine[Any, Any, Asked]]) -> list[Asked]:
+    """Ask several at once; their outcomes in order, up to and with the first refusal.
+
+    Raises:
+        EngineUnavailableError: the engine is gone; what is still being asked is cancelled.
+    """
+    outcomes = []
+    for asked in await all_results(questions):
+        outcomes.append(asked)
+        if asked.failure:
+            break
+    return outcomes

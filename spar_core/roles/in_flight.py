@@ -1,7 +1,16 @@
 """Many asynchronous pieces of work at once, a bounded number in flight, memory independent of how many there are."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
 from contextlib import aclosing
 from typing import Any, TypeAlias, TypeVar
 
@@ -76,6 +85,21 @@ async def _pull(items: Items[T]) -> AsyncGenerator[T, None]:
     else:
         for item in items:
             yield item
+
+
+async def all_results(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of `work`, run at once, return, in their order.
+
+    Raises:
+        Whatever one of them raises first; the rest is cancelled.
+    """
+    if len(work) == 1:
+        return [await work[0]]
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        await cancel_all([task for task in tasks if not task.done()])
 
 
 async def cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:

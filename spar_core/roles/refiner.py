@@ -1,6 +1,7 @@
 """The refiner: judges responses by votes and rewrites failing ones."""
 
-from typing import NamedTuple
+from collections.abc import Coroutine
+from typing import Any, NamedTuple
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Engine
@@ -9,9 +10,9 @@ from spar_core.prompts.library import PromptLibrary
 from spar_core.records import FinishReason, Judgement, Message, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Verifier
-from spar_core.roles.asking import ask
-from spar_core.roles.requests import judge_messages, judge_wordings, refine_messages
-from spar_core.roles.rewrite import parse_rewrite
+from spar_core.roles.asking import Asked, ask, ask_together
+from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
+from spar_core.roles.rewrite import parse_rewrite, placeholders_of
 from spar_core.roles.verdict import parse_verdict
 from spar_core.roles.watch import Watch
 
@@ -84,23 +85,27 @@ class Refiner:
         self._judging = judging
         self._judge_sampling = judging.sampling()
         self._refine_sampling = refinement.sampling()
+        self._placeholders = placeholders_of(library.text(REFINE))
 
     @property
     def model_digest(self) -> str:
         """Content digest of the weights that judge and rewrite."""
         return self._engine.model_digest
 
-    async def judge(self, subject_id: str, prompt_text: str, response_text: str, seed: int) -> JudgementOutcome:
+    async def judge(
+        self, subject_id: str, prompt_text: str, response_text: str, seed: int, *, seed_id: str | None = None
+    ) -> JudgementOutcome:
         """Ask rounds of votes until they decide or `max_reasks` is spent; all rounds count together.
 
-        What a verifier decides is asked all the same, so that votes stay comparable with the truth, and asked again
-        only while no vote agrees with it (its critique is needed).
+        The wordings and voters of a round are asked at once. What a verifier decides is asked all the same, so that
+        votes stay comparable with the truth, and asked again only while no vote agrees with it (a critique is needed).
 
         Args:
             subject_id: id of the response or tree node; becomes the votes' `response_id`.
             prompt_text: the instruction.
             response_text: the answer to check.
             seed: the run's seed; each round's is derived from it, the subject and the round's number.
+            seed_id: stands for the subject in that; null: `subject_id`.
 
         Raises:
             EngineUnavailableError: no answer after all retries.
@@ -112,10 +117,9 @@ class Refiner:
         votes: list[Vote] = []
         reason: voting.NoMajority | None = None
         for attempt in range(self._judging.max_reasks + 1):
-            for request in requests:
-                own_seed = derive_seed(seed, request.purpose, subject_id, attempt)
-                voter = self._voters[request.voter - 1]
-                asked = await ask(voter, request.messages, self._judge_sampling, own_seed, request.wanted)
+            seeds = [derive_seed(seed, request.purpose, seed_id or subject_id, attempt) for request in requests]
+            asks = [self._ask_voter(request, own) for request, own in zip(requests, seeds, strict=True)]
+            for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
                 if asked.failure:
                     return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
                 for text, ended in ((entry.text, entry.finish_reason) for entry in asked.completions):
@@ -137,6 +141,10 @@ class Refiner:
         counts = voting.tally(votes)
         detail = f"{counts.yes} yes, {counts.no} no, {counts.unparseable} unparseable"
         return JudgementOutcome(tuple(votes), None, reason, detail)
+
+    def _ask_voter(self, request: _VoteRequest, seed: int) -> Coroutine[Any, Any, Asked]:
+        voter = self._voters[request.voter - 1]
+        return ask(voter, request.messages, self._judge_sampling, seed, request.wanted)
 
     def _vote_requests(self, prompt_text: str, response_text: str) -> list[_VoteRequest]:
         """One request per voter and wording; the votes are spread evenly, the first get what is left over."""
@@ -163,7 +171,7 @@ class Refiner:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []
         for index, completion in enumerate(asked.completions):
-            parsed = parse_rewrite(completion.text, completion.finish_reason)
+            parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders)
             rewrites.append(
                 Rewrite(parsed.response, parsed.reflection, completion.finish_reason, seed, index, parsed.failure)
             )

@@ -1,6 +1,11 @@
-"""The form of a rewrite: `<reflection>` then the answer between two markers. Read and written here alone."""
+"""The form of a rewrite: `<reflection>` then the answer between two markers. Read and written here alone.
+
+Not every pair of markers holds an answer. Refiners repeat the request ("I write it between <revised_answer> and
+</revised_answer>.") and the words that stand between the markers there: such an echo is never taken for an answer.
+"""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from spar_core.records import FinishReason
@@ -16,6 +21,13 @@ _NAME = r"revised[_ ]answer"
 _START = re.compile(rf"(?P<markup>\*\*|__|`+|\*)\s?<\s?{_NAME}\s?>\s?(?P=markup)|<\s?{_NAME}\s?>", re.IGNORECASE)
 _END = re.compile(rf"(?P<markup>\*\*|__|`+|\*)\s?<\s?/\s?{_NAME}\s?>\s?(?P=markup)|<\s?/\s?{_NAME}\s?>", re.IGNORECASE)
 _MARKUP_LINE = re.compile(r"(?:^|\n)[ \t#*`_>]+\Z")
+_MARKUP = " \t*_`#>\"'"
+_BRACKETS = "[](){}<>"
+# What stands between two markers that a sentence names, in the languages of the prompts this was seen with.
+_CONNECTORS = frozenset(
+    {"and", "or", "to", "till", "until", "&", "/", ",", "-", "und", "et", "y", "e", "和", "与", "到"}
+)
+_ELLIPSES = frozenset({"...", "…"})
 
 
 class ParsedRewrite(NamedTuple):
@@ -26,21 +38,32 @@ class ParsedRewrite(NamedTuple):
     failure: str | None
 
 
-def parse_rewrite(text: str, finish_reason: FinishReason) -> ParsedRewrite:
-    """Answer between the last well-formed pair of markers; what stands before it is the reflection.
+def parse_rewrite(text: str, finish_reason: FinishReason, placeholders: Collection[str] = ()) -> ParsedRewrite:
+    """Answer between the last pair of markers that is no echo; what stands before it is the reflection.
 
-    Without an end marker after any start marker, or with finish reason `length`, the rewrite is truncated:
-    its text is kept (the published method uses it) and `failure` says so.
+    A start marker that no end marker follows is an answer begun anew and not finished, whatever stood before it: the
+    rewrite is truncated, as with finish reason `length`. Its text is kept (the published method uses it) and `failure`
+    says so.
+
+    Args:
+        text: the whole text of the refiner.
+        finish_reason: `length` = the text was cut.
+        placeholders: what stands between the markers in the request (`placeholders_of`): never an answer.
     """
-    pair = _last_pair(text)
-    if pair is None:
+    found = _last_pair(text, {entry.casefold() for entry in placeholders} | _ELLIPSES)
+    if found is None:
         return ParsedRewrite("", text.strip(), TRUNCATED if finish_reason == "length" else NO_ANSWER)
-    start, end = pair
+    start, end = found
     response = (text[start.end() : end.start()] if end else text[start.end() :]).strip()
     reflection = _MARKUP_LINE.sub("", text[: start.start()]).strip()
     if end is None or finish_reason == "length":
         return ParsedRewrite(response, reflection, TRUNCATED)
     return ParsedRewrite(response, reflection, None if response else EMPTY_ANSWER)
+
+
+def placeholders_of(request: str) -> frozenset[str]:
+    """What a prompt text puts between the markers to show where the answer goes."""
+    return frozenset(_bare(request[start.end() : end.start()]) for start, end in _pairs(request)) - {""}
 
 
 def format_rewrite(response: str, reflection: str = "") -> str:
@@ -49,11 +72,48 @@ def format_rewrite(response: str, reflection: str = "") -> str:
     return f"{reflection}\n\n{answer}" if reflection else answer
 
 
-def _last_pair(text: str) -> tuple[re.Match[str], re.Match[str] | None] | None:
-    """Last start marker that an end marker follows; else the last start marker alone; else None."""
+_Pair = tuple[re.Match[str], re.Match[str]]
+
+
+def _last_pair(text: str, placeholders: Collection[str]) -> tuple[re.Match[str], re.Match[str] | None] | None:
+    """The last pair that is no echo, or the last start marker without an end where that comes later; else None."""
+    pairs = _pairs(text)
+    closed = {start.start() for start, _ in pairs}
+    answers = [pair for pair in pairs if not _is_echo(text, pair, placeholders)]
+    # A start inside a sentence ("I write <revised_answer> first.") is followed by the pair it announces.
+    last_start = max((start.start() for start, _ in answers), default=-1)
+    unfinished = [start for start in _START.finditer(text) if start.start() not in closed]
+    if unfinished and unfinished[-1].start() > last_start:
+        return unfinished[-1], None
+    return answers[-1] if answers else None
+
+
+def _pairs(text: str) -> list[_Pair]:
+    """Each end marker that closes a start marker, with the nearest start before it."""
+    pairs: list[_Pair] = []
     starts, ends = list(_START.finditer(text)), list(_END.finditer(text))
-    for end in reversed(ends):
-        before = [start for start in starts if start.end() <= end.start()]
-        if before:
-            return before[-1], end
-    return (starts[-1], None) if starts else None
+    for index, start in enumerate(starts):
+        limit = starts[index + 1].start() if index + 1 < len(starts) else len(text)
+        end = next((end for end in ends if start.end() <= end.start() < limit), None)
+        if end is not None:
+            pairs.append((start, end))
+    return pairs
+
+
+def _is_echo(text: str, pair: _Pair, placeholders: Collection[str]) -> bool:
+    """Whether a pair repeats the request: its placeholder, or both markers named within one sentence."""
+    start, end = pair
+    content = text[start.end() : end.start()]
+    if _bare(content).casefold() in placeholders:
+        return True
+    if "\n" in content:
+        return False
+    if content.strip(_MARKUP).casefold() in _CONNECTORS:
+        return True
+    before = text[: start.start()].rpartition("\n")[2]
+    after = text[end.end() :].partition("\n")[0]
+    return any(map(str.isalnum, before)) and bool(after.strip(_MARKUP))
+
+
+def _bare(content: str) -> str:
+    return content.strip().strip(_MARKUP + _BRACKETS)

@@ -5,17 +5,17 @@ Both are asked as `judging` says (votes, sampling, quorum), so that methods comp
 own numbers are 3 scores (T 0.7, top_p 0.9) and 11 judgements (T 0.8).
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from itertools import permutations
 from statistics import fmean, pvariance
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spar_core.config.method import JudgingConfig
 from spar_core.engines.base import Engine
 from spar_core.hashing import derive_seed
 from spar_core.prompts.library import PromptLibrary
 from spar_core.records import MetaVote, Response, RubricScore, RubricVote
-from spar_core.roles.asking import ask
+from spar_core.roles.asking import Asked, ask, ask_together
 from spar_core.roles.batches import Subject
 from spar_core.roles.in_flight import Items, bounded_map
 from spar_core.roles.requests import meta_judge_messages, rubric_messages
@@ -90,23 +90,31 @@ class Scorer:
         return Scored(response, tuple(votes), None, "quorum", detail)
 
     async def compare(self, contest: Contest, seed: int) -> Compared:
-        """Compare every two of the judgements in both orders.
+        """Compare every two of the judgements in both orders, all at once.
 
         Raises:
             EngineUnavailableError: no answer after all retries.
         """
         response, made = contest.response, list[MetaVote]()
-        for first, second in permutations(contest.votes, 2):
-            request = meta_judge_messages(self._library, contest.prompt_text, response.text, first.text, second.text)
-            place = f"{response.response_id}.{first.vote_index}.{second.vote_index}"
-            own_seed = derive_seed(seed, "meta_judge", place)
-            asked = await ask(self._engine, request, self._sampling, own_seed, 1)
+        pairs = list(permutations(contest.votes, 2))
+        seeds = [
+            derive_seed(seed, "meta_judge", f"{response.response_id}.{first.vote_index}.{second.vote_index}")
+            for first, second in pairs
+        ]
+        asks = [self._ask_which(contest, *pair, own) for pair, own in zip(pairs, seeds, strict=True)]
+        for (first, second), own_seed, asked in zip(pairs, seeds, await ask_together(asks), strict=False):
             if asked.failure:
                 return Compared(response, tuple(made), asked.failure, asked.detail)
             text, ended = asked.completions[0].text, asked.completions[0].finish_reason
             better, shown = parse_better(text, ended), (first.vote_index, second.vote_index)
             made.append(MetaVote(response.response_id, *shown, better, text, ended, own_seed))
         return Compared(response, tuple(made))
+
+    def _ask_which(
+        self, contest: Contest, first: RubricVote, second: RubricVote, seed: int
+    ) -> Coroutine[Any, Any, Asked]:
+        shown = (contest.prompt_text, contest.response.text, first.text, second.text)
+        return ask(self._engine, meta_judge_messages(self._library, *shown), self._sampling, seed, 1)
 
 
 def comparable(votes: Sequence[RubricVote], limit: int) -> tuple[RubricVote, ...]:

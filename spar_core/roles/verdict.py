@@ -4,7 +4,9 @@ The rules (ours; the released code looks for substrings, so that "Note" counted 
 - A verdict line begins with a label ("Final verdict", "verdict", "judgement", ...), then YES or NO, or has
   the label alone and YES or NO on the next line. The last one counts.
 - Case, markdown markup, quotes, brackets and punctuation do not matter.
-- An echo of the choice itself ("Yes or No", "YES/NO") is not a verdict.
+- Behind a final label "pass", "met", "satisfied" count as YES, "fail", "not met", "not satisfied" as NO; the label may
+  say whose verdict it is ("Final verdict for the response: NO"), and may lack its colon ("FINAL VERDICT NO").
+- An echo of the choice itself ("Yes or No", "YES/NO", "Pass/Fail") is not a verdict.
 - A line with a final label that says neither YES nor NO takes back any verdict before it.
 """
 
@@ -19,19 +21,31 @@ _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u221
 _LABEL_HINT = re.compile(r"verdict|judge?ment", re.IGNORECASE)
 # The line as the shipped prompts ask for it, which nearly every vote ends with: no need to look further.
 _PLAIN_ENDING = re.compile(r"final verdict: (?P<word>yes|no)\.?", re.IGNORECASE)
-_ECHO = re.compile(r"\b(?:yes\s{0,3}(?:or|/|\|)\s{0,3}no|no\s{0,3}(?:or|/|\|)\s{0,3}yes)\b", re.IGNORECASE)
+_CHOICES = (("yes", "no"), ("pass", "fail"), ("met", r"not\s{1,3}met"), ("satisfied", r"not\s{1,3}satisfied"))
+_ECHO = re.compile(
+    "|".join(
+        rf"\b{one}\s{{0,3}}(?:or|/|\|)\s{{0,3}}{other}\b" for pair in _CHOICES for one, other in (pair, pair[::-1])
+    ),
+    re.IGNORECASE,
+)
 _LABEL = re.compile(
     r"""^(?:[-+•\d.:\s]*)
         (?:(?:so|thus|therefore|hence|overall|conclusion|in\s+conclusion|finally)\b[\s,:]*)?
         (?:(?:my|the|our)\s+)?
         (?P<final>(?:final|overall)\s+)?(?:verdict|judge?ment)\b
-        \s*(?P<separator>is\b\s*:?|[:=\-]+|\.*$)\s*(?P<tail>.*)$""",
+        (?:\s+(?:for|on|about|of)(?:\s+[^\s:=]+){1,6}?(?=\s*(?:is\b|[:=])))?
+        \s*(?P<separator>is\b\s*:?|[:=\-]+|\.*$|(?=(?:yes|no)\W*$))\s*(?P<tail>.*)$""",
     re.IGNORECASE | re.VERBOSE,
 )
 # After the word: nothing, punctuation, or a word that begins a reason. "No issues" and "Yes and no" are not verdicts.
 _VERDICT = re.compile(
     r"^[\s.:,;!\-]*(?:(?:boxed|text)\s+)*(?P<word>yes|no)\b"
     r"(?=\s*$|\s*[^\w\s/&+]|\s+(?:because|since|as|due|for|the|this|it|given|based|all)\b)",
+    re.IGNORECASE,
+)
+_OTHER_WORDS = re.compile(
+    r"^[\s.:,;!\-]*(?:(?P<no>fail(?:s|ed)?|not\s+(?:met|satisfied))\b"
+    r"(?=\s*$|\s*[^\w\s/&+]|\s+(?:because|since|as|due)\b)|(?P<yes>pass(?:es|ed)?|met|satisfied)\W*$)",
     re.IGNORECASE,
 )
 _AGAIN = re.compile(r"(?:^\W*or|verdict|judge?ment)\b\W*(?:yes|no)\b", re.IGNORECASE)
@@ -74,7 +88,12 @@ def _read(line: str, following: str, only_final: bool) -> Verdict | None:
     found = _VERDICT.match(tail)
     if found and not _contradicts(tail[found.end() :]):
         return Verdict(found["word"].upper())
-    return Verdict.UNPARSEABLE if label["final"] else None
+    if not label["final"]:
+        return None
+    other = _OTHER_WORDS.match(tail)
+    if other and not _contradicts(tail[other.end() :]):
+        return Verdict.NO if other["no"] else Verdict.YES
+    return Verdict.UNPARSEABLE
 
 
 def _contradicts(rest: str) -> bool:

@@ -22,9 +22,10 @@ class Expand(NamedTuple):
 
 
 class Judge(NamedTuple):
-    """Judge one child. `seed` is the run's: the votes' seeds are derived from it and the node's id."""
+    """Judge one child. `seed` is the run's: the votes' seeds are derived from it and the node's place."""
 
     node_id: str
+    place: str
     prompt: str
     response: str
     seed: int

@@ -24,8 +24,21 @@ class _Slot(NamedTuple):
     number: int
 
 
+class _Rewrites(NamedTuple):
+    """The rewrites of one node that one request gave; the first is its rewrite number `offset`."""
+
+    parent: TreeNode
+    offset: int
+    rewrites: tuple[Rewrite, ...]
+
+
 class Growth:
-    """Nodes, votes and budget of one tree. `nodes[i].visit_order == i`; node 0 is the root."""
+    """Nodes, votes and budget of one tree. `nodes[i].visit_order == i`; node 0 is the root.
+
+    Ids of nodes belong to their tree. Seeds follow from a node's place alone, its root and the numbers of the rewrites
+    on the way to it: what two searches with other choices ask in one place, they ask with the same seed, so that the
+    first rewrite of a root, and the votes on it, are the same for every strategy and budget.
+    """
 
     def __init__(self, tree_id: str, root: Root, config: SearchConfig, run_seed: int) -> None:
         self.tree_id = tree_id
@@ -35,6 +48,7 @@ class Growth:
         self.refused = False
         self.nodes = [_root_node(tree_id, root, config)]
         self.votes: list[Vote] = []
+        self._places = [content_id("place", root.prompt_id, root.response_id)]
         self._prompt = root.prompt
         self._run_seed = run_seed
         self._spent = 0
@@ -66,9 +80,9 @@ class Growth:
             # A failed expansion that costs nothing leaves budget for slots still waiting: they are asked in the
             # next round. Every round uses up slots, so that free failures cannot go on for ever.
             now, waiting = waiting[:allowed], waiting[allowed:]
-            for parent, rewrites in (yield from self._rewrites(now)):
+            for parent, offset, rewrites in (yield from self._rewrites(now)):
                 refusals += sum(rewrite.refused for rewrite in rewrites)
-                children.extend(self._add_children(parent, rewrites))
+                children.extend(self._add_children(parent, offset, rewrites))
         self.refused = 0 < refusals == len(self.nodes) - first
         if not children:
             return []
@@ -99,11 +113,11 @@ class Growth:
         width = self.config.beam_width
         if self.config.selection == "greedy" or len(ranked) <= width:
             return list(ranked[:width])
-        random = Random(derive_seed(self._run_seed, "search.select", self.tree_id, self._selections))
+        random = Random(derive_seed(self._run_seed, "search.select", self._places[0], self._selections))
         self._selections += 1
         return _draw(ranked, width, random)
 
-    def _rewrites(self, slots: Sequence[_Slot]) -> Asking[list[tuple[TreeNode, tuple[Rewrite, ...]]]]:
+    def _rewrites(self, slots: Sequence[_Slot]) -> Asking[list[_Rewrites]]:
         """One request per parent, for as many rewrites as it has slots."""
         numbers: dict[int, list[int]] = {}
         for slot in slots:
@@ -111,17 +125,21 @@ class Growth:
         asks = []
         for visit_order, own in numbers.items():
             parent, offset = self.nodes[visit_order], own[0]
-            seed = derive_seed(self._run_seed, "refine", parent.node_id, offset)
+            seed = derive_seed(self._run_seed, "refine", self._places[visit_order], offset)
             asks.append(Expand(parent.node_id, self._prompt, parent.response, parent.critique, offset, seed, len(own)))
         answers = yield from ask_rewrites(tuple(asks))
-        return [(self.nodes[order], rewrites) for order, rewrites in zip(numbers, answers, strict=True)]
+        return [
+            _Rewrites(self.nodes[order], own[0], rewrites)
+            for (order, own), rewrites in zip(numbers.items(), answers, strict=True)
+        ]
 
-    def _add_children(self, parent: TreeNode, rewrites: Sequence[Rewrite]) -> list[TreeNode]:
+    def _add_children(self, parent: TreeNode, offset: int, rewrites: Sequence[Rewrite]) -> list[TreeNode]:
         """Record every rewrite as a node, charge the budget, return the ones to judge."""
         usable = []
-        for rewrite in rewrites:
+        for number, rewrite in enumerate(rewrites, start=offset):
             child = self._child(parent, rewrite)
             self.nodes.append(child)
+            self._places.append(f"{self._places[parent.visit_order]}/{number}")
             if child.failure is None or self.config.failed_expansion_costs:
                 self._spent += 1
             if child.failure is None and child.duplicate_of is None:
@@ -167,7 +185,10 @@ class Growth:
 
     def _judged(self, children: Sequence[TreeNode]) -> Asking[list[TreeNode]]:
         """Judge the children; those left without a majority keep a null value and are not returned."""
-        asks = tuple(Judge(child.node_id, self._prompt, child.response, self._run_seed) for child in children)
+        asks = tuple(
+            Judge(child.node_id, self._places[child.visit_order], self._prompt, child.response, self._run_seed)
+            for child in children
+        )
         outcomes = yield from ask_judgements(asks)
         valued = []
         for child, outcome in zip(children, outcomes, strict=True):

@@ -34,7 +34,8 @@ def search_tree(root: Root, config: SearchConfig, run_seed: int, refiner_id: str
     """Search for a rewrite of `root` that the refiner accepts (algorithm: SPaR, section on tree search).
 
     Yields batches of asks and expects their answers in order. Every id and seed follows from the arguments
-    and the answers, so that the result is independent of when and in what order answers come.
+    and the answers, so that the result is independent of when and in what order answers come. Ids hold the
+    configuration, seeds do not: searches that differ in it alone share their first rewrites.
 
     Args:
         root: the response to improve.

@@ -137,11 +137,6 @@ def failed_constraints(prompt: Prompt, answer: str) -> tuple[str, ...]:
     return tuple(c.kind for c in prompt.constraints if not is_met(c, answer))
 
 
-def is_right(prompt: Prompt, answer: str) -> bool:
-    """Whether `answer` meets every constraint of `prompt`."""
-    return not failed_constraints(prompt, answer)
-
-
 def is_met(constraint: Constraint, answer: str) -> bool:
     """Whether `answer` meets one constraint of this world."""
     return check(constraint, answer, detect_language=False)

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 from spar_core.constraints import bound_kind
 from spar_core.errors import DataError
-from spar_core.evaluation.row_files import MAX_LINE_BYTES, open_binary
+from spar_core.evaluation.row_files import BAD_ROW, MAX_LINE_BYTES, open_binary
 from spar_core.hashing import content_id
 from spar_core.records import Constraint, Drop, Prompt
 
 STAGE = "read_prompts"
-BAD_ROW = "bad_row"
 _JSON_SUFFIXES = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".ndjson.gz")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _PARQUET_BATCH = 1024

@@ -7,11 +7,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from spar_core.errors import TrainingError
 from spar_core.training.model_folder import copy_all_but_weights, read_header
 from spar_core.training.specification import TrainingSpec
 from spar_core.training.workspace import Workspace
 
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+DIVERGED = "lower learning_rate or raise warmup_ratio"
+"""What to do about a training that went astray."""
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
@@ -20,6 +23,9 @@ def write_model(trainer: Any, spec: TrainingSpec, workspace: Workspace) -> None:
 
     Weights keep the number format of the starting model; everything that is not weights is copied from it unchanged.
     LoRA adapters are merged. Sharded training (FSDP, DeepSpeed) gathers through the trainer.
+
+    Raises:
+        TrainingError: a weight is NaN or infinite; names the tensor.
     """
     target = workspace.adapter if spec.config.lora is not None else workspace.new_model
     trainer.save_model(str(target))
@@ -58,7 +64,7 @@ def _merge_adapter(base: Path, adapter: Path, target: Path) -> None:
 
 
 def _rewrite(shard: Path, dtype: torch.dtype) -> None:
-    """Cast, and store a tied output head explicitly in a single-file model.
+    """Cast, check, and store a tied output head explicitly in a single-file model.
 
     vLLM's in-place weight reload leaves a tied head at its old values unless the file holds it (wrong logits).
     """
@@ -69,6 +75,9 @@ def _rewrite(shard: Path, dtype: torch.dtype) -> None:
     cast = {
         name: value.to(dtype).contiguous() if value.is_floating_point() else value for name, value in tensors.items()
     }
+    for name, value in cast.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise TrainingError(f"the trained weights are NaN or infinite in {name}; {DIVERGED}")
     rewritten = shard.with_name(shard.name + ".partial")
     save_file(cast, rewritten, metadata={"format": "pt"})
     rewritten.replace(shard)

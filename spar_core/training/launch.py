@@ -4,13 +4,20 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
+from spar_core.config.training import LaunchConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import digest, file_digest, model_digest
+from spar_core.processes import process_mark
+from spar_core.processors import usable_cores, wanted_threads
+from spar_core.secrets import with_values
 from spar_core.training.failures import explain_failure
 from spar_core.training.model_folder import PROVENANCE, check_model_folder
-from spar_core.training.parentage import PARENT_VARIABLE, process_mark
+from spar_core.training.parentage import PARENT_VARIABLE
 from spar_core.training.process_group import stop_group
 from spar_core.training.progress import MetricsCallback, MetricsTail
 from spar_core.training.specification import TrainingOutcome, TrainingSpec
@@ -21,7 +28,9 @@ _POLL_SECONDS = 0.1
 _LOCK_WAIT_SECONDS = 20.0  # a worker whose launcher was killed notices within half a second, then frees the lock
 
 
-def train(spec: TrainingSpec, on_metrics: MetricsCallback | None = None) -> TrainingOutcome:
+def train(
+    spec: TrainingSpec, on_metrics: MetricsCallback | None = None, stopped: Callable[[], bool] = lambda: False
+) -> TrainingOutcome:
     """Train as specified and return when the new model stands at `spec.output_folder`.
 
     Interrupted trainings of the same content continue from their last checkpoint; a finished one is returned as it
@@ -30,6 +39,7 @@ def train(spec: TrainingSpec, on_metrics: MetricsCallback | None = None) -> Trai
     Args:
         spec: what to do.
         on_metrics: receives (step, metrics) while training runs, in this thread.
+        stopped: asked all the time; once it says yes, the subprocess is ended.
 
     Raises:
         TrainingError: the model, the data or the subprocess failed; the message says what to do next and names the
@@ -42,9 +52,9 @@ def train(spec: TrainingSpec, on_metrics: MetricsCallback | None = None) -> Trai
     with workspace.owned(_LOCK_WAIT_SECONDS) as lock:
         outcome = finished(spec, identity)
         if outcome is None:
-            workspace.claim(digest([identity, spec.launch.processes]))
+            workspace.claim(digest([identity, *_launched_as(spec.launch)]))
             workspace.spec_file.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-            _run(spec, identity, workspace, lock, on_metrics)
+            _run(spec, identity, workspace, lock, on_metrics or (lambda _step, _metrics: None), stopped)
             outcome = finished(spec, identity)
         if outcome is None:
             raise TrainingError(f"Training ended without a model at {spec.output_folder}; see {spec.log}.")
@@ -86,9 +96,9 @@ def command(spec: TrainingSpec, identity: str, spec_file: Path) -> list[str]:
 
 
 def environment(spec: TrainingSpec) -> dict[str, str]:
-    """Environment of the subprocess: threads sized to free cores, no network, no progress bars."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = spec.launch.threads or max(cores // spec.launch.processes, 1)
+    """Environment of the subprocess: the cores shared out among its processes, no network, no progress bars."""
+    # Not the cores that are free just now: the number of threads changes the last bits of the weights.
+    threads = spec.launch.threads or wanted_threads() or max(usable_cores() // processes_here(spec.launch), 1)
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -101,8 +111,33 @@ def environment(spec: TrainingSpec) -> dict[str, str]:
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with a fixed workspace
         PARENT_VARIABLE: process_mark(os.getpid()),
         **_one_device(spec),
-        **spec.launch.environment,
+        **with_values(spec.launch.environment, "training.launch.environment"),
     }
+
+
+def processes_here(launch: LaunchConfig) -> int:
+    """Training processes on this machine: as configured, or as the accelerate file says.
+
+    Raises:
+        TrainingError: the accelerate file cannot be read.
+    """
+    if launch.accelerate_config is None:
+        return launch.processes
+    try:
+        settings = yaml.safe_load(launch.accelerate_config.read_text(encoding="utf-8"))
+        return max(1, int(settings.get("num_processes", 1)) // int(settings.get("num_machines", 1)))
+    except (OSError, ValueError, AttributeError, ArithmeticError, yaml.YAMLError) as error:
+        raise TrainingError(
+            f"launch.accelerate_config {launch.accelerate_config} cannot be read ({error}): make it with "
+            "`accelerate config`, or unset it"
+        ) from error
+
+
+def _launched_as(launch: LaunchConfig) -> list[str | int]:
+    """What a checkpoint fits: its shards belong to one number of processes, and to one way of sharding."""
+    if launch.accelerate_config is None:
+        return [launch.processes]
+    return [processes_here(launch), file_digest(launch.accelerate_config)]
 
 
 def _one_device(spec: TrainingSpec) -> dict[str, str]:
@@ -113,11 +148,15 @@ def _one_device(spec: TrainingSpec) -> dict[str, str]:
 
 
 def _run(
-    spec: TrainingSpec, identity: str, workspace: Workspace, lock: int, on_metrics: MetricsCallback | None
+    spec: TrainingSpec,
+    identity: str,
+    workspace: Workspace,
+    lock: int,
+    receive: MetricsCallback,
+    stopped: Callable[[], bool],
 ) -> None:
     spec.log.parent.mkdir(parents=True, exist_ok=True)
     tail = MetricsTail(workspace.metrics_file)
-    receive = on_metrics or (lambda _step, _metrics: None)
     with spec.log.open("ab") as log:
         log_start = log.tell()
         process = subprocess.Popen(
@@ -131,6 +170,8 @@ def _run(
         )
         try:
             while process.poll() is None:
+                if stopped():
+                    raise TrainingError(f"{spec.label}: interrupted; run again to go on from its last checkpoint")
                 tail.pass_on(receive)
                 time.sleep(_POLL_SECONDS)
             tail.pass_on(receive)

@@ -3,22 +3,13 @@
 import os
 import threading
 import time
-from pathlib import Path
+
+from spar_core.processes import mark_runs
 
 PARENT_VARIABLE = "SPAR_TRAINING_PARENT"
 """Environment variable with the asking process as "pid:start", set by the launcher for all descendants."""
 _CHECK_SECONDS = 0.5
 _EXIT_CODE = 143  # as after SIGTERM
-_START_TIME_FIELD = 19  # field 22 of /proc/PID/stat, counted after the command's closing parenthesis
-
-
-def process_mark(pid: int) -> str:
-    """Name of a running process that its successor with the same pid does not share (Linux); else the bare pid."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return f"{pid}:"
-    return f"{pid}:{fields[_START_TIME_FIELD]}"
 
 
 def end_with_parent() -> None:
@@ -32,17 +23,6 @@ def end_with_parent() -> None:
 
 
 def _watch(asked_by: str, forked_by: int) -> None:
-    pid = int(asked_by.partition(":")[0])
-    while _alive(pid) and process_mark(pid) == asked_by and os.getppid() == forked_by:
+    while mark_runs(asked_by) and os.getppid() == forked_by:
         time.sleep(_CHECK_SECONDS)
     os._exit(_EXIT_CODE)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,23 +1,28 @@
 """One training inside the worker: load, tokenise, train or resume, write the new model."""
 
+import logging
 import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from spar_core.errors import TrainingError
+from spar_core.processors import SLOW_BF16, computes_bfloat16
 from spar_core.training.chat_tokens import ChatTokenizer
 from spar_core.training.examples import TokenRows, tokenise
-from spar_core.training.export import write_model
+from spar_core.training.export import DIVERGED, write_model
 from spar_core.training.model_folder import PROVENANCE, publish
 from spar_core.training.progress import append_metrics
 from spar_core.training.specification import TrainingOutcome, TrainingSpec
-from spar_core.training.trainers import build_trainer
+from spar_core.training.trainers import build_trainer, computes_in_bf16
 from spar_core.training.workspace import Workspace
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Recorder(TrainerCallback):  # type: ignore[misc]
@@ -37,8 +42,15 @@ class _Recorder(TrainerCallback):  # type: ignore[misc]
             control.should_save = False
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        await_all_processes()  # each of them writes a part of the checkpoint
         if state.is_world_process_zero:
             self._workspace.mark_complete(state.global_step)
+
+
+def await_all_processes() -> None:
+    """Return when every process of this training has come here; at once where there is only one."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
 
 
 def make_deterministic() -> None:
@@ -55,6 +67,8 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
         TrainingError: the data, the model or its template cannot be trained on; says what to do.
     """
     started = time.monotonic()
+    if computes_in_bf16(spec.config) and not torch.cuda.is_available() and not computes_bfloat16():
+        _LOG.warning(SLOW_BF16.format(setting="precision"))
     make_deterministic()
     tokenizer = load_tokenizer(spec.model_folder)
     model = load_model(spec)
@@ -79,10 +93,10 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
 
 
 def _check_converged(state: TrainerState) -> None:
-    """A model with NaN weights must not be handed on."""
-    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    """A training that went astray must not be handed on; the weights themselves are looked at as they are written."""
+    losses = [entry[name] for entry in state.log_history for name in ("loss", "train_loss") if name in entry]
     if not all(math.isfinite(loss) for loss in losses):
-        raise TrainingError("the loss became NaN or infinite; lower learning_rate or raise warmup_ratio")
+        raise TrainingError(f"the loss became NaN or infinite; {DIVERGED}")
 
 
 def _outcome(
@@ -130,8 +144,7 @@ def load_model(spec: TrainingSpec) -> Any:
         TrainingError: configuration or weights cannot be loaded.
     """
     config = spec.config
-    mixed = config.precision == "bf16" or (config.precision == "auto" and torch.cuda.is_available())
-    dtype = torch.bfloat16 if config.lora is not None and mixed else torch.float32
+    dtype = torch.bfloat16 if config.lora is not None and computes_in_bf16(config) else torch.float32
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             spec.model_folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True

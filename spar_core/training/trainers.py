@@ -163,11 +163,15 @@ def warmup_steps(config: OptimisationConfig, steps: int) -> int:
     return min(math.ceil(config.warmup_ratio * steps), steps - 1)
 
 
+def computes_in_bf16(config: OptimisationConfig) -> bool:
+    """Whether forward and backward passes run in bfloat16: where asked for, and on every accelerator."""
+    return config.precision == "bf16" or (config.precision == "auto" and torch.cuda.is_available())
+
+
 def _arguments(spec: TrainingSpec, rows: int, processes: int) -> dict[str, Any]:
     config = spec.config
     steps = planned_steps(config, rows)
     accelerated = torch.cuda.is_available()
-    mixed = config.precision == "bf16" or (config.precision == "auto" and accelerated)
     return {
         "output_dir": str(spec.work / "checkpoints"),
         "learning_rate": config.learning_rate,
@@ -180,7 +184,7 @@ def _arguments(spec: TrainingSpec, rows: int, processes: int) -> dict[str, Any]:
         "adam_beta2": 0.999,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "bf16": mixed,
+        "bf16": computes_in_bf16(config),
         "gradient_checkpointing": config.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if config.gradient_checkpointing else None,
         "seed": spec.seed,

@@ -1,6 +1,6 @@
 """A scripted model for the benchmarks: every answer known, so that every score can be derived by hand."""
 
-from spar_core.engines.base import GenerationRequest
+from spar_core.engines.base import Completion, GenerationRequest
 from spar_core.errors import RequestRejectedError
 from spar_core.roles import format_rewrite
 from spar_core.starter.answers import render, right_plan
@@ -9,7 +9,7 @@ from spar_core.starter.world import generate_prompts
 HELD_OUT = {prompt.text: prompt for prompt in generate_prompts(4, 20_000, "test")}
 
 
-def answer(request: GenerationRequest, index: int) -> str | Exception:
+def answer(request: GenerationRequest, index: int) -> str | Completion | Exception:
     text = request.messages[-1].content
     if text.startswith("Mend"):
         # Only the second and third of a node's rewrites are right.
@@ -28,4 +28,6 @@ def answer(request: GenerationRequest, index: int) -> str | Exception:
         return "exact"
     if text.startswith("content 2 wish"):
         return "answer to the second"
+    if text == "Say hi" and request.sampling.max_tokens == 2:
+        return Completion("hello", "length", 2)
     return "a, b" if text == "Say long" else "hello"

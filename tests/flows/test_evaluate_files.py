@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows.cli import EXIT_FAILED, EXIT_USAGE, invoke
+from flows.evaluation_record import EvaluationRecord
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +101,59 @@ def test_answers_left_out_are_shown_not_scored(prompts, tmp_path, capsys):
     assert [row["strict"] for row in _rows(items)] == [[True], [None]]
 
 
+def test_bad_rows_are_left_out_and_counted_where_that_is_asked(tmp_path, capsys):
+    kinds = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    wrong = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"commas": 1}]}
+    prompts = _write(
+        tmp_path / "p.jsonl",
+        {"key": 1, "prompt": "One", **kinds},
+        {"key": 2, "prompt": "Two", **wrong},
+        {"key": 3, "prompt": "Three", **kinds},
+    )
+    answers = _write(
+        tmp_path / "a.jsonl",
+        {"key": 1, "response": "fine"},
+        {"key": 2, "response": "to a prompt that is left out"},
+        {"key": 3},
+        {"prompt": "Three", "response": "a, b"},
+    )
+    given = ("ifeval", "--responses", answers, "--prompts", prompts, "--json")
+    code, _, err = _eval(capsys, *given)
+    assert (code, "p.jsonl, line 2: " in err) == (EXIT_FAILED, True)
+    code, out, err = _eval(capsys, *given, "--skip-bad")
+    found = json.loads(out)
+    assert (code, found["prompt_strict"]["value"], found["prompt_strict"]["n"], found["missing"]) == (0, 0.5, 2, 0)
+    # One prompt; of the answers the one to it, and the one without a response.
+    assert found["left_out"] == {"bad_row": 2, "prompt_left_out": 1}
+    assert "1 bad rows are left out; the first: " in err
+    assert "p.jsonl, line 2: " in err
+
+
+def test_answers_that_say_how_they_ended_show_how_many_were_cut(prompts, tmp_path, capsys):
+    rows = [
+        {"key": 1, "response": "a", "finish_reason": "length"},
+        {"key": 2, "response": "b", "finish_reason": "stop"},
+    ]
+    answers = _write(tmp_path / "a.jsonl", *rows)
+    code, out, err = _eval(capsys, "ifeval", "--responses", answers, "--prompts", prompts)
+    assert code == 0
+    (row,) = [line for line in out.splitlines() if "truncated" in line]
+    assert "50.00" in row
+    assert "1 of 2 answers (50.0 %) were cut at the token limit" in err
+
+
+def test_the_record_of_a_file_has_the_form_of_a_models(prompts, tmp_path, capsys):
+    answers = _write(tmp_path / "a.jsonl", {"key": 1, "response": "a"}, {"key": 2, "response": "b"})
+    _, out, _ = _eval(capsys, "ifeval", "--responses", answers, "--prompts", prompts, "--json")
+    found = json.loads(out)
+    shared = EvaluationRecord("ifeval", [], [], {}, {}, {}).plain().keys()
+    assert found.keys() > shared
+    assert (found["run_id"], found["sampling"], found["limit"], found["seed"]) == (None, None, None, None)
+    assert [row["metric"] for row in found["scores"]][:2] == ["prompt_strict", "instruction_strict"]
+    assert (len(found["data"]["ifeval"]["digest"]), found["request"]["answers"]) == (64, str(answers))
+    assert found["versions"]["nltk"] == "3.9.1"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -129,7 +183,7 @@ def test_bad_answers_name_file_and_line(prompts, tmp_path, capsys, content, said
         (("llmbar", "--responses", "a", "--judgements", "b"), "not both"),
         (("starter", "--responses", "a.jsonl"), "`starter` needs a model"),
         (("ifeval", "--model", "starter", "--items", "i.jsonl"), "--items belongs to a file"),
-        (("llmbar", "--judgements", "a", "--prompts", "p"), "--prompts is for ifeval and ifbench"),
+        (("llmbar", "--judgements", "a", "--prompts", "p"), "--prompts is for ifbench and ifeval"),
         (("mmlu", "--model", "starter"), "'mmlu' is not one of"),
     ],
 )

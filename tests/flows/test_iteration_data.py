@@ -11,11 +11,14 @@ from flows.iteration_data import IterationData
 from flows.request import Run
 from flows.stage_calls import StageRunner
 from spar_core.config.loading import load_config
+from spar_core.engines.server_identity import PROBES
 from storage.artifacts import ArtifactRef
+from storage.disk import read_json
 from storage.home import Home
 from storage.ledger import Ledger
 from tasks.engines import ModelRef
 from tasks.runtime import Runtime
+from tests.chat_server import chat_server
 from tests.integration.command_line import SCRIPT
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -105,6 +108,24 @@ def test_a_second_voter_gives_two_of_five_votes_and_counts_by_its_weights(make):
     assert [vote.voter for vote in votes] == [1, 1, 1, 2, 2] * 40
     assert store.get("trees", entries["trees"][0]).manifest().model_digests["second_voter"] == "first refiner"
     assert not entries["judgements"][1]  # other judgements than those of the refiner alone
+
+
+def test_a_served_second_voter_is_asked_with_its_key_and_counts_by_its_answers(make, monkeypatch):
+    monkeypatch.setenv("VOTER_KEY", "right")
+    with chat_server(lambda _: "Looked at it.\nFinal verdict: YES", token="right") as server:
+        _, entries = make("served", f"method.judging.second_voter={server.url}#m&key=VOTER_KEY")
+        asked = [chat["n"] for chat in server.chats if chat["messages"][-1]["content"] not in PROBES]
+        server.answer = lambda _: "Looked at it.\nFinal verdict: NO"  # new weights behind the old name
+        _, later = make("served-later", f"method.judging.second_voter={server.url}#m&key=VOTER_KEY")
+    assert set(asked) == {2}
+    judgements = Runtime.of(str(make.home.root)).store.get("judgements", entries["judgements"][0])
+    votes = [vote for vote in judgements.read("votes") if vote.vote_index < 5]
+    assert {vote.verdict.value for vote in votes if vote.voter == 2} == {"YES"}
+    (identity,) = (
+        key for key, entry in read_json(make.home.models / "servers.json").items() if "YES" in entry["answers"][0][0]
+    )
+    assert judgements.manifest().model_digests == {"refiner": "refiner", "second_voter": identity}
+    assert entries["judgements"][0] != later["judgements"][0]
 
 
 def test_the_anchor_reads_the_prompts_and_is_recorded(make):

@@ -1,11 +1,11 @@
-"""`--timeout` and `--retries` of the searching commands reach the engine of a server given by its address."""
+"""`--timeout`, `--retries`, `--fresh`, `--model-digest` of the searching commands reach the engines of servers."""
 
 import contextlib
 
 import pytest
 
 from flows.cli import invoke
-from flows.models import Patience
+from flows.models import ServerOptions
 from spar_core.errors import SparError
 
 SERVER = "http://127.0.0.1:9/v1#m"
@@ -20,6 +20,7 @@ def asked(monkeypatch):
         requests.append(request)
         raise SparError("asked")
 
+    monkeypatch.setattr("flows.checks.preflight.preflight", lambda _work: None)
     monkeypatch.setattr("flows.refinement.refine_prompt", end)
     monkeypatch.setattr("flows.search.search", end)
     monkeypatch.setattr("flows.session.session", lambda *_, **__: contextlib.nullcontext())
@@ -29,13 +30,15 @@ def asked(monkeypatch):
 def test_refine(asked, tmp_path):
     invoke(["refine", "Hi", "--refiner", SERVER, "--home", str(tmp_path), "--timeout", "5", "--retries", "0"])
     invoke(["refine", "Hi", "--refiner", SERVER, "--home", str(tmp_path)])
-    assert [request.patience for request in asked] == [Patience(5.0, 0), Patience()]
+    assert [request.servers for request in asked] == [ServerOptions(5.0, 0), ServerOptions()]
 
 
 def test_search(asked, tmp_path):
     given = ["search", "--prompts", "p.jsonl", "--refiner", SERVER, "--out", str(tmp_path), "--home", str(tmp_path)]
-    invoke([*given, "--timeout", "5", "--retries", "0"])
-    assert [(request.timeout_s, request.retries) for request in asked] == [(5.0, 0)]
+    invoke([*given, "--timeout", "5", "--retries", "0", "--fresh"])
+    invoke([*given, "--model-digest", "weights"])
+    expected = [ServerOptions(5.0, 0, fresh=True), ServerOptions(model_digest="weights")]
+    assert [request.servers() for request in asked] == expected
 
 
 @pytest.mark.parametrize("wrong", [("--timeout", "0"), ("--timeout", "86401"), ("--retries", "-1")])

@@ -34,7 +34,10 @@ def test_strategies_are_paired_on_the_prompts_whose_first_answer_is_wrong(tmp_pa
     rows += [item("right", f"search_accuracy/{way}/1", 0.0, "s") for way in ("bfs", "chain")]
     (gap,) = gaps(tmp_path, rows)  # budget 3 was not measured
     assert (gap.variant, gap.iteration, gap.budget, gap.strategy, gap.other) == ("a", 1, 1, "bfs", "chain")
-    assert (gap.fixed.value, gap.other_fixed.value, gap.gap.value, gap.gap.n) == (2 / 3, 1 / 3, 1 / 3, 3)
+    assert (gap.fixed.value, gap.other_fixed.value) == (2 / 3, 1 / 3)
+    assert (gap.gap.pooled.value, gap.gap.pooled.n) == (1 / 3, 3)
+    assert {seed: change.value for seed, change in gap.gap.by_seed.items()} == {0: 0.5, 1: 0.0}
+    assert (gap.gap.over_seeds.value, gap.gap.over_seeds.n) == (0.25, 2)
 
 
 def test_nothing_is_compared_where_every_first_answer_is_right(tmp_path):

@@ -15,6 +15,7 @@ from storage.artifacts import ArtifactStore
 from storage.home import Home
 from storage.ledger import Ledger
 from tests.integration.command_line import SCRIPTED, spar, started
+from tests.integration.deployments import set_state
 
 IN_FLIGHT = 4
 PROMPTS = 12
@@ -165,10 +166,31 @@ def test_interrupted_it_says_so_and_resumes(search, prompts, prefect_server, tmp
     assert "Traceback" not in err
     (run,) = ledger_runs(search.home)
     assert run.state == "interrupted"
+    assert [run.state_name for run in flow_runs(search.home)] == ["Cancelled"]
     kept = search.journaled
     search.log.unlink()
     search.completed()
     assert kept.isdisjoint(key for _, key in search.asked)
+
+
+def test_cancelled_in_prefect_it_ends_as_with_ctrl_c(search):
+    from prefect.states import Cancelling
+
+    process = started(*search.command, "--set", "engine.latency_s=0.2", **search.variables)
+    while not asked_at_least("judge", 5)(search.asked):
+        assert process.poll() is None
+        time.sleep(0.01)
+    (going,) = flow_runs(search.home)
+    set_state(going, Cancelling())
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "was cancelled in Prefect" in err
+    assert "Traceback" not in err
+    assert [run.state_name for run in flow_runs(search.home)] == ["Cancelled"]
+    assert [run.state for run in ledger_runs(search.home)] == ["interrupted"]
+    ended = {"Completed", "Cached", "Failed", "Cancelled", "Crashed"}
+    assert {run.state_name for run in task_runs(search.home)} <= ended
 
 
 def flow_runs(home: Home):
@@ -176,7 +198,9 @@ def flow_runs(home: Home):
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.root}"])))
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.identity}"]))
+        )
 
 
 def task_runs(home: Home):
@@ -184,7 +208,9 @@ def task_runs(home: Home):
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
     with get_client(sync_client=True) as client:
-        return client.read_task_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.root}"])))
+        return client.read_task_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"home:{home.identity}"]))
+        )
 
 
 def ledger_runs(home: Home):

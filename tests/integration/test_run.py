@@ -128,6 +128,27 @@ def test_lineage_leads_from_the_last_actor_to_the_prompts_and_the_base_model(smo
     assert ancestors <= known | digests
 
 
+def test_the_gate_has_decided_on_every_version(smoke_run):
+    from storage.registry import Registry
+
+    decided = {(entry.role, entry.iteration): entry for entry in Ledger(smoke_run.home).promotions()}
+    assert {place: entry.decision for place, entry in decided.items() if place[1] == 0} == {
+        ("actor", 0): "first",
+        ("refiner", 0): "first",
+    }
+    registry = Registry(smoke_run.home)
+    for role, items in (("actor", 24), ("refiner", 12)):
+        entry = decided[role, 1]
+        assert entry.decision in ("promoted", "refused")
+        assert (entry.champion_version, entry.n) == (1, items)
+        assert entry.difference == pytest.approx(entry.value - entry.champion_value)
+        assert entry.ci_low < entry.ci_high
+        assert registry.decision(role, entry.version) == entry.decision
+        champion = registry.champion(role)
+        assert champion == registry.champion(role, entry.lineage)
+        assert champion.version == (entry.version if entry.decision == "promoted" else 1)
+
+
 def test_mlflow_holds_versions_with_parents_aliases_and_data(smoke_run):
     from mlflow import MlflowClient
 
@@ -238,11 +259,11 @@ def prefect_runs(home, run_id: str | None = None) -> dict[str, list[tuple[str, s
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
-    from flows.prefect_server import start_server, stop_server
+    from flows.prefect_server import join_server, leave_server
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(home.prefect))
-        server = start_server(home)
+        server = join_server(home)
         try:
             with SyncPrefectClient(server.api_url) as client:
                 tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"run:{run_id}"])) if run_id else None
@@ -253,7 +274,7 @@ def prefect_runs(home, run_id: str | None = None) -> dict[str, list[tuple[str, s
                 while page := client.read_task_runs(flow_run_filter=tagged, offset=len(tasks)):
                     tasks += page
         finally:
-            stop_server(home)
+            leave_server(home)
     return {
         "flows": [(flow_names[run.flow_id], run.state_name) for run in flows],
         "tasks": [(run.name, run.state_name) for run in tasks],

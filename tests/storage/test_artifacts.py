@@ -11,10 +11,13 @@ import pytest
 
 from spar_core.errors import StorageError
 from spar_core.hashing import model_digest
+from spar_core.processes import process_mark
 from spar_core.records import Drop, PreferencePair, Prompt, Tree, Verdict, Vote
 from storage import parts as parts_module
 from storage.artifacts import ArtifactStore, Provenance
 from storage.home import Home
+from storage.parts import split_of
+from storage.temporary import temporary_beside
 
 PROMPTS = [Prompt.create(f"question {index}") for index in range(6)]
 
@@ -38,7 +41,7 @@ def test_parts_are_read_in_order_and_the_digest_ignores_how_rows_were_cut(store,
     assert [*ref.read("prompts", part=1)] == PROMPTS[2:3]
     assert ref.rows == {"prompts": 6}
     assert store.get("prompts", "k", verify=True) == ref
-    assert store.open(ref.to_json()) == ref
+    assert store.require("prompts", "k") == ref
     other = _commit_prompts(ArtifactStore(Home(tmp_path / "other")), (0, 6))
     assert other.content_digest == ref.content_digest
     assert ref.uri == "artifacts/stage=prompts/stage_key=k"
@@ -120,8 +123,8 @@ def test_a_damaged_artifact_is_not_believed_and_only_its_broken_part_is_made_aga
 
     victim.unlink()
     assert store.get("prompts", "k") is None
-    with pytest.raises(StorageError, match="gone, damaged"):
-        store.open(ref.to_json())
+    with pytest.raises(StorageError, match="gone or damaged"):
+        store.require("prompts", "k")
     (ref.folder / "manifest.json").write_text("{")
     assert store.get("prompts", "k") is None
 
@@ -275,3 +278,53 @@ def test_counts_of_the_parts_add_up_in_the_artifact(store):
             part.measure({"completion_tokens": tokens})
     ref = store.commit("responses", "k", parts=2)
     assert ref.manifest().metrics == {"completion_tokens": 42}
+
+
+def test_two_writers_of_one_part_do_not_harm_each_other(store):
+    with store.part("prompts", "k", 0) as first:
+        first.write("prompts", PROMPTS[:3])
+        with store.part("prompts", "k", 0) as second:  # as another worker that took over the same shard
+            second.write("prompts", PROMPTS)
+        first.write("prompts", PROMPTS[3:])
+    folder = store.folder("prompts", "k")
+    assert [path.name for path in folder.iterdir()] == ["part-00000"]
+    assert list(store.commit("prompts", "k", rows_in=6, rows_out=6).read("prompts")) == PROMPTS
+
+
+def test_what_a_dead_writer_left_behind_is_removed_and_a_foreign_one_only_when_old(store):
+    folder = store.folder("prompts", "k")
+    mine = temporary_beside(folder / "part-00000")
+    # This process's id, but started at another time.
+    dead = mine.with_name(mine.name.replace(process_mark(os.getpid()), f"{os.getpid()}:1"))
+    elsewhere, long_ago = (mine.with_name(f"part-00000.tmp-abcdef12-1:1-{number}") for number in ("00", "01"))
+    for path in (mine, dead, elsewhere, long_ago):
+        path.mkdir(parents=True)
+    os.utime(long_ago, (0, 0))
+    with store.part("prompts", "k", 0) as part:
+        part.write("prompts", PROMPTS)
+    assert {path.name for path in folder.iterdir()} == {"part-00000", mine.name, elsewhere.name}
+
+
+def test_a_part_is_finished_only_for_the_rows_it_is_about(store):
+    with store.part("votes", "k", 0, cut="the first three") as part:
+        part.write("prompts", PROMPTS[:3])
+    assert store.has_part("votes", "k", 0)
+    assert store.has_part("votes", "k", 0, cut="the first three")
+    assert not store.has_part("votes", "k", 0, cut="the first two")
+    with store.part("votes", "k", 0, cut="the first two") as part:
+        part.write("prompts", PROMPTS[:2])
+    assert [*store.commit("votes", "k", rows_in=2, rows_out=2).read("prompts")] == PROMPTS[:2]
+
+
+def test_parts_cut_in_different_ways_are_never_committed_together(store):
+    slices = [PROMPTS[:4], PROMPTS[4:]]
+    for index, rows in enumerate(slices):
+        with store.part("prompts", "k", index, split=split_of("prompts", slices)) as part:
+            part.write("prompts", rows)
+    assert store.has_split("prompts", "k")
+    other = [PROMPTS[:2], PROMPTS[2:]]
+    with store.part("prompts", "k", 1, split=split_of("prompts", other)) as part:
+        part.write("prompts", other[1])
+    assert not store.has_split("prompts", "k")
+    with pytest.raises(StorageError, match="cut in different ways"):
+        store.commit("prompts", "k", rows_in=6, rows_out=6)

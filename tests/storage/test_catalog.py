@@ -31,6 +31,8 @@ PUBLISHED = {
     "refiner_examples": "example_id kind source messages",
     "drops": "stage record_id reason detail",
     "models": "role iteration name version uri digest parent_digest train_stage_key",
+    "promotions": "role version champion_version lineage metric value champion_value difference ci_low ci_high n "
+    "decision reason time",
     "eval_items": "benchmark role iteration model_digest item_id metric value",
     "eval_scores": "benchmark role iteration model_digest metric value ci_low ci_high n",
     "stages": "stage state cached rows_in rows_out rows_dropped seconds artifact_uri",
@@ -264,4 +266,14 @@ def test_a_home_whose_name_needs_quoting(tmp_path):
 
 def test_every_record_table_is_a_view(home):
     names = {row["name"] for row in _rows(home, "SHOW TABLES")}
-    assert names == {*schemas.TABLES, "runs", "stages", "models", "lineage", "artifacts"}
+    assert names == {*schemas.TABLES, "runs", "stages", "models", "promotions", "lineage", "artifacts"}
+
+
+@pytest.mark.parametrize("above", ["seed=7", "model_digest=zzz", "stage_key=k9", "stage=other/stage_key=k9"])
+def test_names_of_folders_above_the_home_are_no_columns(tmp_path, above):
+    home = Home(tmp_path / above / "home")
+    ref = _commit(home, "judgements", "k1", {"votes": [Vote("r", 0, Verdict.YES, "fine", "stop", seed=3)]})
+    _use(home, "run", 1, ref)
+    (row,) = _rows(home, "SELECT stage_key, stage, seed FROM votes")
+    assert row == {"stage_key": "k1", "stage": "judgements", "seed": 3}
+    assert "zzz" not in str(_rows(home, "SELECT * FROM votes"))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -84,3 +85,25 @@ def test_paths_are_absolute_and_made_only_when_written(tmp_path, monkeypatch):
 def test_names_that_would_leave_the_home_are_refused(name):
     with pytest.raises(StorageError, match="stage"):
         safe_name(name, "stage")
+
+
+def test_a_home_is_made_for_its_owner_alone_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        home = Home(tmp_path / "deep" / "home")
+        with home.lock():
+            assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+
+
+def test_an_older_home_is_closed_to_others_and_that_is_said(tmp_path, caplog):
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    home.root.chmod(0o755)
+    with home.lock():
+        assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
+    assert "was open to others (mode 755)" in caplog.text
+    caplog.clear()
+    with home.lock():
+        assert not caplog.text

@@ -52,6 +52,22 @@ def test_a_copied_home_gets_its_own_id_and_the_original_is_left_alone(tmp_path, 
     assert _held(tmp_path / "copy") == copied
 
 
+def test_a_copy_knows_nothing_of_the_servers_of_the_original_and_a_renamed_home_does(tmp_path):
+    original = Home(tmp_path / "original")
+    _held(original.root)
+    for record in (original.prefect / "server.json", original.servers / "vllm-1.json"):
+        record.parent.mkdir(parents=True)
+        record.write_text("{}")
+    copy = Home(shutil.copytree(original.root, tmp_path / "copy"))
+    _held(copy.root)
+    assert not (copy.prefect / "server.json").exists()
+    assert list(copy.servers.iterdir()) == []
+    renamed = Home(original.root.rename(tmp_path / "renamed"))
+    _held(renamed.root)
+    assert (renamed.prefect / "server.json").exists()
+    assert (renamed.servers / "vllm-1.json").exists()
+
+
 def test_a_restart_that_renumbers_devices_does_not_make_a_copy():
     folder = Folder(path="/data/home", host="box", device=64768, inode=12)
     assert folder.is_same(folder.model_copy(update={"device": 64769}))
@@ -78,3 +94,28 @@ def test_a_home_of_a_later_layout_is_refused_and_left_as_it_is(tmp_path):
         pass
     assert json.loads((tmp_path / "home.json").read_text()) == record
     assert Home(tmp_path).lock_holder() is None
+
+
+def _old_entry(root, name, uri, trained_by) -> None:
+    file = root / "runs" / "r" / "models" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fields = {"run_id": "r", "role": "actor", "iteration": 1, "name": "actor", "version": 1, "digest": "d"}
+    file.write_text(json.dumps(fields | {"uri": uri, "train_stage_key": trained_by}))
+
+
+def test_an_older_home_is_migrated_wherever_it_lies_now(tmp_path):
+    """Before layout 1 the ledger held absolute paths; the home was moved before it was upgraded."""
+    model = "artifacts/stage=train_actor/stage_key=k1/model"
+    (tmp_path / model).mkdir(parents=True)
+    _old_entry(tmp_path, "moved", f"/old/home/{model}", "k1")
+    _old_entry(tmp_path, "here", str(tmp_path / model), "k1")
+    _old_entry(tmp_path, "another_home", f"/another/home/{model}", None)  # a base model that another home trained
+    _old_entry(tmp_path, "gone", "/old/home/artifacts/stage=train_actor/stage_key=k2/model", "k2")
+    _held(tmp_path)
+    uris = {file.stem: json.loads(file.read_text())["uri"] for file in (tmp_path / "runs/r/models").iterdir()}
+    assert uris == {
+        "moved": model,
+        "here": model,
+        "another_home": f"/another/home/{model}",
+        "gone": "/old/home/artifacts/stage=train_actor/stage_key=k2/model",
+    }

@@ -11,7 +11,7 @@ import pytest
 
 from spar_core.errors import StorageError
 from storage.home import Home
-from storage.journal import Journal
+from storage.journal import Journal, discard_journals
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_answers_outlive_the_journal_object_and_the_first_one_stays(path):
 _KILLED_WRITER = """
 import sys
 from pathlib import Path
-from storage.journal import Journal
+from storage.journal import Journal, discard_journals
 journal = Journal(Path(sys.argv[1]))
 for number in range(1_000_000):
     journal.put(str(number), "answer " * 50 + str(number))
@@ -77,14 +77,15 @@ def test_damage_inside_the_file_is_found_when_opening(path, caplog):
     assert "will be asked again" in caplog.text
 
 
-def test_discard_leaves_no_file_but_those_of_other_shards(path, tmp_path):
+def test_discarding_takes_every_shard_of_a_key_and_leaves_other_keys(path, tmp_path):
     home = Home(tmp_path)
-    first, second = Journal(path), Journal(home.journal_file("search", "key", 4))
-    first.put("a", "b")
-    first.discard()
-    assert [entry.name for entry in path.parent.iterdir() if "-" not in entry.suffix] == ["shard-00004.sqlite"]
-    second.discard()
+    for file in (path, home.journal_file("search", "key", 4), home.journal_file("search", "other", 0)):
+        Journal(file).put("a", "b")
+    discard_journals(path.parent)
+    assert [entry.name for entry in (home.journal / "search").iterdir()] == ["other"]
+    discard_journals(home.journal_file("search", "other", 0).parent)
     assert list(home.journal.iterdir()) == []
+    discard_journals(path.parent)  # there is nothing: nothing happens
 
 
 def test_threads_share_one_journal(path):

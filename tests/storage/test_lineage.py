@@ -13,6 +13,7 @@ def _manifest(key, **changes):
 def test_edges_of_artifacts_and_models():
     pairs = ArtifactInput(stage="pairs", stage_key="pairs-key", content_digest="c")
     manifests = [
+        _manifest("prompts-key", file_digests={"prompts": "questions"}),
         _manifest("responses-key", model_digests={"actor": "base"}),
         _manifest("train-key", inputs=(pairs,), model_digests={"actor": "base"}, model_digest="better"),
     ]
@@ -22,6 +23,7 @@ def test_edges_of_artifacts_and_models():
         ModelEntry(**known, digest="given", parent_digest="elsewhere"),
     ]
     assert edges(manifests, models) == [
+        Edge("artifact", "prompts-key", "file", "questions", "prompts-key"),
         Edge("artifact", "responses-key", "model", "base", "responses-key"),
         Edge("artifact", "train-key", "artifact", "pairs-key", "train-key"),
         Edge("artifact", "train-key", "model", "base", "train-key"),

@@ -30,7 +30,7 @@ def test_a_resumed_run_is_the_same_run_with_the_same_children(home):
     ids += [first.open_iteration("r1", 1), first.open_stage("r1", 1, "train_actor", "k1")]
     first.close(ids[0], "failed")
     again = Tracker(home)
-    assert ids[0] == again.open_run("r1", {"train": {"lr": 1.0, "betas": [0.9, 0.999]}, "preset": "smoke"})
+    assert ids[0] == again.open_run("r1", {"train": {"lr": 1.0, "betas": [0.9, 0.999]}, "preset": "smoke"}, "running")
     assert ids[1:] == [again.open_iteration("r1", 1), again.open_stage("r1", 1, "train_actor", "k1")]
     others = {again.open_run("r2"), again.open_iteration("r1", 2), again.open_stage("r1", 1, "train_actor", "k2")}
     assert len(others | set(ids)) == 6
@@ -84,3 +84,22 @@ def test_a_database_that_is_none_is_a_clear_error(tmp_path):
     with pytest.raises(StorageError, match="MLflow's database"):
         Tracker(home)
     assert str(home.mlflow) in tracking_uri(home)
+
+
+def test_a_run_is_closed_with_what_is_open_below_it_and_a_finished_one_is_not_reopened(home):
+    tracker = Tracker(home)
+    run = tracker.open_run("ends", {}, "running")
+    iteration, training = tracker.open_iteration("ends", 1), tracker.open_stage("ends", 2, "train_actor", "k")
+    tracker.close(iteration, "completed")
+    tracker.close_run("ends", "waiting", "failed")
+    client = connect(home)
+
+    def states():
+        return [client.get_run(entry).info.status for entry in (run, iteration, training)]
+
+    assert states() == ["SCHEDULED", "FINISHED", "FAILED"]
+    tracker.close_run("ends", "completed", "completed")
+    Tracker(home).open_run("ends")  # as a later look at it does
+    Tracker(home).open_run("ends", None, "completed")
+    assert states() == ["FINISHED", "FINISHED", "FAILED"]
+    tracker.close_run("unknown", "interrupted", "interrupted")

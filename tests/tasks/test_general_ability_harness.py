@@ -82,12 +82,15 @@ def test_the_stage_reads_what_the_harness_returns(tmp_path, local_tasks, monkeyp
         config={"tasks": ["gsm8k", "triviaqa", "mmlu"], "limit": 2, "role": "actor"},
         engines={"model": TransformersEngineConfig(device="cpu")},
     )
-    ABILITY._work(call, 0)
-    artifact = ABILITY._commit(call, 1)
+    artifact = ABILITY.compute(call)
     scores = {score.metric: score for score in artifact.read("eval_scores")}
     assert {metric: score.n for metric, score in scores.items()} == {"gsm8k": 2, "triviaqa": 2, "mmlu": 2}
     assert all(0.0 <= score.ci_low <= score.value <= score.ci_high <= 1.0 for score in scores.values())
-    items = list(artifact.read("eval_items"))
+    written = list(artifact.read("eval_items"))
+    items = [item for item in written if item.metric != "settings"]
+    settings = {item.cluster_id: json.loads(item.detail) for item in written if item.metric == "settings"}
+    said = {task: (how["num_fewshot"], how["chat_template"]) for task, how in settings.items()}
+    assert said == dict.fromkeys(scores, (0, True))
     assert {(item.metric, item.item_id) for item in items} == {
         (task, f"{task}/{number}") for task in scores for number in (0, 1)
     }

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Bench:
         @flow(name="stages", task_runner=ThreadPoolTaskRunner(max_workers=workers))
         def stages() -> ArtifactRef:
             with Runtime.of(call.home).held():
-                return stage.run(call, parts=stage.parts(call.inputs))
+                return stage.run(call)
 
         found: ArtifactRef = stages()
         return found
@@ -79,7 +80,7 @@ class Bench:
 
     def _cut(self, context: ShardContext) -> ShardRows:
         self.worked.append(("cut", context.shard))
-        write_in_parts(context, "prompts", PROMPTS, context.call.surroundings.orchestration.shard_size)
+        write_in_parts(context, "prompts", PROMPTS)
         self.before_shard(context.shard)
         return ShardRows(len(PROMPTS), len(PROMPTS))
 
@@ -257,3 +258,100 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(bench):
     assert answered.isdisjoint(moody_model.asked)
     assert sorted(row.text for row in responses.read("responses")) == [f"answer to prompt {n}" for n in range(7)]
     assert not list(bench.home.journal.rglob("*.sqlite*"))  # committed: nothing is left to replay
+
+
+def test_an_input_cut_anew_is_never_mixed_with_parts_of_the_old_cut(bench):
+    """12 rows in, 14 committed: so it was when half-done shards were taken for those of the new cut."""
+    cut = bench.run(bench.split)
+
+    def trouble(shard: int) -> None:
+        if shard == 2:
+            raise DataError("line 7 is broken")
+
+    bench.before_shard = trouble
+    with pytest.raises(DataError):
+        bench.run(bench.double, {"prompts": cut})  # shards 0 and 1, of three rows each, are finished
+
+    bench.before_shard = lambda shard: None
+    shutil.rmtree(cut.folder)
+    bench.shard_size = 4
+    recut = bench.run(bench.split)
+    assert recut == cut
+    bench.worked.clear()
+    doubled = bench.run(bench.double, {"prompts": recut})
+
+    assert sorted(bench.worked) == [("double", 0), ("double", 1)]
+    assert [row.text for row in doubled.read("prompts")] == ["prompt 0", "prompt 2", "prompt 4", "prompt 6"]
+    assert (doubled.manifest().rows_in, doubled.manifest().drops) == (7, {"odd": 3})
+
+
+def test_a_finished_stage_is_made_again_when_its_input_was_cut_anew(bench):
+    cut = bench.run(bench.split)
+    first = bench.run(bench.double, {"prompts": cut})
+    shutil.rmtree(cut.folder)
+    bench.shard_size = 4
+    bench.worked.clear()
+    again = bench.run(bench.double, {"prompts": bench.run(bench.split)})
+    assert bench.worked == [("cut", 0), *bench.worked[1:]]
+    assert sorted(bench.worked[1:]) == [("double", 0), ("double", 1)]
+    assert (again.content_digest, len(bench.parts(first))) == (first.content_digest, 2)
+
+
+def test_a_stage_that_loses_a_row_of_its_input_is_not_believed(bench):
+    def forgetful(context: ShardContext) -> ShardRows:
+        rows = list(context.read("prompts", "prompts"))[1:]
+        context.part.write("prompts", rows)
+        return ShardRows(len(rows), len(rows))  # agrees with itself
+
+    cut = bench.run(bench.split)
+    bench.retries = 0
+    stage = Stage("forget", version=1, work=forgetful, sharded_by="prompts", rows_of=("prompts", "prompts"))
+    with pytest.raises(StorageError, match="2 rows were worked on, but its input 'prompts' holds 3"):
+        bench.run(stage, {"prompts": cut})
+    assert Runtime.of(str(bench.home.root)).store.get("forget", bench.call(stage, {"prompts": cut}).key) is None
+
+
+def test_inputs_of_different_cuts_are_not_read_together(bench, tmp_path):
+    other = Bench(tmp_path / "other")
+    other.shard_size = 2
+    ours, theirs = bench.run(bench.split), other.run(other.split)
+
+    def joined(context: ShardContext) -> ShardRows:
+        rows = [*context.read("prompts", "prompts"), *context.read("answers", "prompts")]
+        context.part.write("prompts", rows)
+        return ShardRows(len(rows), len(rows))
+
+    bench.retries = 0
+    join = Stage("join", version=1, work=joined, sharded_by="prompts")
+    with pytest.raises(StorageError, match="'answers' was cut into other parts"):
+        bench.run(join, {"prompts": ours, "answers": theirs})
+
+
+def test_a_wholly_cached_stage_starts_one_task_that_shows_it(bench):
+    cut = bench.run(bench.split)
+    bench.run(bench.double, {"prompts": cut})
+    names = f"again-{bench.home.root.parent.name}"
+
+    @flow(name=names, flow_run_name=names)
+    def again() -> None:
+        with Runtime.of(str(bench.home.root)).held():
+            bench.double.run(bench.call(bench.double, {"prompts": cut}))
+
+    again()
+    assert task_states(names) == {"double-1": "Cached"}
+    assert not list(bench.home.root.rglob("results/*"))  # nothing is kept in a cache of Prefect's
+
+
+def task_states(flow_run_name: str) -> dict[str, str]:
+    """State names of the task runs of a flow run, as soon as the server has them from events."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    chosen = FlowRunFilter(name=FlowRunFilterName(any_=[flow_run_name]))
+    with get_client(sync_client=True) as client:
+        for _ in range(100):
+            found = {run.name: run.state_name for run in client.read_task_runs(flow_run_filter=chosen)}
+            if found and set(found.values()) <= {"Completed", "Cached", "Failed"}:
+                return found
+            time.sleep(0.2)
+    return found

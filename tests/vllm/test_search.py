@@ -13,9 +13,10 @@ import pytest
 
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.vllm_server import VllmServer
+from spar_core.evaluation.truth import is_right
 from spar_core.records import Prompt
 from spar_core.starter import base_model_dir
-from spar_core.starter.world import generate_prompts, is_right
+from spar_core.starter.world import generate_prompts
 
 PYTHON = Path(os.environ.get("SPAR_VLLM_PYTHON", Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"))
 PROMPTS = 80

@@ -157,6 +157,8 @@ def test_a_killed_server_is_reported_with_its_log(engine: VllmEngine) -> None:
     # Last in the file: the server does not come back.
     port = engine.server.port
     assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
-    os.killpg(engine.server.pid, 9)
-    with pytest.raises(EngineUnavailableError, match=r"has died; its log is .*\.log"):
+    pid = engine.server.pid
+    assert pid is not None
+    os.killpg(pid, 9)
+    with pytest.raises(EngineUnavailableError, match=r"has died; its log, .*\.log, ends"):
         ask(engine, request("w20", Sampling(max_tokens=2)))

@@ -1,14 +1,14 @@
 """FollowBench: multi-level constraints, English and Chinese, scored by rule where possible and by a judge elsewhere.
 
-One function per use: `run_followbench` (a model and a judge), `judge_answers` (answers made elsewhere and a judge),
-`score_answers` (answers and judge texts in memory), `score_file` (a file of rows).
+One function per use: `judge_answers` (answers and a judge), `score_answers` (answers and judge texts in memory),
+`score_file` (a file of rows).
 """
 
 from spar_core.evaluation.followbench.dataset import FollowBench, FollowBenchItem, ItemKey, load_followbench
 from spar_core.evaluation.followbench.files import FollowBenchFileReport, score_file
 from spar_core.evaluation.followbench.judging import judge_messages, parse_judge
 from spar_core.evaluation.followbench.rules import check_rule
-from spar_core.evaluation.followbench.runner import FollowBenchRun, eval_items, judge_answers, run_followbench
+from spar_core.evaluation.followbench.runner import eval_items, judge_answers
 from spar_core.evaluation.followbench.scoring import FollowBenchReport, Outcome, score_answers
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "FollowBenchFileReport",
     "FollowBenchItem",
     "FollowBenchReport",
-    "FollowBenchRun",
     "ItemKey",
     "Outcome",
     "check_rule",
@@ -25,7 +24,6 @@ __all__ = [
     "judge_messages",
     "load_followbench",
     "parse_judge",
-    "run_followbench",
     "score_answers",
     "score_file",
 ]

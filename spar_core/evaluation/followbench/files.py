@@ -6,7 +6,8 @@ Three shapes of row, told apart by `kind`, or by their columns where it is absen
 * `judge_parse`: `lang, level, judge_output`, and `category, example_id` where it judges a benchmark row;
 * `aggregate`: `lang, run, generations, judge_outputs`, a whole run as `{category: {example_id: {level: text}}}`.
 
-`run` names the model answered with; `id` tells several rows of one item apart. Other columns are ignored.
+`run` names the model answered with; `id` tells several rows of one item apart; `finish_reason` (`length`: cut) says
+how an answer ended. Other columns are ignored.
 """
 
 from collections import Counter
@@ -130,7 +131,9 @@ class _FileScorer:
         identity = row.identity(f"{run}/{item.item_id}")
         self._seen.add(row, identity)
         outcome = _outcome(row, kind, item)
-        self._tallies.setdefault((run, bench.language), Tally(bench, run)).add(outcome)
+        tally = self._tallies.setdefault((run, bench.language), Tally(bench, run))
+        tally.add(outcome)
+        tally.cut.add(row.optional_text("finish_reason"))
         self._count(outcome.verdict, outcome.reason)
         where: dict[str, Any] = {"id": identity, "kind": kind, "lang": bench.language, **item.key._asdict()}
         met = None if outcome.verdict is None else bool(outcome.verdict.hard)

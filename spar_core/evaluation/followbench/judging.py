@@ -1,10 +1,12 @@
 """What the FollowBench judge is asked, and how its answer is read (protocol section 5)."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from spar_core.evaluation.followbench.dataset import FollowBench, FollowBenchItem, Language
+from spar_core.errors import DataError
+from spar_core.evaluation.followbench.dataset import JUDGED_CATEGORIES, FollowBench, FollowBenchItem, Language
 from spar_core.evaluation.judge_prompts import fill, judge_text
 from spar_core.records import Message
 
@@ -23,15 +25,46 @@ class Verdict(NamedTuple):
     soft: float
 
 
-def judge_messages(bench: FollowBench, item: FollowBenchItem, answer: str) -> tuple[Message, ...]:
-    """The chat that asks a judge about one answer: one user turn, wording ours, order of parts the protocol's."""
-    name, level = f"followbench_{bench.language}", item.key.level
-    path = bench.path_to(item)
-    openings = dict(line.split(": ", 1) for line in judge_text(f"{name}_openings").splitlines())
+class JudgeTexts(NamedTuple):
+    """What a judge is asked with: the whole, one step of the instruction, and the opening of each category."""
+
+    whole: str
+    step: str
+    openings: Mapping[str, str]
+
+
+def judge_texts(language: Language, folder: Path | None = None) -> JudgeTexts:
+    """This project's wording, or the files of the same names in a folder: `followbench_LANG.txt`, `..._step.txt` and
+    `..._openings.txt` (a line `CATEGORY: TEXT` each).
+
+    Raises:
+        DataError: a file is missing or not in form; names it.
+    """
+    name = f"followbench_{language}"
+    whole, step, openings = (judge_text(f"{name}{part}", folder) for part in ("", "_step", "_openings"))
+    lines = dict(line.split(": ", 1) for line in openings.splitlines() if ": " in line)
+    missing = [category for category in JUDGED_CATEGORIES if category not in lines]
+    if missing:
+        raise DataError(f"{name}_openings.txt has no line '{missing[0]}: TEXT'; every judged category needs one")
+    return JudgeTexts(whole, step, lines)
+
+
+def has_judge_texts(language: Language, folder: Path) -> bool:
+    """Whether a folder words the judge's request in this language."""
+    return (folder / f"followbench_{language}.txt").is_file()
+
+
+def judge_messages(
+    bench: FollowBench, item: FollowBenchItem, answer: str, texts: JudgeTexts | None = None
+) -> tuple[Message, ...]:
+    """The chat that asks a judge about one answer: one user turn, order of parts the protocol's, wording ours unless
+    `texts` brings another."""
+    level, path = item.key.level, bench.path_to(item)
+    whole, step_text, openings = texts or judge_texts(bench.language)
     constraints = _constraints(level, bench.language)
     steps = [
         fill(
-            judge_text(f"{name}_step"),
+            step_text,
             {"constraints": _constraints(step.key.level, bench.language), "instruction": step.instruction},
         )
         for step in path[1:]
@@ -45,7 +78,7 @@ def judge_messages(bench: FollowBench, item: FollowBenchItem, answer: str) -> tu
         "count": str(level),
         "plural": "" if level == 1 else "s",
     }
-    return (Message("user", fill(judge_text(name), fields)),)
+    return (Message("user", fill(whole, fields)),)
 
 
 def _constraints(count: int, language: Language) -> str:

@@ -21,6 +21,7 @@ from spar_core.evaluation.followbench.dataset import (
 from spar_core.evaluation.followbench.judging import Verdict, parse_judge
 from spar_core.evaluation.followbench.rules import check_rule
 from spar_core.evaluation.scores import Score, Stratum, clustered_score, share_score, stratified_score
+from spar_core.evaluation.truncation import Truncation
 
 NOT_IN_FORM = "judge_not_in_form"
 NO_JUDGE_TEXT = "no_judge_text"
@@ -70,6 +71,7 @@ class FollowBenchReport:
     published_level_weighted: Mapping[str, float] | None
     unscored: Mapping[str, int]
     data_is_published: bool
+    data_digest: str = ""
 
 
 def rule_outcome(item: FollowBenchItem, generation: str | None) -> Outcome:
@@ -120,6 +122,8 @@ class Tally:
 
     bench: FollowBench
     run: str = ""
+    cut: Truncation = field(default_factory=Truncation)
+    """Answers of a file that says how they ended; a model's own are counted by the stage."""
     _cells: dict[ItemKey, _Cell] = field(default_factory=dict)
     _unscored: Counter[str] = field(default_factory=Counter)
 
@@ -143,8 +147,11 @@ class Tally:
         published = self._published() if not missing and self._single() else None
         complete = published is not None and bench.language == "en" and published.keys() >= set(JUDGED_CATEGORIES)
         weighted = level_weighted(published) if published and complete else None
-        scores = (*self._overall(), *(score for category in CATEGORIES for score in self._category(category)))
-        return FollowBenchReport(self.run, bench.language, scores, published, weighted, unscored, bench.is_published)
+        categories = (score for category in CATEGORIES for score in self._category(category))
+        scores = (*self._overall(), *categories, *self.cut.scores())
+        return FollowBenchReport(
+            self.run, bench.language, scores, published, weighted, unscored, bench.is_published, bench.data_digest
+        )
 
     def _single(self) -> bool:
         return all(cell.rows == 1 for cell in self._cells.values())
@@ -230,7 +237,7 @@ def _percentages(judged: Sequence[float], rule: Sequence[float], groups: int) ->
 
 def _run_score(metric: str, runs: list[int | None]) -> Score:
     known = [float(run) for run in runs if run is not None]
-    return clustered_score(metric, known, [1] * len(known), len(runs) - len(known))
+    return clustered_score(metric, known, [1] * len(known), len(runs) - len(known), (0.0, float(len(LEVELS))))
 
 
 def reference_verdict(outcome: Outcome | None) -> Verdict:

@@ -6,7 +6,8 @@ A row names its instance (`subset`, `index`), its `evaluator` and `strategy` (op
 * `rating`: `raw_score_1`, `raw_score_2`;
 * `swap_and_synthesize`: `stages`, one or two of `{parse, raw, raw_swapped}`.
 
-`id` tells several rows of one instance apart. Other columns are ignored, but a `label` must be the data's.
+`id` tells several rows of one instance apart; `finish_reason` (`length`: cut) says how they ended. Other columns are
+ignored, but a `label` must be the data's.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ from typing import Any, cast, get_args
 from spar_core.evaluation.llmbar.dataset import SUBSETS, Instance, LLMBar, Subset, load_llmbar
 from spar_core.evaluation.llmbar.reading import Pair, Pattern, conflict, read_comparison, read_ratings
 from spar_core.evaluation.llmbar.scoring import Judged, LLMBarReport, Tally
+from spar_core.evaluation.llmbar.strategies import OURS
 from spar_core.evaluation.row_files import FileRow, RowSink, SeenIds, read_rows, row_writer
 
 _KINDS = ("comparison", "rating", "swap_and_synthesize")
@@ -55,7 +57,9 @@ def score_file(path: Path, data_dir: Path, *, items_out: Path | None = None) -> 
             identity = row.identity("/".join((*run, instance.item_id)))
             seen.add(row, identity)
             pair, stages, reason = _read(row, run[1])
-            tallies.setdefault(run, Tally(bench, *run)).add(Judged(instance, pair))
+            tally = tallies.setdefault(run, Tally(bench, *run))
+            tally.add(Judged(instance, pair))
+            tally.cut.add(row.optional_text("finish_reason"))
             if reason:
                 unscored[reason] += 2
             else:
@@ -112,7 +116,8 @@ def _stages(row: FileRow, strategy: str) -> list[Pair]:
     stages = row.values.get("stages")
     if not isinstance(stages, list) or not 1 <= len(stages) <= 2 or not all(isinstance(s, dict) for s in stages):
         raise row.fail("column 'stages' must be a list of one or two objects with raw and raw_swapped")
-    defaults: tuple[Pattern, Pattern] = ("is_better", "is_better" if strategy == "Swap_CoT" else "line_start")
+    second = "is_better" if strategy.removeprefix(OURS) == "Swap_CoT" else "line_start"
+    defaults: tuple[Pattern, Pattern] = ("is_better", cast("Pattern", second))
     return [
         _comparison(FileRow(f"{row.where}, stage {number + 1}", stage), default)
         for number, (stage, default) in enumerate(zip(stages, defaults, strict=False))
@@ -125,7 +130,7 @@ def _comparison(row: FileRow, default: Pattern) -> Pair:
 
 
 def _default_pattern(strategy: str) -> Pattern:
-    return "is_better" if strategy == "CoT" else "line_start"
+    return "is_better" if strategy.removeprefix(OURS) == "CoT" else "line_start"
 
 
 def _raw(row: FileRow, name: str) -> str | None:

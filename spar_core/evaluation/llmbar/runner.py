@@ -11,16 +11,15 @@ from spar_core.evaluation.llmbar.dataset import Instance, LLMBar
 from spar_core.evaluation.llmbar.reading import Pair, by_value, conflict, read_comparison, read_ratings
 from spar_core.evaluation.llmbar.scoring import Judged, LLMBarReport, Tally
 from spar_core.evaluation.llmbar.strategies import (
+    OURS,
     STRATEGIES,
+    Aids,
+    Case,
     Form,
-    Strategy,
-    aids,
-    comparison_messages,
-    debate_messages,
+    OurWording,
+    Wording,
     pattern_of,
-    questions_messages,
-    rating_messages,
-    reference_messages,
+    structure_of,
 )
 from spar_core.records import EvalItem, Message, ModelRole
 
@@ -45,17 +44,35 @@ class LLMBarRun(NamedTuple):
 
 
 async def run_llmbar(
-    bench: LLMBar, evaluator: Engine, strategy: str = "Vanilla", *, evaluator_name: str, seed: int = 0
+    bench: LLMBar,
+    evaluator: Engine,
+    strategy: str,
+    *,
+    evaluator_name: str,
+    published: Wording | None = None,
+    seed: int = 0,
 ) -> LLMBarRun:
-    """Ask `evaluator` about every instance with one of `STRATEGIES`, greedily; a refused request is an unparsed answer.
+    """Ask `evaluator` about every instance, greedily; a refused request is an unparsed answer.
+
+    `strategy`: `ours-NAME`, or NAME alone with the `published` wording.
 
     Raises:
-        ConfigError: unknown strategy.
+        ConfigError: unknown strategy, or a published one without its wording.
         EngineUnavailableError: no answer after all retries.
     """
-    if strategy not in STRATEGIES:
-        raise ConfigError(f"unknown LLMBar strategy {strategy!r}; allowed: {', '.join(STRATEGIES)}")
-    session = _Session(evaluator, STRATEGIES[strategy], strategy, seed)
+    structure = structure_of(strategy)
+    if structure is None:
+        raise ConfigError(
+            f"unknown LLMBar strategy {strategy!r}; allowed: {', '.join(STRATEGIES)}, each also {OURS}NAME"
+        )
+    ours = strategy.startswith(OURS)
+    if not ours and published is None:
+        raise ConfigError(
+            f"{strategy} is a published prompt, which is not part of this project: give its files with --judge-prompts "
+            "(LLMEvaluator/evaluators/prompts of princeton-nlp/LLMBar), or take this project's wording: "
+            f"{OURS}{strategy}"
+        )
+    session = _Session(evaluator, strategy, OurWording() if ours or published is None else published, seed)
     judged = await asyncio.gather(*(session.judge(instance) for instance in bench.instances()))
     return _finish(bench, evaluator_name, strategy, judged)
 
@@ -81,35 +98,42 @@ async def run_by_value(bench: LLMBar, value: OutputValue, *, evaluator_name: str
 class _Session:
     """One evaluator under one strategy."""
 
-    def __init__(self, engine: Engine, strategy: Strategy, name: str, seed: int) -> None:
+    def __init__(self, engine: Engine, name: str, wording: Wording, seed: int) -> None:
         self._engine = engine
-        self._strategy = strategy
+        self._published_name = name.removeprefix(OURS)
+        self._strategy = STRATEGIES[self._published_name]
         self._name = name
+        self._wording = wording
         self._seed = seed
         self._refused: dict[str, str] = {}
+        self._cut: set[str] = set()
 
     async def judge(self, instance: Instance) -> tuple[Instance, Pair, dict[str, Any]]:
-        """The pair of winners; the row says `refused` and why where the engine took a request not at all."""
+        """The pair of winners; the row says `refused` and why where the engine took a request not at all, and
+        `truncated` where the token limit cut a reply."""
         _, pair, row = await self._compare(instance)
         reason = self._refused.get(instance.item_id)
-        return instance, pair, row if reason is None else {**row, "refused": reason}
+        cut = {"truncated": True} if instance.item_id in self._cut else {}
+        return instance, pair, {**row, **cut} if reason is None else {**row, **cut, "refused": reason}
 
     async def _compare(self, instance: Instance) -> tuple[Instance, Pair, dict[str, Any]]:
-        strategy = self._strategy
-        shown = await self._aids(instance)
+        strategy, name = self._strategy, self._published_name
+        aids = await self._aids(instance)
         if strategy.form == "rate":
             raw_1, raw_2 = await asyncio.gather(
-                self._ask(
-                    rating_messages(strategy, instance.instruction, instance.output_1, shown), "rate", instance, 1
-                ),
-                self._ask(
-                    rating_messages(strategy, instance.instruction, instance.output_2, shown), "rate", instance, 2
-                ),
+                *(
+                    self._ask(
+                        self._wording.rating(name, instance.instruction, output, aids), strategy.form, instance, number
+                    )
+                    for number, output in enumerate((instance.output_1, instance.output_2), start=1)
+                )
             )
             return instance, read_ratings(raw_1, raw_2), {"kind": "rating", "raw_score_1": raw_1, "raw_score_2": raw_2}
         raw, raw_swapped = await asyncio.gather(
-            self._ask(comparison_messages(strategy, instance, False, shown), strategy.form, instance, 1),
-            self._ask(comparison_messages(strategy, instance, True, shown), strategy.form, instance, 2),
+            *(
+                self._ask(self._wording.comparison(name, instance, swapped, aids), strategy.form, instance, 1 + swapped)
+                for swapped in (False, True)
+            )
         )
         stage = {"parse": strategy.pattern, "raw": raw, "raw_swapped": raw_swapped}
         pair = read_comparison(raw, raw_swapped, strategy.pattern)
@@ -124,28 +148,32 @@ class _Session:
     async def _debate(
         self, instance: Instance, pair: Pair, raw: str, raw_swapped: str, form: Form
     ) -> tuple[Pair, dict[str, Any]]:
-        cases = ((raw, False), (raw_swapped, True))
+        cases = (Case(raw, False), Case(raw_swapped, True))
         case_1, case_2 = cases if pair.winner == "1" else cases[::-1]
         texts = await asyncio.gather(
             *(
-                self._ask(debate_messages(form, instance, swapped, case_1, case_2), form, instance, f"debate-{swapped}")
+                self._ask(
+                    self._wording.debate(self._published_name, instance, swapped, case_1, case_2),
+                    form,
+                    instance,
+                    f"debate-{swapped}",
+                )
                 for swapped in (False, True)
             )
         )
         pattern = pattern_of(form)
-        return read_comparison(texts[0], texts[1], pattern), {
-            "parse": pattern,
-            "raw": texts[0],
-            "raw_swapped": texts[1],
-        }
+        stage = {"parse": pattern, "raw": texts[0], "raw_swapped": texts[1]}
+        return read_comparison(texts[0], texts[1], pattern), stage
 
-    async def _aids(self, instance: Instance) -> str:
+    async def _aids(self, instance: Instance) -> Aids:
         questions = reference = None
         if self._strategy.questions:
-            questions = await self._ask(questions_messages(instance.instruction), "questions", instance, "questions")
+            messages = self._wording.questions(instance.instruction)
+            questions = await self._ask(messages, "questions", instance, "questions")
         if self._strategy.reference:
-            reference = await self._ask(reference_messages(instance.instruction), "reference", instance, "reference")
-        return aids(questions or None, reference or None)
+            messages = self._wording.reference(instance.instruction)
+            reference = await self._ask(messages, "reference", instance, "reference")
+        return Aids(questions, reference)
 
     async def _ask(self, messages: tuple[Message, ...], kind: str, instance: Instance, call: int | str) -> str:
         """The text, empty where the engine refused the request (as the published records have it)."""
@@ -154,6 +182,8 @@ class _Session:
         reply = await ask(self._engine, messages, sampling, self._seed, "llmbar", call_id)
         if reply.text is None:
             self._refused[instance.item_id] = reply.reason
+        if reply.truncated:
+            self._cut.add(instance.item_id)
         return reply.text or ""
 
 

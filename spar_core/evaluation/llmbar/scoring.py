@@ -12,6 +12,9 @@ from typing import NamedTuple
 from spar_core.evaluation.llmbar.dataset import ADVERSARIAL, SUBSETS, Instance, LLMBar, Subset
 from spar_core.evaluation.llmbar.reading import Pair
 from spar_core.evaluation.scores import Score, Stratum, stratified_score
+from spar_core.evaluation.truncation import Truncation
+
+JUDGE_TRUNCATED = "judge_truncated"
 
 
 class Judged(NamedTuple):
@@ -65,6 +68,7 @@ class LLMBarReport:
     scores: tuple[Score, ...]
     missing: Mapping[Subset, int]
     data_is_published: bool
+    data_digest: str = ""
 
 
 @dataclass(slots=True)
@@ -89,6 +93,8 @@ class Tally:
     bench: LLMBar
     evaluator: str = ""
     strategy: str = ""
+    cut: Truncation = field(default_factory=Truncation)
+    """Instances on which a reply was cut, among those where it is known."""
     _subsets: dict[Subset, _SubsetTally] = field(default_factory=dict)
 
     def add(self, judged: Judged) -> None:
@@ -130,9 +136,10 @@ class Tally:
             statistics,
             _averages(statistics, ADVERSARIAL),
             _averages(statistics, SUBSETS),
-            tuple(scores),
+            (*scores, *self.cut.scores(JUDGE_TRUNCATED)),
             {subset: count for subset, count in lacking.items() if count},
             self.bench.is_published,
+            self.bench.data_digest,
         )
 
     def _scores(self, name: str, subsets: tuple[Subset, ...]) -> tuple[Score, Score]:

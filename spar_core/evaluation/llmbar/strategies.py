@@ -1,9 +1,13 @@
-"""The published evaluators' strategies and what they ask; wording ours, structure the protocol's."""
+"""The published evaluators' strategies: their structure is the protocol's, their wording ours or the published.
+
+A strategy's name alone (`Vanilla`) means the published prompt, which the user gives as files
+(`spar_core.evaluation.llmbar.published`); `ours-Vanilla` is the same strategy in this project's wording.
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 from spar_core.evaluation.judge_prompts import fill, judge_text
 from spar_core.evaluation.llmbar.dataset import Instance
@@ -60,63 +64,98 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
+OURS = "ours-"
+"""What the names of strategies in this project's wording begin with."""
+
+
+def structure_of(name: str) -> Strategy | None:
+    """The strategy a name stands for, whoever worded it; null where there is none."""
+    return STRATEGIES.get(name.removeprefix(OURS))
+
+
+class Aids(NamedTuple):
+    """What the first calls of a strategy gave; nulls where it has none."""
+
+    questions: str | None = None
+    reference: str | None = None
+
+
+class Case(NamedTuple):
+    """An explanation of the first stage: the output it prefers is shown as a letter of the order it was written for."""
+
+    text: str
+    swapped: bool
+
+    def told(self, swapped: bool) -> str:
+        """The explanation for a reader who is shown this order."""
+        return (reletter(self.text) if self.swapped != swapped else self.text).strip()
+
+
+class Wording(Protocol):
+    """How evaluators are asked."""
+
+    def questions(self, instruction: str) -> tuple[Message, ...]:
+        """Asks for the questions of a Metrics strategy."""
+        ...
+
+    def reference(self, instruction: str) -> tuple[Message, ...]:
+        """Asks for the reference answer of a Reference strategy."""
+        ...
+
+    def comparison(self, name: str, instance: Instance, swapped: bool, aids: Aids) -> tuple[Message, ...]:
+        """Asks which output is better; swapped shows the second output as (a)."""
+        ...
+
+    def rating(self, name: str, instruction: str, output: str, aids: Aids) -> tuple[Message, ...]:
+        """Asks for the rating of one output alone."""
+        ...
+
+    def debate(self, name: str, instance: Instance, swapped: bool, case_1: Case, case_2: Case) -> tuple[Message, ...]:
+        """The second stage of Swap: `case_1` argues for output_1 and `case_2` for output_2."""
+        ...
+
+
 def pattern_of(form: Form) -> Pattern:
     """The pattern that reads a comparison of this form."""
     return "is_better" if form == "explain" else "line_start"
 
 
-def questions_messages(instruction: str) -> tuple[Message, ...]:
-    """Asks for the questions of a Metrics strategy."""
-    prompt = fill(judge_text("llmbar_questions"), {"instruction": instruction})
-    return (Message("system", judge_text("llmbar_system_answer")), Message("user", prompt))
+class OurWording:
+    """This project's texts, package data."""
 
+    def questions(self, instruction: str) -> tuple[Message, ...]:
+        """See `Wording`."""
+        prompt = fill(judge_text("llmbar_questions"), {"instruction": instruction})
+        return (Message("system", judge_text("llmbar_system_answer")), Message("user", prompt))
 
-def reference_messages(instruction: str) -> tuple[Message, ...]:
-    """Asks for the reference answer of a Reference strategy."""
-    return (Message("system", judge_text("llmbar_system_answer")), Message("user", instruction))
+    def reference(self, instruction: str) -> tuple[Message, ...]:
+        """See `Wording`."""
+        return (Message("system", judge_text("llmbar_system_answer")), Message("user", instruction))
 
+    def comparison(self, name: str, instance: Instance, swapped: bool, aids: Aids) -> tuple[Message, ...]:
+        """See `Wording`."""
+        strategy = STRATEGIES[name]
+        fields = {"instruction": instance.instruction, "aids": _shown(aids), **outputs(instance, swapped)}
+        return (
+            Message("system", judge_text("llmbar_system_compare")),
+            *_worked_examples(strategy),
+            Message("user", fill(judge_text("llmbar_compare"), {**_frame(strategy.form, strategy.rules), **fields})),
+        )
 
-def aids(questions: str | None, reference: str | None) -> str:
-    """The part of a prompt that shows what the first calls gave; empty where there were none."""
-    shown = (("llmbar_aid_questions", questions), ("llmbar_aid_reference", reference))
-    return "".join(fill(judge_text(name) + "\n", {"text": text.strip()}) for name, text in shown if text is not None)
+    def rating(self, name: str, instruction: str, output: str, aids: Aids) -> tuple[Message, ...]:
+        """See `Wording`."""
+        fields = {"instruction": instruction, "aids": _shown(aids), "output": output}
+        prompt = fill(judge_text("llmbar_rate"), {**_frame("rate", STRATEGIES[name].rules), **fields})
+        return (Message("system", judge_text("llmbar_system_rate")), Message("user", prompt))
 
-
-def comparison_messages(
-    strategy: Strategy, instance: Instance, swapped: bool, shown_aids: str = ""
-) -> tuple[Message, ...]:
-    """Asks which output is better; swapped shows the second output as (a)."""
-    outputs = _outputs(instance, swapped)
-    fields = {"instruction": instance.instruction, "aids": shown_aids, **outputs}
-    return (
-        Message("system", judge_text("llmbar_system_compare")),
-        *_worked_examples(strategy),
-        Message("user", fill(judge_text("llmbar_compare"), {**_frame(strategy.form, strategy.rules), **fields})),
-    )
-
-
-def rating_messages(strategy: Strategy, instruction: str, output: str, shown_aids: str = "") -> tuple[Message, ...]:
-    """Asks for the rating of one output alone."""
-    fields = {"instruction": instruction, "aids": shown_aids, "output": output}
-    return (
-        Message("system", judge_text("llmbar_system_rate")),
-        Message("user", fill(judge_text("llmbar_rate"), {**_frame("rate", strategy.rules), **fields})),
-    )
-
-
-def debate_messages(
-    form: Form, instance: Instance, swapped: bool, case_1: tuple[str, bool], case_2: tuple[str, bool]
-) -> tuple[Message, ...]:
-    """The second stage of Swap: shows two conflicting explanations and asks again.
-
-    `case_1` argues for output_1 and `case_2` for output_2, each with whether it was written for the swapped order;
-    its letters are exchanged where the order shown now is the other one.
-    """
-    told_1, told_2 = (reletter(text) if written != swapped else text for text, written in (case_1, case_2))
-    case_a, case_b = (told_2, told_1) if swapped else (told_1, told_2)
-    fields = {"instruction": instance.instruction, "case_a": case_a.strip(), "case_b": case_b.strip()}
-    prompt = fill(judge_text("llmbar_debate"), {**_frame(form, True), **fields, **_outputs(instance, swapped)})
-    return (Message("system", judge_text("llmbar_system_compare")), Message("user", prompt))
+    def debate(self, name: str, instance: Instance, swapped: bool, case_1: Case, case_2: Case) -> tuple[Message, ...]:
+        """See `Wording`."""
+        form = STRATEGIES[name].second_stage or "compare"
+        told = (case_1.told(swapped), case_2.told(swapped))
+        case_a, case_b = reversed(told) if swapped else told
+        fields = {"instruction": instance.instruction, "case_a": case_a, "case_b": case_b}
+        prompt = fill(judge_text("llmbar_debate"), {**_frame(form, True), **fields, **outputs(instance, swapped)})
+        return (Message("system", judge_text("llmbar_system_compare")), Message("user", prompt))
 
 
 def reletter(text: str) -> str:
@@ -133,9 +172,16 @@ def _frame(form: Form, rules: bool) -> dict[str, str]:
     }
 
 
-def _outputs(instance: Instance, swapped: bool) -> dict[str, str]:
+def outputs(instance: Instance, swapped: bool) -> dict[str, str]:
+    """The outputs in the order they are shown."""
     first, second = (instance.output_2, instance.output_1) if swapped else (instance.output_1, instance.output_2)
     return {"output_a": first, "output_b": second}
+
+
+def _shown(aids: Aids) -> str:
+    """The part of a prompt that shows what the first calls gave; empty where there were none."""
+    shown = (("llmbar_aid_questions", aids.questions), ("llmbar_aid_reference", aids.reference))
+    return "".join(fill(judge_text(name) + "\n", {"text": text.strip()}) for name, text in shown if text)
 
 
 def _worked_examples(strategy: Strategy) -> tuple[Message, ...]:

@@ -62,6 +62,19 @@ CASES = [
     ("detectable_format:number_highlighted_sections", "**a**", {"num_highlights": 2}, (F, F)),
     ("detectable_format:number_highlighted_sections", "**a**", {"num_highlights": 1}, (T, T)),
     ("detectable_format:number_highlighted_sections", "* a *b*", {"num_highlights": 2}, (F, F)),
+    # re.split gives ["", "Section", " only"]: two sections, for the reference
+    (
+        "detectable_format:multiple_sections",
+        "Section 1 only",
+        {"section_spliter": "(Section|Part)", "num_sections": 2},
+        (T, T),
+    ),
+    (
+        "detectable_format:multiple_sections",
+        "Section 1 only",
+        {"section_spliter": "(Section|Part)", "num_sections": 3},
+        (F, F),
+    ),
     (
         "detectable_format:multiple_sections",
         "SECTION1 SECTION 2 SECTION  3",

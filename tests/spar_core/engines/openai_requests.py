@@ -6,6 +6,7 @@ from typing import Any
 from misbehaving_server import Reply, proper
 
 from spar_core.engines.base import Generation, GenerationRequest, Sampling
+from spar_core.engines.configuration import ServedSettings
 from spar_core.engines.openai_engine import OpenAIEngine
 from spar_core.records import Message
 
@@ -17,9 +18,9 @@ def request(text: str = "hi", seed: int = 10, n: int = 1, system: str | None = N
     return GenerationRequest(messages, Sampling(0.7, 0.9, 33), seed, n)
 
 
-def engine_for(*urls: str, **options: Any) -> OpenAIEngine:
-    defaults: dict[str, Any] = {"backoff_s": 0.01, "max_retries": 4, "timeout_s": 5.0}
-    return OpenAIEngine(urls, "m", **{**defaults, **options})
+def engine_for(*urls: str, api_key: str | None = None, model_digest: str | None = None, **options: Any) -> OpenAIEngine:
+    settings = ServedSettings(**{"max_retries": 4, "timeout_s": 5.0, "max_wait_s": 2.0, **options})
+    return OpenAIEngine(urls, "m", settings, api_key=api_key, model_digest=model_digest, backoff_s=0.01)
 
 
 def ask(engine: OpenAIEngine, *asked: GenerationRequest) -> list[Any]:

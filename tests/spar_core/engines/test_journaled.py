@@ -77,6 +77,23 @@ def test_a_rejection_is_replayed_with_its_message_and_reason():
         assert inner.calls == calls
 
 
+def test_a_rejection_that_may_pass_is_never_recorded_and_fails_everyone_who_waits():
+    async def run():
+        inner = CountingEngine([RequestRejectedError("garbage", "malformed_answer", permanent=False)])
+        inner.gate.clear()
+        store = MemoryStore()
+        engine = JournaledEngine(inner, store)
+        tasks = [asyncio.create_task(engine.generate(request())) for _ in range(3)]
+        await asyncio.sleep(0)
+        inner.gate.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [getattr(outcome, "reason", outcome) for outcome in outcomes] == ["malformed_answer"] * 3
+        assert (inner.calls, store) == (1, {})
+        assert (await engine.generate(request())).prompt_tokens == 7, "a rerun asks again"
+
+    asyncio.run(run())
+
+
 def test_equal_requests_in_flight_are_asked_once():
     async def run():
         inner = CountingEngine()

@@ -8,8 +8,8 @@ from misbehaving_server import Reply, answer, choice, proper, serving
 from openai_requests import always, ask, ask_one, engine_for, request, texts
 
 from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Sampling
-from spar_core.engines.openai_engine import api_key_from
-from spar_core.errors import EngineError, RequestRejectedError
+from spar_core.engines.server_address import api_key_from
+from spar_core.errors import ConfigError, EngineError, RequestRejectedError
 from spar_core.records import Message
 
 
@@ -186,5 +186,5 @@ def test_the_key_comes_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) 
     assert api_key_from("SPAR_TEST_KEY") == "k"
     assert api_key_from(None) is None
     monkeypatch.delenv("SPAR_TEST_KEY")
-    with pytest.raises(EngineError, match="SPAR_TEST_KEY"):
+    with pytest.raises(ConfigError, match="SPAR_TEST_KEY"):
         api_key_from("SPAR_TEST_KEY")

@@ -1,12 +1,14 @@
 import asyncio
 import random
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny_models
 import torch
-from tiny_models import ASSISTANT, CONTEXT, END, USER, write_model
+from tiny_models import ASSISTANT, CONTEXT, END, USER, write_model, write_tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Sampling
@@ -288,3 +290,88 @@ def test_a_cancelled_request_is_not_computed(model_folder: Folders) -> None:
         await engine.close()
 
     asyncio.run(run())
+
+
+def test_a_prompt_the_model_cannot_compute_fails_alone(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tiny_models, "VOCABULARY", 130)  # the tokenizer knows ten words the embedding has no row for
+    write_tokenizer(write_model(tmp_path))
+    monkeypatch.undo()
+    good = [request(words(number, 4 + number), seed=number) for number in range(6)]
+    alone = ask(open_tiny(tmp_path), good)
+    engine = open_tiny(tmp_path)
+
+    async def run() -> list[Generation | BaseException]:
+        asked = [*good[:3], request("w125 w9", n=3), *good[3:]]
+        found = await asyncio.gather(*(engine.generate(one) for one in asked), return_exceptions=True)
+        await engine.close()
+        return found
+
+    answers = asyncio.run(asyncio.wait_for(run(), 60))
+    refused = answers.pop(3)
+    assert isinstance(refused, EngineError)
+    assert "the model failed: IndexError" in str(refused)
+    assert answers == alone
+
+
+def test_an_error_while_decoding_fails_the_rows_under_way_and_no_others(model_folder: Folders, monkeypatch) -> None:
+    engine = open_tiny(model_folder("llama"), max_batch_rows=1)
+    model = engine._batch._model
+    forward, calls = model.forward, []
+
+    def failing_once(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("a bug in the model's code")
+        return forward(*arguments, **named)
+
+    monkeypatch.setattr(model, "forward", failing_once)
+
+    async def run() -> list[Generation | BaseException]:
+        asked = [request(words(number, 5), Sampling(0.0, 1.0, 4)) for number in range(3)]
+        found = await asyncio.gather(*(engine.generate(one) for one in asked), return_exceptions=True)
+        await engine.close()
+        return found
+
+    first, *others = asyncio.run(asyncio.wait_for(run(), 60))
+    assert isinstance(first, EngineError)
+    assert first.__cause__ is not None
+    frames = [frame for frame, _ in traceback.walk_tb(first.__cause__.__traceback__)]
+    assert any(frame.f_code.co_name == "failing_once" for frame in frames)
+    assert not any("named" in frame.f_locals for frame in frames)  # no tensor is kept alive by an error that is kept
+    assert "ValueError: a bug in the model's code" in str(first)
+    assert all(isinstance(other, Generation) for other in others)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_worker_that_is_gone(model_folder: Folders, monkeypatch) -> None:
+    engine = open_tiny(model_folder("llama"))
+
+    def breaks(_batch) -> None:
+        raise SystemExit("not foreseen")
+
+    monkeypatch.setattr(engine, "_advance", breaks)
+    with pytest.raises(EngineError, match=r"worker failed: SystemExit\('not foreseen'\)"):
+        asyncio.run(asyncio.wait_for(engine.generate(request("w9")), 60))
+    with pytest.raises(EngineError, match="closed"):
+        asyncio.run(engine.generate(request("w9")))
+
+
+def test_a_cancelled_request_leaves_the_running_batch(tmp_path: Path, monkeypatch) -> None:
+    engine = open_tiny(constant_model(tmp_path, 50))  # never ends by itself
+    steps = limit_rows(engine, 10**6, monkeypatch)
+
+    async def run() -> None:
+        unwanted = [asyncio.ensure_future(engine.generate(request("w9", Sampling(1.0, 1.0, 80), n=40)))]
+        while not steps:
+            await asyncio.sleep(0.001)
+        for one in unwanted:
+            one.cancel()
+        await engine.generate(request("w8", Sampling(1.0, 1.0, 5)))
+        await asyncio.sleep(0)
+        assert len(engine._batch) == 0
+        await engine.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    # 40 rows until the cancellation is seen, then the other request's one (a batch is never computed below 8 rows).
+    assert steps[-5:] == [8] * 5
+    assert len(steps) < 75

@@ -1,49 +1,29 @@
 import os
 import socket
-import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
+from stand_in_server import stand_in
 
 from spar_core.engines import vllm_server
 from spar_core.engines.configuration import VllmEngineConfig
-from spar_core.engines.vllm_server import VllmServer, server_arguments, server_environment
+from spar_core.engines.opening import Opening
+from spar_core.engines.placement import Gpu, GpuProcess, Placement, Seat, check_free
+from spar_core.engines.vllm_server import VllmServer, server_arguments, server_dtype, server_environment
 from spar_core.errors import EngineError
 from spar_core.ports import port_is_free
-
-STAND_IN = """
-import http.server, os, signal, subprocess, sys, time
-port = int(sys.argv[sys.argv.index("--port") + 1])
-mode = os.environ.get("STAND_IN_MODE")
-print("arguments:", " ".join(sys.argv[1:]), flush=True)
-if mode == "ends":
-    sys.exit("out of luck")
-if mode == "stubborn":
-    # A server whose worker outlives it, and which itself ignores SIGTERM.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(503 if mode == "never-healthy" else 200)
-        self.end_headers()
-    def log_message(self, *_):
-        pass
-http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
-"""
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VllmEngineConfig:
     """A configuration whose Python runs a stand-in instead of vLLM."""
     monkeypatch.setattr(vllm_server, "_STOP_S", 1.0)
-    monkeypatch.setattr(vllm_server, "_STRAGGLERS_S", 0.2)
-    (tmp_path / "stand_in.py").write_text(STAND_IN)
-    python = tmp_path / "python"
-    # Called as: python -m vllm.entrypoints.openai.api_server ARGUMENTS
-    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {tmp_path}/stand_in.py "$@"\n')
-    python.chmod(0o755)
-    return VllmEngineConfig(python=str(python), log_folder=tmp_path / "logs", start_timeout_s=20)
+    return VllmEngineConfig(python=stand_in(tmp_path), log_folder=tmp_path / "logs", start_timeout_s=20)
 
 
 def with_mode(config: VllmEngineConfig, mode: str, **changes) -> VllmEngineConfig:
@@ -78,9 +58,11 @@ def test_starts_waits_for_health_and_stops(config: VllmEngineConfig) -> None:
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs /proc")
 def test_a_server_and_workers_that_ignore_the_signal_are_killed(config: VllmEngineConfig) -> None:
     server = VllmServer(with_mode(config, "stubborn"), "m")
-    assert group_lives(server.pid)
+    group = server.pid
+    assert group is not None
+    assert group_lives(group)
     server.stop()
-    assert not group_lives(server.pid)
+    assert not group_lives(group)
     assert port_is_free(server.port)
 
 
@@ -107,20 +89,82 @@ def test_a_taken_port_and_a_missing_python_are_named(config: VllmEngineConfig) -
         VllmServer(config.model_copy(update={"python": "/no/python"}), "m")
 
 
+def test_an_abandoned_start_ends_at_once(config: VllmEngineConfig, tmp_path: Path) -> None:
+    abandoned = threading.Event()
+    threading.Timer(1.0, abandoned.set).start()
+    started = time.monotonic()
+    with pytest.raises(EngineError, match="interrupted while the vLLM server started"):
+        VllmServer(with_mode(config, "slow", start_timeout_s=60), "m", Opening(abandoned=abandoned))
+    assert time.monotonic() - started < 15.0  # not the start's 60
+    (log,) = (tmp_path / "logs").glob("*.log")
+    assert port_is_free(int(log.stem.removeprefix("vllm-")))
+
+
+def test_a_log_goes_where_the_home_keeps_logs(config: VllmEngineConfig, tmp_path: Path) -> None:
+    unset = config.model_copy(update={"log_folder": None})
+    server = VllmServer(unset, "m", Opening(logs=tmp_path / "home" / "logs", records=tmp_path / "home" / "servers"))
+    assert server.log.parent == tmp_path / "home" / "logs"
+    assert server.record.parent == tmp_path / "home" / "servers"
+    server.stop()
+    assert list(server.record.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("gpu", "instructions", "asked", "given"),
+    [
+        (False, False, "auto", "float32"),
+        (False, True, "auto", "auto"),
+        (True, False, "auto", "auto"),
+        (False, False, "bfloat16", "bfloat16"),
+    ],
+)
+def test_the_number_type_follows_the_processor(
+    gpu: bool,
+    instructions: bool,
+    asked: Literal["auto", "bfloat16"],
+    given: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: gpu)
+    monkeypatch.setattr(vllm_server, "computes_bfloat16", lambda: instructions)
+    assert server_dtype(VllmEngineConfig(dtype=asked)) == given
+    assert ["40 times slower" in message for message in caplog.messages] == ([True] if asked == "bfloat16" else [])
+
+
+def test_two_models_on_one_gpu_get_half_of_it_each(config: VllmEngineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(0, "GPU-a", total=80 * 2**30, free=80 * 2**30)
+    monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: True)
+    monkeypatch.setattr(vllm_server, "visible_gpus", lambda *_: [gpu])
+    servers = [VllmServer(config, "m", Opening(seat=Seat(number, 2))) for number in (0, 1)]
+    for server in servers:
+        assert "--gpu-memory-utilization 0.45\n" in server.log.read_text()
+        server.stop()
+    monkeypatch.setattr(vllm_server, "await_free", check_now)
+    taken = gpu._replace(free=10 * 2**30, processes=(GpuProcess(4711, "python", 70 * 2**30),))
+    monkeypatch.setattr(vllm_server, "visible_gpus", lambda *_: [taken])
+    with pytest.raises(EngineError, match=r"GPU 0 has 10.0 of 80.0 GiB free.*process 4711 \(python, 70.0 GiB\)"):
+        VllmServer(config, "m")
+
+
+def check_now(placement: Placement, look: Callable[[], Sequence[Gpu]]) -> None:
+    check_free(look(), placement.share)
+
+
 def test_settings_become_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: True)
     config = VllmEngineConfig(dtype="bfloat16", tensor_parallel=2, max_model_len=4096, extra_args=("--enforce-eager",))
-    assert " ".join(server_arguments(config, "m", 81)) == (
+    assert " ".join(server_arguments(config, "m", 81, 0.45)) == (
         "--model m --served-model-name spar --host 127.0.0.1 --port 81 --dtype bfloat16 --tensor-parallel-size 2 "
-        "--generation-config vllm --gpu-memory-utilization 0.9 --max-model-len 4096 --enforce-eager"
+        "--generation-config vllm --gpu-memory-utilization 0.45 --max-model-len 4096 --enforce-eager"
     )
 
 
 def test_a_cpu_server_computes_prompts_whole_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: False)
-    assert "--no-enable-chunked-prefill" in server_arguments(VllmEngineConfig(), "m", 81)
+    assert "--no-enable-chunked-prefill" in server_arguments(VllmEngineConfig(), "m", 81, 0.9)
     chosen = VllmEngineConfig(extra_args=("--enable-chunked-prefill",))
-    assert "--no-enable-chunked-prefill" not in server_arguments(chosen, "m", 81)
+    assert "--no-enable-chunked-prefill" not in server_arguments(chosen, "m", 81, 0.9)
 
 
 def test_the_environment_is_inherited_without_what_misleads_another_python(monkeypatch: pytest.MonkeyPatch) -> None:

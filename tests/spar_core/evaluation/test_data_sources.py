@@ -2,13 +2,15 @@
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from spar_core.benchmarks import benchmark
 from spar_core.errors import DataError
-from spar_core.evaluation import ifeval
-from spar_core.evaluation.data_sources import find_data, prompts_warning
+from spar_core.evaluation.data_sources import Source
+from spar_core.evaluation.data_sources import find_data as find_data_of
 from spar_core.evaluation.followbench import load_followbench
 from spar_core.evaluation.llmbar import load_llmbar
 
@@ -18,6 +20,10 @@ IFEVAL_ROW = {
     "instruction_id_list": ["punctuation:no_comma"],
     "kwargs": [{"num_words": None, "relation": None}],  # the hub's columns are the same for every instruction
 }
+
+
+def find_data(name, data_dir=None):
+    return find_data_of(name, benchmark(name).source, data_dir)
 
 
 @pytest.fixture
@@ -42,15 +48,20 @@ def test_a_benchmark_of_one_split_is_loaded_once(hub):
     path = find_data("ifeval")
     assert find_data("ifeval") == path
     assert hub.calls == [("google/IFEval", None, "train")]
-    prompts = ifeval.read_prompts(path)
-    assert [instruction.kwargs for instruction in prompts.prompts[0].instructions] == ["{}"]
-    assert "not the published ones of ifeval" in prompts_warning("ifeval", prompts)
+    loaded = benchmark("ifeval").load(path, {})
+    assert [instruction.kwargs for instruction in loaded.content.prompts[0].instructions] == ["{}"]
+    assert "not the published ones of ifeval" in loaded.warning
 
 
 def test_without_network_the_message_names_the_remedy_and_nothing_is_left(hub, tmp_path):
     with pytest.raises(DataError, match=r"data_en/content_constraints.json cannot be loaded .*--data-dir"):
         find_data("followbench")
     assert list((tmp_path / "cache" / "spar" / "benchmarks").iterdir()) == []
+
+
+def test_data_that_is_not_on_the_hub_must_be_given(hub, tmp_path):
+    with pytest.raises(DataError, match=r"mine is not on the hub; give the folder that holds mine.jsonl: --data-dir"):
+        find_data_of("mine", Source("", (Path("mine.jsonl"),)))
 
 
 def test_a_named_folder_is_never_filled_from_the_hub(hub, tmp_path):

@@ -78,6 +78,7 @@ def test_chinese_counts_characters_and_any_numeral() -> None:
 def test_present_continuous_asks_for_whole_words() -> None:
     assert longest_level("xsum", "The operation is running now") == 5
     assert longest_level("xsum", "The steam rising is an operation") == 3
+    assert longest_level("xsum", "The operation is ing") == 3  # the ending alone is no verb
 
 
 def test_one_punctuation_mark() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -6,15 +7,17 @@ from followbench_folder import write_followbench
 
 from spar_core.engines.base import Completion
 from spar_core.engines.scripted import Rule, ScriptedEngine, rules
-from spar_core.errors import RequestRejectedError
-from spar_core.evaluation.followbench import (
-    FollowBench,
-    ItemKey,
-    eval_items,
-    judge_answers,
-    load_followbench,
-    run_followbench,
-)
+from spar_core.errors import DataError, RequestRejectedError
+from spar_core.evaluation.followbench import FollowBench, ItemKey, eval_items, judge_answers, load_followbench
+from spar_core.evaluation.followbench.judging import judge_texts
+from spar_core.evaluation.followbench.runner import Transcript, outcomes, unanswered
+
+ANSWERS = {
+    ItemKey("content", 1, 1): "exact",
+    ItemKey("content", 1, 2): "not exact",
+    **{ItemKey("content", 2, level): "an answer" for level in range(1, 6)},
+    ItemKey("example", 1, 1): "<a>",
+}
 
 
 @pytest.fixture
@@ -22,17 +25,9 @@ def bench(tmp_path: Path) -> FollowBench:
     return load_followbench(write_followbench(tmp_path), "en")
 
 
-def actor(digest: str = "actor") -> ScriptedEngine:
-    table = (
-        Rule("example", ("<a>",)),
-        Rule("content 1", ("exact",)),
-        Rule("wish 5", (RequestRejectedError("no", "too_long"),)),
-    )
-    return ScriptedEngine(rules(*table, Rule("content 2", ("an answer",))), model_digest=digest)
-
-
 def judge() -> ScriptedEngine:
     table = (
+        Rule("with 5 constraints", (RequestRejectedError("no", reason="too_long"),)),
         Rule("with 4 constraints", (Completion("I think YES", "length", 3),)),
         Rule("with 3 constraints", ("['YES', 'NO', 'YES']",)),
         Rule("with 2 constraints", ("both are met",)),
@@ -41,30 +36,49 @@ def judge() -> ScriptedEngine:
     return ScriptedEngine(rules(*table), model_digest="judge")
 
 
-def test_run_scores_by_rule_and_judge(bench: FollowBench) -> None:
-    run = asyncio.run(run_followbench(bench, actor(), judge(), "a judge"))
-    verdicts = {transcript.outcome.item.key: transcript.outcome for transcript in run.transcripts}
-    assert all(verdicts[ItemKey("content", 1, level)].verdict == (1, 1.0) for level in range(1, 6))
+def said(bench: FollowBench) -> dict[ItemKey, Transcript]:
+    return {one.outcome.item.key: one for one in asyncio.run(judge_answers(bench, ANSWERS, judge()))}
+
+
+def test_rules_decide_where_they_can_and_the_judge_elsewhere(bench: FollowBench) -> None:
+    verdicts = {key: transcript.outcome for key, transcript in said(bench).items()}
+    assert verdicts[ItemKey("content", 1, 1)].verdict == (1, 1.0)
+    assert verdicts[ItemKey("content", 1, 2)].verdict == (0, 0.0)
+    assert verdicts[ItemKey("example", 1, 1)].verdict == (1, 1.0)
     judged = [verdicts[ItemKey("content", 2, level)] for level in range(1, 6)]
     assert [outcome.verdict for outcome in judged] == [(1, 1.0), None, (0, pytest.approx(2 / 3)), None, None]
-    reasons = {"judge_not_in_form": 1, "judge_truncated": 1, "no_answer": 1}
-    assert run.report.unscored == reasons
-    assert (run.judge.name, run.judge.model_digest, run.judge.warnings) == ("a judge", "judge", ())
-    assert run.transcripts[9].answer.reason == "too_long"
-    items = eval_items(run, "actor", "actor")
-    assert sum(item.value is None for item in items) == 2 * 3
-    assert {item.cluster_id for item in items} == {"en/content/1", "en/content/2", "en/example/1"}
+    assert [outcome.reason for outcome in judged] == ["", "judge_not_in_form", "", "judge_truncated", "no_judge_text"]
 
 
-def test_a_model_judging_itself_is_flagged(bench: FollowBench) -> None:
-    run = asyncio.run(run_followbench(bench, actor("judge"), judge(), "itself"))
-    assert "is the model under test" in run.judge.warnings[0]
+def test_rows_of_the_catalogue_hold_who_decided_and_are_read_back(bench: FollowBench) -> None:
+    found = said(bench)
+    rows = [item for one in found.values() for item in eval_items(one, "actor", "d", "a judge")]
+    rows += eval_items(unanswered(bench.items[ItemKey("example", 1, 2)]), "actor", "d", "a judge", "too_many_tokens")
+    assert {row.cluster_id for row in rows} == {"en/content/1", "en/content/2", "en/example/1"}
+    details = {row.item_id: json.loads(row.detail) for row in rows if row.metric == "hard"}
+    assert details["en/content/1/1"] == {"scored_by": "rule"}
+    assert details["en/content/2/2"] == {
+        "scored_by": "judge a judge",
+        "judge_text": "both are met",
+        "reason": "judge_not_in_form",
+    }
+    assert details["en/content/2/5"]["reason"] == "too_long"
+    assert details["en/example/1/2"]["reason"] == "too_many_tokens"
+    again = {outcome.item.key: outcome.verdict for outcome in outcomes(bench, rows)}
+    assert again == {key: one.outcome.verdict for key, one in found.items()} | {ItemKey("example", 1, 2): None}
 
 
-def test_answers_made_elsewhere_are_judged(bench: FollowBench) -> None:
-    engine = judge()
-    given = {ItemKey("content", 2, 1): "text", ItemKey("example", 1, 1): "<a>"}
-    run = asyncio.run(judge_answers(bench, given, engine, "a judge"))
-    assert engine.calls == 1
-    assert run.report.unscored == {"no_answer": 13}
-    assert run.transcripts[5].outcome.verdict == (1, 1.0)
+def test_a_judge_may_be_asked_in_other_words(bench: FollowBench, tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "followbench_en.txt").write_text("{{opening}} THEIRS {{steps}} {{answer}} {{count}}")
+    (folder / "followbench_en_step.txt").write_text("[{{instruction}}]")
+    categories = ("content", "situation", "style", "format", "mixed")
+    (folder / "followbench_en_openings.txt").write_text("".join(f"{name}: About {name}.\n" for name in categories))
+    engine = ScriptedEngine(lambda request, index: "YES")
+    answers = {ItemKey("content", 2, 1): "my answer"}
+    asyncio.run(judge_answers(bench, answers, engine, texts=judge_texts("en", folder)))
+    assert engine.requests[0].messages[-1].content.startswith("About content. THEIRS [")
+    (folder / "followbench_en_openings.txt").write_text("content: only this\n")
+    with pytest.raises(DataError, match="no line 'situation: TEXT'"):
+        judge_texts("en", folder)

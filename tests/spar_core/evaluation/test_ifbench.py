@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from spar_core.evaluation.ifbench import HEADLINE, read_prompts, score_responses
+from spar_core.benchmarks import benchmark
+from spar_core.benchmarks.plugin import FileRequest
+from spar_core.evaluation.ifeval import read_prompts
 from spar_core.evaluation.ifeval_verdicts import judge
 
 pytest.importorskip("emoji")
@@ -31,10 +33,12 @@ def test_published_answers_reproduce_the_goldens(benchmark_data):
     assert checked >= 146
 
 
-def test_a_prompt_without_an_answer_fails_and_is_counted(benchmark_data):
-    folder = benchmark_data / "ifbench"
-    report = score_responses(read_prompts(folder / "IFBench_test.jsonl"), folder / "sample_output.jsonl")
-    assert report.missing == 7
-    assert len(report.unmatched) == 1
-    assert report.headline()[HEADLINE]["n"] == 300
-    assert all(item.whole("loose") is not None for item in report.items)
+def test_a_prompt_without_an_answer_fails_and_is_counted(benchmark_data, tmp_path):
+    items = tmp_path / "items.jsonl"
+    request = FileRequest(benchmark_data / "ifbench" / "sample_output.jsonl", items, data_dir=benchmark_data)
+    found = benchmark("ifbench").score_file(request)
+    assert (found.plain["missing"], found.plain["unmatched"]) == (7, 1)
+    assert (found.plain["prompt_loose"]["n"], found.plain["prompt_loose"]["unscored"]) == (300, 0)
+    assert {score.metric: score.value for score in found.sections[0][1]}["unanswered"] == 7 / 300
+    assert not any(None in row["loose"] for row in _rows(items))
+    assert "7 of 300 prompts have no answer and count as failed, as in the reference" in found.notes

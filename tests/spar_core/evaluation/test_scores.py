@@ -1,5 +1,6 @@
 import pytest
 
+from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.scores import (
     Score,
     Stratum,
@@ -21,9 +22,9 @@ def test_share_has_the_wilson_interval() -> None:
 
 
 def test_nothing_scored_has_no_value() -> None:
-    assert share_score("m", 0, 0, 3) == Score("m", None, None, None, 0, 3)
-    assert histogram_score("m", {}, 3) == Score("m", None, None, None, 0, 3)
-    assert clustered_score("m", [], [], 3) == Score("m", None, None, None, 0, 3)
+    for score in (share_score("m", 0, 0, 3), histogram_score("m", {}, 3), clustered_score("m", [], [], 3)):
+        assert score == Score("m", Estimate.nothing(3))
+        assert score.plain() == {"value": None, "ci_low": None, "ci_high": None, "n": 0, "unscored": 3}
 
 
 def test_clusters_widen_the_interval() -> None:
@@ -39,8 +40,10 @@ def test_strata_and_parts_are_weighted() -> None:
     small = Stratum([[1.0, 0.0]], [[1, 1]])
     large = Stratum([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]], [[1, 1]] * 3)
     score = stratified_score("m", [small, large], (1.0, 3.0), 0)
-    # Parts weigh 1/4 and 3/4: strata 0.25 and 0.75; their plain mean. Nothing varies within a stratum.
-    assert (score.value, score.ci_low, score.ci_high, score.n) == (0.5, 0.5, 0.5, 8)
+    # Parts weigh 1/4 and 3/4: strata 0.25 and 0.75; their plain mean. Nothing varies within a stratum: others than one
+    # cluster may lie below its 1 at 1/4 by 0.79345 / 4, others than three below their 1 at 3/4 by 0.56150 x 3 / 4.
+    assert (score.value, score.n) == (0.5, 8)
+    assert 0.5 - score.ci_low == pytest.approx(((0.79345 / 4) ** 2 + (0.56150 * 3 / 4) ** 2) ** 0.5 / 2, abs=1e-4)
 
 
 def test_a_part_without_values_leaves_no_value() -> None:
@@ -52,6 +55,8 @@ def test_histogram_equals_its_values() -> None:
     assert (score.value, score.n) == (0.5, 200)
     # Standard error sqrt(0.125 / 200) = 0.025.
     assert score.ci_low == pytest.approx(0.5 - 1.96 * 0.025, abs=0.006)
+    # Thirty halves: 0.5 +- half of Wilson's bound for none of 30.
+    assert histogram_score("m", {0.5: 30}, 0).ci_high == pytest.approx(0.5 + 3.8415 / 33.8415 / 2, abs=1e-4)
 
 
 def test_records_carry_the_unscored_share() -> None:

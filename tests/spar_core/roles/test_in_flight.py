@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from spar_core.roles.in_flight import bounded_map
+from spar_core.roles.in_flight import all_results, bounded_map
 
 
 async def collect(results: AsyncIterator[int]) -> list[int]:
@@ -79,3 +79,22 @@ def test_a_slow_source_does_not_hold_results_back() -> None:
         assert await collect(results) == [8]
 
     asyncio.run(go())
+
+
+def test_results_of_work_at_once_come_in_order_and_a_failure_cancels_the_rest() -> None:
+    cancelled: list[int] = []
+
+    async def fails_at_three(item: int) -> int:
+        if item == 3:
+            raise ValueError("three")
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            cancelled.append(item)
+            raise
+        return item
+
+    assert asyncio.run(all_results([countdown(item) for item in range(5)])) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="three"):
+        asyncio.run(all_results([fails_at_three(item) for item in (1, 2, 3)]))
+    assert cancelled == [1, 2]

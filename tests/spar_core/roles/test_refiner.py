@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from together import TogetherEngine
 
 from spar_core.config.method import JudgingConfig, RefinementConfig, ResponsesConfig
 from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
@@ -186,3 +187,24 @@ def test_voters_and_wordings_share_the_votes_and_nobody_is_asked_for_none() -> N
     judge = Refiner(first, library, JudgingConfig(wordings=3), RefinementConfig(), second_voter=second)
     outcome = asyncio.run(judge.judge("s", "P", "R", 11))
     assert [(vote.voter, vote.wording) for vote in outcome.votes] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+
+
+def test_wordings_and_voters_are_asked_at_once() -> None:
+    engine = TogetherEngine(6, lambda request: "Final verdict: YES")
+    judging = JudgingConfig(votes=6, wordings=3)
+    judge = Refiner(engine, PromptLibrary.load(), judging, RefinementConfig(), second_voter=engine)
+    outcome = asyncio.run(judge.judge("s", "P", "R", 11))
+    assert [(vote.voter, vote.wording) for vote in outcome.votes] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+
+
+def test_of_a_round_with_a_refusal_the_votes_before_it_stay() -> None:
+    def answer(request: GenerationRequest, index: int) -> Answer:
+        if len(engine.requests) == 2:
+            return RequestRejectedError("no", reason="http_400")
+        return "Final verdict: YES"
+
+    engine = ScriptedEngine(answer)
+    judge = Refiner(engine, PromptLibrary.load(), JudgingConfig(votes=3, wordings=3), RefinementConfig())
+    outcome = asyncio.run(judge.judge("s", "P", "R", 11))
+    assert (outcome.judgement, outcome.failure) == (None, "http_400")
+    assert [vote.wording for vote in outcome.votes] == [1]

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar_core.roles.rewrite import ParsedRewrite, format_rewrite, parse_rewrite
+from spar_core.prompts import PromptLibrary
+from spar_core.roles.rewrite import ParsedRewrite, format_rewrite, parse_rewrite, placeholders_of
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,21 @@ from spar_core.roles.rewrite import ParsedRewrite, format_rewrite, parse_rewrite
         # the last well-formed pair
         ("<revised_answer>old</revised_answer> no:\n<revised_answer>new</revised_answer>", "new", None, None),
         ("I write <revised_answer> first.\n<revised_answer>\nA\n</revised_answer>", "A", None, None),
-        ("<revised_answer>A</revised_answer>\n<revised_answer>B", "A", "", None),
+        ("It is off. <revised_answer>A b.</revised_answer>", "A b.", "It is off.", None),
+        # a start after the last end: begun anew, not finished (missing end marker: never accepted)
+        ("<revised_answer>A</revised_answer>\n<revised_answer>B", "B", None, "truncated"),
+        ("In <revised_answer> and </revised_answer>.\n<revised_answer>\nreal, cut", "real, cut", None, "truncated"),
+        # markers named in a sentence are no answer
+        ("I put it between <revised_answer> and </revised_answer>.", "", None, "no_answer"),
+        ("between `<revised_answer>` and `</revised_answer>`", "", None, "no_answer"),
+        ("Use <revised_answer>the text</revised_answer> as asked.", "", None, "no_answer"),
+        ("Use <revised_answer> and </revised_answer>:\n<revised_answer>\nA\n</revised_answer>", "A", None, None),
+        ("<revised_answer>\nA\n</revised_answer>\nIt is in <revised_answer> and </revised_answer>.", "A", "", None),
+        ("<revised_answer>\nand\n</revised_answer>", "and", "", None),
+        # what the request shows between its markers is no answer
+        ("<revised_answer>\nThe full rewritten answer\n</revised_answer>", "", None, "no_answer"),
+        ("<revised_answer>[the full rewritten answer]</revised_answer>", "", None, "no_answer"),
+        ("<revised_answer>\n...\n</revised_answer>", "", None, "no_answer"),
         # markup around the markers
         ("Why\n**<revised_answer>**\nA **b**\n**</revised_answer>**", "A **b**", "Why", None),
         ("### `<Revised_Answer>`\nA\n`</Revised_Answer>`", "A", "", None),
@@ -28,7 +43,7 @@ from spar_core.roles.rewrite import ParsedRewrite, format_rewrite, parse_rewrite
     ],
 )
 def test_finished_texts(text: str, response: str, reflection: str | None, failure: str | None) -> None:
-    parsed = parse_rewrite(text, "stop")
+    parsed = parse_rewrite(text, "stop", placeholders_of(PromptLibrary.load().text("refine")))
     assert (parsed.response, parsed.failure) == (response, failure)
     if reflection is not None:
         assert parsed.reflection == reflection

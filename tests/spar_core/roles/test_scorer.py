@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from together import TogetherEngine
 
 from spar_core.config.method import JudgingConfig
 from spar_core.engines.base import GenerationRequest
@@ -76,3 +77,12 @@ def test_comparable_judgements_hold_a_score_and_differ() -> None:
     votes = [vote(0, "a"), vote(1, "b", None), vote(2, "a "), vote(3, "c"), vote(4, "d")]
     assert [found.vote_index for found in comparable(votes, 2)] == [0, 3]
     assert [found.vote_index for found in comparable(votes, 9)] == [0, 3, 4]
+
+
+def test_all_comparisons_of_a_contest_are_asked_at_once() -> None:
+    votes = tuple(vote(index, f"judgement {index}") for index in range(5))
+    engine = TogetherEngine(20, lambda request: "Better judgement: A")
+    compared = asyncio.run(Scorer(engine, LIBRARY, JudgingConfig()).compare(Contest("P", RESPONSE, votes), 7))
+    shown = [(made.first_index, made.second_index) for made in compared.votes]
+    assert shown == [(first, second) for first in range(5) for second in range(5) if first != second]
+    assert {made.better for made in compared.votes} == {"A"}

@@ -105,11 +105,11 @@ def test_refinement_examples_hold_a_wrong_answer_a_critique_that_says_no_and_a_r
     for prompt in PROMPTS[:600]:
         request, answer = (m.content for m in teacher.refinement_example(prompt, rng).messages)
         before, critique = request.split("\nAnswer:\n")[1].split("\nReview:\n")
-        assert not world.is_right(prompt, before)
+        assert world.failed_constraints(prompt, before)
         assert critique.endswith("Final verdict: NO")
         parsed = parse_rewrite(answer, "stop")
         assert parsed.failure is None
-        whole += world.is_right(prompt, parsed.response)
+        whole += not world.failed_constraints(prompt, parsed.response)
     assert 0.1 < whole / 600 < 0.4
 
 

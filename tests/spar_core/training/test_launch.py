@@ -16,7 +16,7 @@ from spar_core.config.training import LaunchConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
 from spar_core.training import TrainingSpec, train
-from spar_core.training.launch import command, environment
+from spar_core.training.launch import _launched_as, command, environment, processes_here
 
 MakeSpec = Callable[..., TrainingSpec]
 
@@ -88,8 +88,30 @@ def test_environment_sizes_threads_and_shows_one_device(
     one = environment(make_spec("dpo", tmp_path, launch=LaunchConfig(threads=5, environment={"NCCL_DEBUG": "INFO"})))
     assert (one["OMP_NUM_THREADS"], one["CUDA_VISIBLE_DEVICES"], one["NCCL_DEBUG"]) == ("5", "3", "INFO")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     two = environment(make_spec("dpo", tmp_path, launch=LaunchConfig(processes=2)))
     assert (two["OMP_NUM_THREADS"], two["CUDA_VISIBLE_DEVICES"]) == ("2", "3,4")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert environment(make_spec("dpo", tmp_path, launch=LaunchConfig(processes=2)))["OMP_NUM_THREADS"] == "3"
+
+
+def test_an_accelerate_file_says_how_many_processes_share_the_cores(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    file = tmp_path / "fsdp.yaml"
+    launch = LaunchConfig(accelerate_config=file)
+    spec = make_spec("dpo", tmp_path, launch=launch)
+    with pytest.raises(TrainingError, match=r"fsdp\.yaml cannot be read"):
+        environment(spec)
+    file.write_text("distributed_type: FSDP\nnum_machines: 2\nnum_processes: 4\n")
+    assert processes_here(launch) == 2
+    assert environment(spec)["OMP_NUM_THREADS"] == "4"
+    as_four = _launched_as(launch)
+    file.write_text("distributed_type: FSDP\nnum_machines: 2\nnum_processes: 8\n")
+    assert _launched_as(launch) != as_four  # another number of processes cannot resume its checkpoint
+    assert _launched_as(LaunchConfig(processes=2)) != _launched_as(LaunchConfig())
 
 
 def test_asking_for_training_imports_nothing_heavy() -> None:

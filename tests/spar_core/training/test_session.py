@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from spar_core.config.training import LoraConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
-from spar_core.training import TrainingOutcome, TrainingSpec
+from spar_core.training import TrainingOutcome, TrainingSpec, session
 from spar_core.training.session import run_session
 from spar_core.training.workspace import Workspace
 
@@ -168,3 +169,50 @@ def test_diverged_training_is_refused(make_spec: MakeSpec, tmp_path: Path) -> No
     with pytest.raises(TrainingError, match="lower learning_rate"):
         run(spec, Overflow())
     assert not spec.output_folder.exists()
+
+
+class Poison(TrainerCallback):
+    """Makes one weight NaN after a step."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: object, state: object, control: object, **found: object) -> None:
+        if state.global_step == self._step:  # type: ignore[attr-defined]
+            with torch.no_grad():
+                found["model"].model.layers[1].mlp.up_proj.weight[3, 5] = float("nan")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("step", [3, 4])
+def test_weights_that_are_not_finite_are_never_published(make_spec: MakeSpec, tmp_path: Path, step: int) -> None:
+    # Four steps, and only the loss of the first is logged; what the last update breaks shows in no loss at all.
+    spec = make_spec("sft", save_tiny_model(tmp_path / "m"), log_steps=100)
+    with pytest.raises(TrainingError, match=r"NaN or infinite.*lower learning_rate"):
+        run(spec, Poison(step))
+    assert not spec.output_folder.exists()
+
+
+def test_a_checkpoint_counts_when_every_process_has_written_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    (workspace.checkpoints / "checkpoint-5").mkdir(parents=True)
+    recorder = session._Recorder(workspace, 0)
+    whole: list[Path | None] = []
+    monkeypatch.setattr(session, "await_all_processes", lambda: whole.append(workspace.latest_checkpoint()))
+    for main in (False, True):  # every process waits, one marks
+        recorder.on_save(None, SimpleNamespace(global_step=5, is_world_process_zero=main), None)
+        assert (workspace.latest_checkpoint() is not None) is main
+    assert whole == [None, None]
+
+
+def test_bf16_on_a_cpu_without_it_is_warned_of(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session, "computes_bfloat16", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    start = save_tiny_model(tmp_path / "m")
+    run(make_spec("sft", start, "auto", rows=4))
+    assert not [message for message in caplog.messages if "40 times" in message]
+    run(make_spec("sft", start, "bf16", rows=4, precision="bf16"))
+    assert [message for message in caplog.messages if "leave precision at its default" in message]

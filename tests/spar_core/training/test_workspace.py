@@ -1,11 +1,9 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from spar_core.errors import TrainingError
-from spar_core.training.parentage import process_mark
 from spar_core.training.progress import MetricsTail, append_metrics
 from spar_core.training.workspace import Workspace
 
@@ -64,10 +62,3 @@ def test_tail_passes_whole_lines_once(tmp_path: Path) -> None:
         handle.write(whole[10:])
     tail.pass_on(lambda step, metrics: seen.append((step, metrics)))
     assert seen[1:] == [(3, {"loss": 0.25})]
-
-
-def test_a_process_mark_names_one_life_of_a_pid() -> None:
-    mine = process_mark(os.getpid())
-    assert mine.startswith(f"{os.getpid()}:")
-    assert mine == process_mark(os.getpid()) != process_mark(os.getppid())
-    assert process_mark(2**22 + 1) == f"{2**22 + 1}:"

@@ -1,0 +1,43 @@
+"""Where a home's user interfaces answer: on the same ports every time, so that links from one into the other last."""
+
+from typing import Literal
+
+from spar_core.ports import free_port, port_is_free
+from storage.disk import read_json, write_json
+from storage.home import Home
+from storage.mlflow_store import experiment_page
+
+Interface = Literal["prefect", "mlflow"]
+_HOST = "127.0.0.1"
+
+
+def known_port(home: Home, interface: Interface) -> int:
+    """The port an interface of the home is given, whether it runs or not.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    ports = read_json(home.root / "ports.json") or {}
+    port = ports.get(interface)
+    return port if isinstance(port, int) else _remember(home, interface, free_port())
+
+
+def port_to_listen_on(home: Home, interface: Interface) -> int:
+    """The interface's port; another one from now on where somebody else listens there.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    port = known_port(home, interface)
+    return port if port_is_free(port) else _remember(home, interface, free_port())
+
+
+def mlflow_page(home: Home, mlflow_run: str, experiment: str) -> str:
+    """Address of a run in the home's MLflow, which answers while `spar ui` is open."""
+    return f"http://{_HOST}:{known_port(home, 'mlflow')}/{experiment_page(experiment, mlflow_run)}"
+
+
+def _remember(home: Home, interface: Interface, port: int) -> int:
+    ports = read_json(home.root / "ports.json") or {}
+    write_json(home.root / "ports.json", ports | {interface: port})
+    return port

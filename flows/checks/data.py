@@ -1,0 +1,102 @@
+"""Whether the files that the work reads are there and their first rows can be understood."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import flows.own_benchmarks
+from flows.checks.verdicts import Finding, judged
+from flows.checks.work import Work
+from spar_core.benchmarks import benchmark, package_of
+from spar_core.constraints import nltk_data
+from spar_core.data.example_files import read_examples
+from spar_core.errors import DataError
+from spar_core.evaluation.data_sources import Source, local_data
+from spar_core.records import ModelRole
+from spar_core.synthesis.sources import read_prompt_rows
+
+_FIRST_ROWS = 20
+_NLTK_OF = {"ifeval": ("punkt_tab",), "ifbench": tuple(nltk_data.RESOURCES), "verifiable": ("punkt_tab",)}
+
+
+def check_data(work: Work) -> Iterator[Finding]:
+    """Prompts, warm-start examples, the decontamination folder, benchmarks, NLTK's resources."""
+    if work.prompts is not None:
+        yield _prompts(work.prompts, skip_bad=work.skip_bad, own_format=work.own_prompts)
+    if work.trains:
+        yield from _warm_start(work)
+        folder = work.config.prompts.decontaminate
+        if folder is not None:
+            yield judged("decontamination data", lambda: _filled(folder))
+    for name in work.benchmarks:
+        if package_of(name) == flows.own_benchmarks.__name__:
+            continue
+        source = getattr(benchmark(name), "source", None)
+        if source is not None and not work.own_prompts:
+            yield _benchmark(name, source, work.data_dir)
+    yield from _nltk(work)
+
+
+def _prompts(source: str, *, skip_bad: bool, own_format: bool) -> Finding:
+    path = Path(source).expanduser()
+    if own_format:
+        return judged("prompts", lambda: _readable(path))
+    if not path.exists() and not path.is_absolute() and not path.suffix and not source.startswith("."):
+        return Finding("prompts", "warn", f"{source!r} is no file here: it is looked for as a data set's name", "")
+    rows = read_prompt_rows(source, skip_bad=skip_bad)
+    return judged("prompts", lambda: f"{source}: the first {len(list(islice(rows, _FIRST_ROWS)))} rows can be read")
+
+
+def _warm_start(work: Work) -> Iterator[Finding]:
+    files: dict[ModelRole, Path | None] = {
+        "actor": work.config.warm_start.actor_file,
+        "refiner": work.config.warm_start.refiner_file,
+    }
+    for role, file in files.items():
+        if file is not None and work.config.warm_start.source == "file":
+            yield judged(f"warm start of the {role}", lambda role=role, file=file: _examples(file, role))  # type: ignore[misc]
+
+
+def _examples(file: Path, role: ModelRole) -> str:
+    return f"{file}: the first {len(list(islice(read_examples(file, role), _FIRST_ROWS)))} rows can be read"
+
+
+def _filled(folder: Path) -> str:
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise DataError(
+            f"{folder} (prompts.decontaminate) is no folder with benchmark data; name one that is laid out as "
+            "docs/data.md says, or leave it unset"
+        )
+    return str(folder)
+
+
+def _readable(file: Path) -> str:
+    if not file.is_file() or not os.access(file, os.R_OK):
+        raise DataError(f"{file}: no such file, or it cannot be read; check the path")
+    return str(file)
+
+
+def _benchmark(benchmark_name: str, source: Source, data_dir: Path | None) -> Finding:
+    name = f"data of {benchmark_name}"
+    try:
+        found = local_data(source, data_dir)
+    except DataError as error:
+        return Finding(name, "fail", str(error))
+    if found is not None:
+        return Finding(name, "ok", str(found))
+    return Finding(name, "warn", "not on this machine", "it is fetched from the hub; or give --data-dir FOLDER")
+
+
+def _nltk(work: Work) -> Iterator[Finding]:
+    worlds = (work.config.prompts.source, work.config.evaluation.source) if work.trains else ()
+    needed = {resource for name in (*worlds, *work.benchmarks) for resource in _NLTK_OF.get(name, ())}
+    missing = sorted(resource for resource in needed if not nltk_data.is_present(resource))
+    if needed and not missing:
+        yield Finding("NLTK data", "ok", ", ".join(sorted(needed)))
+    obtainable = bool(missing) and nltk_data.is_obtainable()
+    for resource in missing:
+        if obtainable:
+            yield Finding("NLTK data", "warn", f"{resource} is not on this machine", "it is downloaded at first use")
+        else:
+            yield Finding("NLTK data", "fail", nltk_data.missing_message(resource))

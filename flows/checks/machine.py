@@ -1,0 +1,165 @@
+"""Whether the machine can bear the work: its GPUs and memory, disk, ports, keys, and vLLM's environment."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+
+from flows.checks.models import model_folders, weights_bytes
+from flows.checks.verdicts import Finding
+from flows.checks.work import Work
+from spar_core.config.training import OptimisationConfig
+from spar_core.engines.configuration import VllmEngineConfig
+from spar_core.engines.model_reference import is_server
+from spar_core.ports import port_is_free
+
+_GIB = 2**30
+_ASK_S = 2.0
+_TRAINING_BYTES = 16  # per parameter: weights, gradients, master weights and two moments of AdamW in mixed precision
+_STORED_BYTES = 2  # per parameter of a model whose weights are stored as bf16
+_CHECKPOINT_SHARE = 5  # size of a resumable checkpoint in weights: the weights, and moments of twice their precision
+_TEXT_BYTES = 600  # of one answer, vote or rewrite in compressed Parquet and its journal
+_HEADROOM = 1.2
+
+
+def check_machine(work: Work) -> Iterator[Finding]:
+    """Memory, disk, ports, environment variables, servers."""
+    engine = work.config.engine
+    yield from _memory(work)
+    yield from _disk(work)
+    if isinstance(engine, VllmEngineConfig) and not all(map(is_server, work.models.values())):
+        yield _vllm(engine)
+        if engine.port is not None and not port_is_free(engine.port):
+            yield Finding(
+                "port", "fail", f"port {engine.port} is taken", "stop what listens there, or leave engine.port unset"
+            )
+    yield from _keys(work.config.model_dump(mode="json"))
+    yield from _prefect()
+
+
+class _Gpu(NamedTuple):
+    total: float
+    free: float
+
+
+def _gpus() -> list[_Gpu]:
+    """Memory of each NVIDIA GPU in bytes; none where the driver says nothing."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=True).stdout
+        return [_Gpu(*(float(figure) * 2**20 for figure in line.split(","))) for line in told.splitlines() if line]
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+        return []
+
+
+def _memory(work: Work) -> Iterator[Finding]:
+    gpus, device = _gpus(), getattr(work.config.engine, "device", "auto")
+    if device.startswith("cuda") and not gpus:
+        yield Finding("GPU", "fail", f"engine.device is {device} and no usable GPU answers", "set it to auto or cpu")
+        return
+    where = f"{len(gpus)} GPUs" if gpus else "no GPU, the CPU's memory"
+    largest = max((weights_bytes(folder) for folder in model_folders(work)), default=0)
+    has = sum(gpu.total for gpu in gpus) if gpus else float(psutil.virtual_memory().total)
+    remedy = "take a smaller model, more GPUs (engine.tensor_parallel), or LoRA for training (training.*.lora)"
+    if not largest:
+        yield Finding("memory", "ok", where)
+    elif largest > has:
+        yield Finding("memory", "fail", f"weights of {_size(largest)} do not fit into {_size(has)} ({where})", remedy)
+    elif (needs := _training_bytes(work, largest)) > has:
+        detail = f"training wants about {_size(needs)}, there are {_size(has)} ({where})"
+        yield Finding("memory", "warn", detail, remedy)
+    else:
+        yield Finding("memory", "ok", f"{where}: {_size(has)} for about {_size(max(needs, largest))}")
+
+
+def _training_bytes(work: Work, weights: float) -> float:
+    if not work.trains:
+        return 0.0
+    trainings: tuple[OptimisationConfig, ...] = (work.config.training.actor, work.config.training.refiner)
+    if all(training.lora is not None for training in trainings):
+        return weights * 1.5
+    return weights / _STORED_BYTES * _TRAINING_BYTES
+
+
+def _disk(work: Work) -> Iterator[Finding]:
+    """What one iteration writes must fit; what the whole run writes should."""
+    below = next(folder for folder in (work.home.root, *work.home.root.parents) if folder.exists())
+    if not os.access(below, os.W_OK):
+        remedy = "check its permissions, or give another --home"
+        yield Finding("disk", "fail", f"{work.home.root} cannot be written", remedy)
+        return
+    free = shutil.disk_usage(below).free
+    once, whole = estimated_bytes(work)
+    unknown = "" if model_folders(work) else ", and the models, whose size is not known yet"
+    detail = f"{_size(free)} free; about {_size(once)} needed at least, {_size(whole)} for the whole run{unknown}"
+    remedy = "free some space (`spar gc` shows what can go), or point --home at another disk"
+    verdict = "fail" if free < once else "warn" if free < whole else "ok"
+    yield Finding("disk", verdict, detail, "" if verdict == "ok" else remedy)  # type: ignore[arg-type]
+
+
+def estimated_bytes(work: Work) -> tuple[float, float]:
+    """Bytes that one iteration writes, with the checkpoint of its training, and bytes of the whole run."""
+    config, method = work.config, work.config.method
+    weights = max((weights_bytes(folder) for folder in model_folders(work)), default=0)
+    answers = config.prompts.per_iteration * method.responses.per_prompt
+    texts = answers * (1 + method.judging.votes) * _TEXT_BYTES * 2  # the search asks about as much again
+    if not work.trains:
+        return 0.0, float(texts)
+    models = 2.0 * weights
+    once = models + _CHECKPOINT_SHARE * weights + texts
+    return once * _HEADROOM, (once + (config.iterations + 1) * (models + texts)) * _HEADROOM
+
+
+def _vllm(engine: VllmEngineConfig) -> Finding:
+    python = Path(engine.python).expanduser().absolute()
+    remedy = "`make vllm` creates .venv-vllm; or name the Python of an environment in which vLLM is installed"
+    if not python.is_file():
+        return Finding("vLLM", "fail", f"{python} (engine.python) does not exist", remedy)
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    try:
+        asked = subprocess.run([str(python), "-c", look], env=environment, timeout=10 * _ASK_S, capture_output=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding("vLLM", "fail", f"{python} (engine.python) cannot be run: {error}", remedy)
+    if asked.returncode:
+        return Finding("vLLM", "fail", f"{python} (engine.python) has no vLLM", remedy)
+    return Finding("vLLM", "ok", str(python))
+
+
+def _keys(value: Any, path: str = "") -> Iterator[Finding]:
+    """Every field that names an environment variable (`..._env`) names one that is set."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        place = f"{path}{key}"
+        if key.endswith("_env") and isinstance(inner, str) and not os.environ.get(inner):
+            yield Finding("keys", "fail", f"the environment variable {inner} ({place}) is not set", "set it")
+        yield from _keys(inner, f"{place}.")
+
+
+def _prefect() -> Iterator[Finding]:
+    address = os.environ.get("PREFECT_API_URL")
+    if not address:
+        return
+    try:
+        healthy = httpx.get(f"{address}/health", timeout=_ASK_S).status_code == httpx.codes.OK
+    except (httpx.HTTPError, httpx.InvalidURL):
+        healthy = False
+    if healthy:
+        yield Finding("Prefect", "ok", f"{address} answers")
+    else:
+        yield Finding(
+            "Prefect",
+            "fail",
+            f"PREFECT_API_URL is {address} but nothing answers there",
+            "start that server or unset it",
+        )
+
+
+def _size(count: float) -> str:
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB / 10 else f"{count / 2**20:.0f} MiB"

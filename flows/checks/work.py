@@ -1,0 +1,70 @@
+"""What is about to be done, as far as checks care: models, files, benchmarks, and the configuration."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.models import default_configuration
+from flows.request import Run
+from spar_core.config.loading import load_config
+from spar_core.config.run import RunConfig
+from spar_core.engines.model_reference import is_registered
+from spar_core.errors import SparError
+from storage.home import Home
+from storage.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A command's work. `models` are references by role; `trains`: whether models are trained and registered."""
+
+    home: Home
+    config: RunConfig
+    models: dict[str, str]
+    trains: bool = False
+    prompts: str | None = None
+    """File or data set of prompts; null: none is read."""
+    skip_bad: bool = False
+    """Whether broken rows of it are dropped."""
+    benchmarks: tuple[str, ...] = ()
+    data_dir: Path | None = None
+    """Folder of the benchmarks' data; null: `$SPAR_DATA_DIR`, else earlier downloads."""
+    own_prompts: bool = False
+    """Whether the benchmark's prompts come from `prompts`."""
+
+
+def of_run(run: Run) -> Work:
+    """The work of self-play."""
+    config = run.config
+    models = {"actor": config.models.actor, "refiner": config.models.refiner or config.models.actor}
+    second = config.method.judging.second_voter
+    if second not in (None, "first"):
+        models["second voter"] = str(second)
+    prompts = config.prompts.path if config.prompts.source != "starter" else None
+    benchmarks = ("ability",) if config.promotion.ability_margin is not None else ()
+    return Work(run.home, config, models, True, prompts, config.prompts.skip_bad, benchmarks)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a command was given to choose a configuration by; nothing: the one that suits a model."""
+
+    preset: str | None
+    config_file: Path | str | None
+    overrides: tuple[str, ...]
+
+    def configuration(self, suits: str, home: Home) -> RunConfig:
+        """The configuration, as the flows will find it; where that fails for the model's sake, the defaults."""
+        if self.preset is not None or self.config_file is not None:
+            return load_config(self.preset, Path(self.config_file) if self.config_file else None, self.overrides)
+        if is_registered(suits) and not Ledger(home).models():
+            return load_config(base=RunConfig(), overrides=self.overrides)
+        try:
+            base = default_configuration(suits, home)
+        except SparError:
+            base = RunConfig()
+        return load_config(base=base, overrides=self.overrides)
+
+
+def named_models(**references: str | None) -> dict[str, str]:
+    """The models a command was given, by role."""
+    return {role: reference for role, reference in references.items() if reference is not None}

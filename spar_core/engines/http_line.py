@@ -1,0 +1,137 @@
+"""The connections of one engine to its servers; lives on the engine loop."""
+
+import asyncio
+import json
+import logging
+import resource
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from spar_core.engines.chat_answer import RetryableError
+from spar_core.engines.configuration import ServedSettings
+from spar_core.engines.endpoint_router import Endpoint, EndpointRouter
+from spar_core.engines.server_address import is_on_this_machine, proxy_for
+from spar_core.engines.throttle import Throttle
+
+_LOG = logging.getLogger(__name__)
+_CONNECT_TIMEOUT_S = 10.0
+_KEPT_OPEN_S = 4.0  # below uvicorn's five seconds, so that a request does not meet a connection that is being closed
+_DNS_CACHE_S = 60
+_REFUSAL_HERE_S = 0.1  # more than a refusal takes to come, the connection's establishment included
+_REFUSAL_ELSEWHERE_S = 0.5
+_OTHER_DESCRIPTORS = 256  # files, pipes and databases of the rest of the process
+
+
+class Reply(NamedTuple):
+    """What came back: `body` is the parsed JSON, else (`is_json` false) the text."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    is_json: bool
+
+
+# What to call once the request of the task has a connection; tracing tells it too, for a tenth more CPU per request.
+_sent: ContextVar[Callable[[], None] | None] = ContextVar("sent", default=None)
+
+
+class _Connector(aiohttp.TCPConnector):
+    async def connect(self, *request: Any, **options: Any) -> Any:
+        connection = await super().connect(*request, **options)
+        tell = _sent.get()
+        if tell is not None:
+            tell()
+        return connection
+
+
+class HttpLine:
+    """A client and the view of the servers; to be made, used and closed on one event loop.
+
+    aiohttp's cost per request does not grow with the connections (httpx walks them all twice for each request).
+
+    Args:
+        urls: addresses with version.
+        headers: of every request.
+        settings: of the engine.
+        first_pause_s: what a busy server gets that names no time.
+
+    Raises:
+        EngineError: the environment's proxy can't be used.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], headers: Mapping[str, str], settings: ServedSettings, first_pause_s: float
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.calls = 0
+        self._proxies = {url: proxy_for(url) for url in urls}
+        most = _affordable(settings.max_concurrency, len(urls))
+        self.router = EndpointRouter(
+            [Endpoint(url, Throttle(most, first_pause_s, settings.max_pause_s, _refusal_takes_s(url))) for url in urls]
+        )
+        self._timeout_s = settings.timeout_s
+        connecting = min(settings.timeout_s, _CONNECT_TIMEOUT_S)
+        self._session = aiohttp.ClientSession(
+            headers={"Content-Type": "application/json", **headers},
+            connector=_Connector(limit=0, keepalive_timeout=_KEPT_OPEN_S, ttl_dns_cache=_DNS_CACHE_S),
+            timeout=aiohttp.ClientTimeout(total=settings.timeout_s, sock_connect=connecting),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def post(self, url: str, path: str, body: Any, sent: Callable[[], None]) -> Reply:
+        """Send JSON; `sent` is called when it goes out on a connection.
+
+        Raises:
+            RetryableError: no answer, or none in time.
+        """
+        self.calls += 1
+        _sent.set(sent)
+        return await self._exchange("POST", url, path, json.dumps(body).encode())
+
+    async def get(self, url: str, path: str) -> Reply:
+        """Fetch JSON; raises like `post`."""
+        return await self._exchange("GET", url, path, None)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def _exchange(self, method: str, url: str, path: str, content: bytes | None) -> Reply:
+        how: dict[str, Any] = {"proxy": self._proxies[url], "allow_redirects": False}
+        try:
+            async with self._session.request(method, url + path, data=content, **how) as response:
+                received = await response.read()
+        except aiohttp.ConnectionTimeoutError as error:
+            raise RetryableError(f"{url}: ConnectTimeout, no connection within {_CONNECT_TIMEOUT_S:.0f} s") from error
+        except TimeoutError as error:
+            raise RetryableError(f"{url}: Timeout, no answer within {self._timeout_s:g} s", timed_out=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise RetryableError(f"{url}: {type(error).__name__} {error}".strip()) from error
+        try:
+            return Reply(response.status, response.headers, json.loads(received), True)
+        except ValueError:
+            return Reply(response.status, response.headers, received.decode("utf-8", "replace"), False)
+
+
+def _refusal_takes_s(url: str) -> float:
+    return _REFUSAL_HERE_S if is_on_this_machine(url) else _REFUSAL_ELSEWHERE_S
+
+
+def _affordable(wanted: int, servers: int) -> int:
+    """Connections per server for which this process may open enough sockets; the soft limit is raised if need be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted * servers + _OTHER_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    affordable = max(1, (soft - min(_OTHER_DESCRIPTORS, soft // 2)) // servers)
+    _LOG.warning(
+        "max_concurrency %d of %d servers needs %d open files, `ulimit -n` allows %d: %d requests in flight per server",
+        *(wanted, servers, needed, soft, affordable),
+    )
+    return affordable

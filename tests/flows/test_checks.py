@@ -1,0 +1,325 @@
+"""What is knowable fails before anything is started, with the remedy; what is there passes."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from flows.checks import machine
+from flows.checks.data import check_data
+from flows.checks.machine import check_machine, estimated_bytes
+from flows.checks.models import check_models
+from flows.checks.packages import check_packages
+from flows.checks.preflight import findings, preflight
+from flows.checks.work import Work, of_run
+from flows.cli import invoke
+from flows.request import RunRequest
+from spar_core.constraints import nltk_data
+from spar_core.errors import ConfigError, SparError
+from spar_core.starter import base_model_dir
+from storage.home import Home
+from storage.ledger import Ledger, ModelEntry
+from tests.integration.command_line import environment
+
+
+def _work(tmp_path: Path, *overrides: str, **changes) -> Work:
+    work = of_run(RunRequest(preset="smoke", overrides=list(overrides), home=str(tmp_path / "home")).resolve())
+    return Work(**{name: getattr(work, name) for name in work.__slots__} | changes)
+
+
+def _failed(found) -> dict[str, str]:
+    return {finding.name: finding.told for finding in found if finding.verdict == "fail"}
+
+
+def test_the_shipped_configuration_passes_every_check(tmp_path):
+    found = list(findings(_work(tmp_path)))
+    assert {finding.verdict for finding in found} == {"ok"}
+    assert {finding.name for finding in found} == {"packages", "model of the actor", "context length", "memory", "disk"}
+    assert not (tmp_path / "home").exists()
+
+
+# Data
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "no such file"), ('{"prompt": "a"}\n{"prompt": 7}\n', "line 2"), ("", "no usable prompt")],
+)
+def test_a_prompts_file_must_be_there_and_its_first_rows_must_parse(tmp_path, content, told):
+    file = tmp_path / "prompts.jsonl"
+    if content is not None:
+        file.write_text(content)
+    work = _work(tmp_path, "prompts.source=file", f"prompts.path={file}")
+    assert told in _failed(check_data(work))["prompts"]
+    file.write_text('{"prompt": "a"}\n')
+    assert _failed(check_data(work)) == {}
+
+
+def test_warm_start_files_and_the_decontamination_folder_must_be_usable(tmp_path):
+    file = tmp_path / "examples.jsonl"
+    file.write_text('{"messages": [{"role": "user", "content": "only one turn"}]}\n')
+    (tmp_path / "empty").mkdir()
+    overrides = ["warm_start.source=file", f"warm_start.actor_file={file}"]
+    overrides += [f"warm_start.refiner_file={tmp_path / 'absent.jsonl'}", f"prompts.decontaminate={tmp_path / 'empty'}"]
+    failed = _failed(check_data(_work(tmp_path, *overrides)))
+    assert f"{file}:1: needs messages" in failed["warm start of the actor"]
+    assert "does not exist" in failed["warm start of the refiner"]
+    assert "prompts.decontaminate" in failed["decontamination data"]
+
+
+def test_nltk_data_is_needed_by_those_who_use_it_and_looked_for_without_importing_nltk(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "nltk.data", raising=False)
+    monkeypatch.setenv("SPAR_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NLTK_DATA", str(tmp_path / "named"))
+    monkeypatch.setattr(nltk_data, "_INDEX", "http://127.0.0.1:9/index.xml")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(nltk_data, "is_obtainable", lambda: False)
+    work = _work(tmp_path, benchmarks=("ifeval",), own_prompts=True)
+    assert "python -m nltk.downloader" in _failed(check_data(work))["NLTK data"]
+    assert _failed(check_data(_work(tmp_path))) == {}
+    (tmp_path / "named" / "tokenizers").mkdir(parents=True)
+    (tmp_path / "named" / "tokenizers" / "punkt_tab.zip").touch()
+    assert _failed(check_data(work)) == {}
+    ifbench = _failed(check_data(_work(tmp_path, benchmarks=("ifbench",), own_prompts=True)))
+    assert "stopwords" in ifbench["NLTK data"]
+    (tmp_path / "nltk_data" / "corpora" / "stopwords").mkdir(parents=True)
+    (tmp_path / "nltk_data" / "corpora" / "stopwords" / "english").touch()
+    assert nltk_data.is_present("stopwords")
+    assert not nltk_data.is_present("averaged_perceptron_tagger_eng")
+
+
+def test_a_server_of_nltk_data_that_never_answers_is_given_up(monkeypatch):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setattr(nltk_data, "_INDEX", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        monkeypatch.setattr(nltk_data, "_ANSWER_S", 0.2)
+        assert not nltk_data.is_obtainable()
+
+
+def test_data_of_a_benchmark_must_lie_in_the_named_folder(tmp_path):
+    failed = _failed(check_data(_work(tmp_path, benchmarks=("followbench",), data_dir=tmp_path)))
+    assert f"{tmp_path} holds no followbench" in failed["data of followbench"]
+
+
+# Models
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    return Path(shutil.copytree(base_model_dir(), tmp_path / "model"))
+
+
+def _of(model, tmp_path, *overrides):
+    return _work(tmp_path, f"models.actor={model}", *overrides)
+
+
+def test_a_model_folder_is_looked_through_without_loading_it(model, tmp_path):
+    assert _failed(check_models(_of(model, tmp_path))) == {}
+    weights = model / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    assert "is cut or damaged" in _failed(check_models(_of(model, tmp_path)))["model of the actor"]
+    weights.write_bytes(b"\x04\0\0\0\0\0\0\0html")
+    assert "no readable safetensors" in _failed(check_models(_of(model, tmp_path)))["model of the actor"]
+    weights.write_bytes(whole)
+    (model / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "model.safetensors", "b": "second.safetensors"}}'
+    )
+    assert "lacks second.safetensors" in _failed(check_models(_of(model, tmp_path)))["model of the actor"]
+    weights.unlink()
+    assert "holds no *.safetensors" in _failed(check_models(_of(model, tmp_path)))["model of the actor"]
+
+
+@pytest.mark.parametrize("reference", ["/no/such/model", "./model", "nonsense"])
+def test_a_model_that_is_nowhere_is_named_with_what_can_be_given(tmp_path, reference):
+    failed = _failed(check_models(_of(reference, tmp_path)))
+    assert "no such folder; give `starter`, a model folder" in failed["model of the actor"]
+
+
+def test_a_hub_model_must_be_here_where_the_hub_is_not_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "hub cannot be reached" in _failed(check_models(_of("no-one/nothing", tmp_path)))["model of the actor"]
+
+
+def test_a_second_voter_and_a_server_are_looked_at_too(tmp_path):
+    work = _work(tmp_path, "method.judging.second_voter=/no/voter")
+    assert "'/no/voter'" in _failed(check_models(work))["model of the second voter"]
+    assert _failed(check_models(_work(tmp_path, "method.judging.second_voter=first"))) == {}
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1#name"
+        assert "no OpenAI-compatible server answers" in str(_failed(check_models(_work(tmp_path, models={"m": url}))))
+        server.listen()
+        assert _failed(check_models(_work(tmp_path, models={"m": url}))) == {}
+
+
+def test_a_server_by_its_description_must_answer_and_its_key_be_set(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        described = tmp_path / "server.yaml"
+        described.write_text(f"base_urls: [{address}, http://127.0.0.1:9/v1]\nmodel: m\n")
+        assert "answers at http://127.0.0.1:9/v1" in str(
+            _failed(check_models(_work(tmp_path, models={"m": str(described)})))
+        )
+        keyed = _work(tmp_path, models={"m": f"{address}#m&key=NO_SUCH_KEY"})
+        assert "NO_SUCH_KEY" in _failed(check_models(keyed))["model of the m"]
+        with pytest.raises(ConfigError):
+            preflight(keyed)
+        monkeypatch.setenv("NO_SUCH_KEY", "secret")
+        assert "secret" not in str(list(check_models(keyed)))
+        assert _failed(check_models(keyed)) == {}
+
+
+def test_registered_models_are_looked_up_in_the_ledger(tmp_path, model):
+    home = Home(tmp_path / "home")
+    work = _work(tmp_path, models={"actor": "actor/3"})
+    assert "versions: none" in _failed(check_models(work))["model of the actor"]
+    fields = {"run_id": "r", "role": "actor", "iteration": 0, "name": "actor", "digest": "d"}
+    Ledger(home).record_model(ModelEntry(**fields, version=2, uri=str(model)))
+    assert "versions: 2" in _failed(check_models(work))["model of the actor"]
+    Ledger(home).record_model(ModelEntry(**fields, version=3, uri="artifacts/gone"))
+    assert "is gone" in _failed(check_models(work))["model of the actor"]
+    assert _failed(check_models(_work(tmp_path, models={"actor": "actor/2"}))) == {}
+
+
+def test_answers_should_fit_into_the_context_and_the_server_must_take_its_limit(tmp_path):
+    """The starter holds 512 tokens; engines cut what a prompt leaves no room for."""
+    for key in ("refinement.max_tokens=512", "responses.max_tokens=400"):
+        found = check_models(_work(tmp_path, f"method.{key}"))
+        assert [f.verdict for f in found if f.name == "context length"] == ["warn"]
+    vllm = ("engine.kind=vllm", "engine.max_model_len=513")
+    assert "max_model_len of 513" in _failed(check_models(_work(tmp_path, *vllm)))["context length"]
+    long = _work(tmp_path, "training.actor.max_length=513")
+    assert [f.detail for f in check_models(long) if f.name == "training length"] == [
+        "training.actor.max_length 513 exceed what starter can hold"
+    ]
+
+
+def test_what_is_tight_is_told_to_runs_only(tmp_path, caplog):
+    tight = _work(tmp_path, "training.actor.max_length=513", "method.refinement.max_tokens=512")
+    preflight(tight)
+    assert "refinement.max_tokens 512" in caplog.text
+    caplog.clear()
+    preflight(_work(tmp_path, "method.refinement.max_tokens=512", trains=False))
+    assert [record.levelname for record in caplog.records if record.levelno > 20] == []
+
+
+# Machine
+
+
+def test_the_disk_must_hold_an_iteration_and_should_hold_the_run(tmp_path, monkeypatch):
+    once, whole = estimated_bytes(_work(tmp_path))
+    assert 0 < once < whole
+    usage = namedtuple("usage", "total used free")
+    verdicts = []
+    for free in (once - 1, whole - 1, whole + 1):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _folder, free=free: usage(free, 0, free))
+        verdicts += [finding.verdict for finding in check_machine(_work(tmp_path)) if finding.name == "disk"]
+    assert verdicts == ["fail", "warn", "ok"]
+
+
+def test_weights_must_fit_and_training_should(tmp_path, monkeypatch):
+    weights = (base_model_dir() / "model.safetensors").stat().st_size
+    verdicts = []
+    for total in (weights - 1, 8 * weights - 1, 8 * weights):  # 16 bytes a parameter that is stored in 2
+        monkeypatch.setattr(machine, "_gpus", lambda total=total: [machine._Gpu(total, total)])
+        verdicts += [finding.verdict for finding in check_machine(_work(tmp_path)) if finding.name == "memory"]
+    assert verdicts == ["fail", "warn", "ok"]
+
+
+def test_ports_environments_and_servers(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        vllm = ("engine.kind=vllm", "engine.python=/no/python", f"engine.port={port}")
+        failed = _failed(check_machine(_work(tmp_path, *vllm)))
+    assert "make vllm" in failed["vLLM"]
+    assert f"port {port} is taken" in failed["port"]
+    assert "nothing answers there" in failed["Prefect"]
+    without = _work(tmp_path, "engine.kind=vllm", f"engine.python={sys.executable}", "engine.env.PYTHONPATH=x")
+    found = _failed(check_machine(without))
+    assert "vLLM" not in found or "has no vLLM" in found["vLLM"]
+    assert "GPU" in _failed(check_machine(_work(tmp_path, "engine.device=cuda")))
+
+
+def test_variables_that_fields_name_must_be_set(monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    monkeypatch.setenv("A_KEY", "secret")
+    config = {"engine": {"api_key_env": "NO_SUCH_KEY"}, "other": {"token_env": "A_KEY", "base_env": None}}
+    (finding,) = machine._keys(config)
+    assert finding.told == "the environment variable NO_SUCH_KEY (engine.api_key_env) is not set; set it"
+
+
+# Packages
+
+
+def test_a_package_of_the_wrong_version_or_an_extra_is_named(tmp_path, monkeypatch):
+    from flows.checks import packages
+
+    versions = {"spar": "1", "duckdb": "1.4", "lm_eval": None}
+    monkeypatch.setattr(packages, "requires", lambda _name: ["duckdb>=2.0,<3", "absent-package", 'x; extra == "dev"'])
+    monkeypatch.setattr(packages, "version", lambda name: versions[name])
+    monkeypatch.setattr(packages, "_installed", versions.get)
+    failed = _failed(check_packages(_work(tmp_path, benchmarks=("ability",))))
+    assert "duckdb is 1.4, wanted <3,>=2.0, absent-package is missing" in failed["packages"]
+    assert failed["extra ability"] == "lm_eval missing; pip install -e '.[ability]'"
+
+
+# Commands
+
+
+def test_every_failure_is_told_at_once(tmp_path):
+    work = _work(tmp_path, "models.actor=/no/model", "prompts.source=file", "prompts.path=/no/prompts.jsonl")
+    with pytest.raises(SparError, match=r"(?s)2 things.*nothing was started.*/no/prompts.jsonl.*/no/model"):
+        preflight(work)
+
+
+_LIGHT = """
+import sys
+from flows.cli import invoke
+code = invoke(sys.argv[1:])
+heavy = {"torch", "transformers", "prefect", "mlflow", "nltk", "datasets"} & set(sys.modules)
+print(code, sorted(heavy))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--set", "prompts.source=file", "--set", "prompts.path=/no/such.jsonl"),
+        ("run", "--set", "models.actor=/no/model"),
+        ("run", "--set", "engine.kind=vllm", "--set", "engine.python=/no/python"),
+        ("search", "--prompts", "/no/such.jsonl", "--actor", "starter", "--refiner", "starter", "--out", "out"),
+        ("refine", "hello", "--actor", "/no/model"),
+        ("eval", "starter", "--model", "/no/model"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_commands_fail_before_anything_slow_is_imported_or_made(tmp_path, arguments):
+    command = [sys.executable, "-c", _LIGHT, *arguments, "--home", str(tmp_path / "home")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=True)
+    assert ended.stdout.splitlines()[-1] == "1 []"
+    assert ended.stderr.startswith("spar: ")
+    assert ended.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_prints_a_verdict_per_check_and_exits_1_on_a_failure(tmp_path, capsys):
+    assert invoke(["doctor", "--preset", "smoke", "--home", str(tmp_path / "home"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"]
+    assert {"name", "verdict", "detail", "remedy"} == set(told["checks"][0])
+    assert invoke(["doctor", "--home", str(tmp_path / "home"), "--set", "models.actor=/no/model"]) == 1
+    assert "/no/model" in capsys.readouterr().out

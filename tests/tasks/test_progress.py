@@ -1,0 +1,31 @@
+"""The line of a stage in Prefect's log."""
+
+import pytest
+
+from storage.manifests import Manifest
+from tasks.progress import drop_reasons, told
+
+
+@pytest.fixture
+def manifest():
+    return Manifest.model_construct(
+        rows_in=10,
+        rows_out=6,
+        drops={"too_long": 1, "unreadable": 3, "empty": 0},
+        metrics={"requests": 9, "prompt_tokens": 40.0, "completion_tokens": 2.0},
+    )
+
+
+def test_it_accounts_for_every_row_and_the_cost(manifest):
+    assert told(manifest, cached=False, seconds=1.25) == (
+        "10 rows in, 6 out, 4 dropped (3 unreadable, 1 too_long); computed in 1.2 s, 42 tokens"
+    )
+    assert told(manifest, cached=True, seconds=1.25) == (
+        "10 rows in, 6 out, 4 dropped (3 unreadable, 1 too_long); cached"
+    )
+
+
+def test_a_stage_that_asks_no_model_and_drops_nothing_is_short(manifest):
+    plain = manifest.model_copy(update={"drops": {}, "metrics": {}, "rows_out": 10})
+    assert drop_reasons(plain) == ""
+    assert told(plain, cached=False, seconds=0.0) == "10 rows in, 10 out, 0 dropped; computed in 0.0 s"
