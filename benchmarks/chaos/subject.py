@@ -179,7 +179,7 @@ class Subject:
     def stage_seconds(self) -> dict[str, float]:
         """Seconds of every finished stage, by `iteration-stage`."""
         entries = Ledger(Home(self.home)).stages()
-        return {f"{entry.iteration:03d}-{entry.stage}": entry.seconds or 0.0 for entry in entries}
+        return {f"{entry.iteration or 0:03d}-{entry.stage}": entry.seconds or 0.0 for entry in entries}
 
     def asked_twice(self) -> int:
         """Questions that were answered more than once."""
