@@ -171,6 +171,7 @@ class Campaign:
             self.durations = known["seconds"]
             return known["contents"]
         shutil.rmtree(self.out / "reference", ignore_errors=True)
+        shutil.rmtree(self.out / "reference.notes", ignore_errors=True)
         calm = Subject(self.out / "reference", "reference")
         code = calm.finish()
         assert code == 0, f"the undisturbed run ended with {code}: {calm.said()}"
