@@ -24,6 +24,7 @@ from prefect.states import Cancelled, Cancelling
 from prefect.utilities.urls import url_for
 
 from flows.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle
+from flows.terminal import LOGGERS
 from spar_core.errors import ConfigError
 from storage.home import Home, HomeInUseError
 from storage.ledger import RunState
@@ -33,7 +34,6 @@ SKIPPED = "Skipped"
 """Name of the state of a flow run that found its home in use."""
 _POLL_S = 2.0
 _SETTLE_INTERRUPTED_S = 3.0
-_LOGGERS = ("flows", "tasks", "spar_core", "storage")
 _INTERRUPTIONS = (KeyboardInterrupt, TerminationSignal, Abort)
 _log = logging.getLogger(__name__)
 
@@ -273,8 +273,8 @@ def _cancel_watched(home: Home, outermost: FlowRun | None) -> Iterator[None]:
 def _logs_in_prefect() -> Iterator[None]:
     """Send what this project logs inside flows and tasks to Prefect, which shows it with the run."""
     handler = APILogHandler()
-    before = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in _LOGGERS:
+    before = {name: logging.getLogger(name).level for name in LOGGERS}
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
         logging.getLogger(name).addHandler(handler)
     try:

@@ -28,12 +28,13 @@ def session(home: Home, label: str, *, quiet: bool) -> Iterator[None]:
             from prefect.exceptions import Abort
 
             from flows.runs import attended
-            from flows.terminal import terminal_reporter
+            from flows.terminal import terminal_reporter, warnings_told
 
             try:
                 with (
                     terminal_reporter(runtime, server.ui_url, label, quiet=quiet),
                     errors_told_once(),
+                    warnings_told(),
                     attended(home, "command"),
                 ):
                     yield

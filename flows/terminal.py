@@ -1,14 +1,19 @@
 """Progress in the terminal: one line per stage, a bar while it runs."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from storage.artifacts import ArtifactRef
 from tasks.calls import StageCall
 from tasks.runtime import Runtime, SilentReporter
+
+LOGGERS = ("flows", "tasks", "spar_core", "storage")
+"""What this project logs through."""
 
 
 class TerminalReporter(SilentReporter):
@@ -71,6 +76,30 @@ class TerminalReporter(SilentReporter):
 
 def _place(call: StageCall) -> str:
     return "" if call.iteration is None else f"iteration {call.iteration}  "
+
+
+class _PlainLines(logging.Handler):
+    """Writes records to stderr as the command line writes its own messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        click.echo(f"spar: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Print what this project warns of while the block runs: plain lines in place of Prefect's console format."""
+    handler = _PlainLines(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.propagate = True
+            logger.removeHandler(handler)
 
 
 @contextmanager

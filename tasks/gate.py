@@ -109,7 +109,7 @@ def promote_models(
             ), gate)  # fmt: skip
             if known is None or known.decision != entry.decision:
                 runtime.ledger.record_promotion(entry)
-                level = logging.INFO if entry.decision in ("first", "promoted") else logging.WARNING
+                level = logging.WARNING if entry.decision == "unmeasured" else logging.INFO
                 _log.log(level, "%s/%s is %s: %s", role, version, _SAID[entry.decision], entry.reason)
         _apply(registry, entry)
         decisions.append(entry)

@@ -11,6 +11,7 @@ from flows.checks.preflight import preflight_run
 from flows.commands.options import configuration_options, home_option, json_option, show_judges, table
 from flows.completion import is_finished
 from flows.request import Run, RunRequest
+from storage.ledger import Ledger
 
 
 @click.command()
@@ -97,6 +98,9 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     if healths:
         shown = [health.cells() for health in healths]
         table("what the loop could not use", HEALTH_COLUMNS, shown, numeric=set(HEALTH_COLUMNS))
+    for decision in Ledger(run.home).promotions():
+        if decision.run_id == run.run_id and decision.decision in ("refused", "unmeasured"):
+            click.echo(f"{decision.role}/{decision.version} is no champion: {decision.reason}")
     if anchored is not None:
         click.echo(anchored.shown())
     show_judges(judges(run.home, run.run_id))

@@ -118,7 +118,7 @@ def test_a_folder_without_weights_is_no_model(cli, tmp_path, prefect_server):
     (tmp_path / "empty").mkdir()
     ended = cli("run", "--preset", "smoke", "--home", tmp_path / "home", "--set", f"models.actor={tmp_path / 'empty'}")
     assert ended.code == 1
-    assert f"{tmp_path / 'empty'} lacks config.json, weights" in ended.err
+    assert f"model folder {tmp_path / 'empty'} holds no config.json" in ended.err
 
 
 def test_corrupt_weights_are_named(search, tmp_path):
