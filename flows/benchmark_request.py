@@ -57,6 +57,8 @@ class BenchmarkRequest(BaseModel):
     """Seconds one request to a server given by its address may take; null: the engine's default."""
     retries: int | None = Field(default=None, ge=0, le=100)
     """Attempts after the first at such a server; null: the engine's default."""
+    max_wait_s: float | None = Field(default=None, gt=0, le=604800)
+    """Seconds a request may be put off in all while such a server is busy; null: the engine's default."""
     fresh: bool = False
     """Take servers for new ones: nothing they answered earlier is reused."""
     model_digest: str | None = Field(default=None, min_length=1)
@@ -89,7 +91,7 @@ class BenchmarkRequest(BaseModel):
         Raises:
             ConfigError: one identity is stated for several servers, or for none.
         """
-        options = ServerOptions(self.timeout_s, self.retries, self.fresh, self.model_digest)
+        options = ServerOptions(self.timeout_s, self.retries, self.max_wait_s, self.fresh, self.model_digest)
         check_options(options, (self.model, self.refiner, self.judge))
         return options
 

@@ -1,19 +1,23 @@
-"""Which of an iteration's models become champions, and which models an iteration goes on from."""
+"""Which of an iteration's models become champions, and which models a run and its iterations start from."""
 
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from prefect.runtime import flow_run
+
 from flows.handovers import Models
 from flows.measuring import Measurement, is_measured
 from flows.request import Run
+from spar_core.engines.model_reference import is_registered
 from spar_core.errors import ConfigError, SparError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
-from storage.ledger import Ledger, Promotion, Start
+from storage.ledger import ModelEntry, Promotion, Start
 from tasks.engines import ModelRef
 from tasks.gate import Candidate, Comparison, Contest, champion_of, is_decided, promote_models
+from tasks.models import resolve_model
 from tasks.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -45,10 +49,10 @@ def decide(
 def decide_late(run: Run, measurement: Measurement, iteration: int, first: Models) -> None:
     """What the gate still has to say on an iteration that ended before it did. Takes the arguments of `decide`."""
     ledger = Runtime.of(str(run.home.root)).ledger
-    newest = {entry.role: entry for entry in ledger.models(run.run_id) if entry.iteration == iteration}
+    newest = {entry.role: entry for entry in ledger.current_models(run.run_id) if entry.iteration == iteration}
     if all(ledger.promotion(run.run_id, role, entry.version) for role, entry in newest.items()):
         return
-    made = [Candidate(role, entry.version, ModelRef(entry.digest, entry.uri)) for role, entry in newest.items()]
+    made = [Candidate(role, entry.version, _model(run, entry)) for role, entry in newest.items()]
     decide(run, measurement, iteration, made, first)
 
 
@@ -60,7 +64,7 @@ def _contest(run: Run, measurement: Measurement, iteration: int, candidate: Cand
         return Contest(candidate, None, Comparison(own, None))
     if not reigning.path.is_dir() and reigning.digest != model.digest:
         gone = f"the weights of champion {role}/{reigning.version} are gone ({reigning.path})"
-        return Contest(candidate, None, Comparison(own, None, gone))
+        return Contest(candidate, None, Comparison(own, None, gone), gone=reigning.version)
     champion = Candidate(role, reigning.version, ModelRef(reigning.digest, str(reigning.path)))
     if own is None:
         off = "evaluation.refiner_items is 0" if run.config.evaluation.enabled else "evaluation.enabled is off"
@@ -84,7 +88,7 @@ def _measured(own: ArtifactRef | None, champions: Callable[[], ArtifactRef | Non
 
 
 def starting_models(run: Run, number: int, last: Models | None, start_from: StartFrom | None = None) -> Models:
-    """The models that an iteration goes on from; one that began with champions goes on with those it began with.
+    """The models that an iteration goes on from; one that has begun goes on from what it began with.
 
     Args:
         run: the run.
@@ -96,18 +100,67 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
         ConfigError: the iteration before it is not complete, or models it began with are gone.
     """
     ledger = Runtime.of(str(run.home.root)).ledger
-    begun = ledger.start(run.run_id, number)
+    made = ledger.current_models(run.run_id)
+    begun = _begun(run, number, made)
     if begun is not None:
-        return Models(_registered(ledger, begun.actor), _registered(ledger, begun.refiner))
+        ledger.record_start(begun.model_copy(update={"flow_run": flow_run.id}))
+    if begun is not None and begun.start_from == "champion":
+        return Models(_registered(run, begun.actor), _registered(run, begun.refiner))
     if last is None:
         raise ConfigError(f"iteration {number} of run {run.run_id} needs iteration {number - 1} first")
-    is_made = any(entry.iteration == number for entry in ledger.models(run.run_id))
-    if is_made or (start_from or run.config.promotion.continue_from) == "last":
-        return last
-    models = Models(_champion(run, "actor") or last.actor, _champion(run, "refiner") or last.refiner)
-    start = Start(run_id=run.run_id, iteration=number, actor=models.actor.digest, refiner=models.refiner.digest)
-    ledger.record_start(start)
+    is_made = begun is not None or any(entry.iteration == number for entry in made)
+    chosen = "last" if is_made else start_from or run.config.promotion.continue_from
+    models = last
+    if chosen == "champion":
+        models = Models(_champion(run, "actor") or last.actor, _champion(run, "refiner") or last.refiner)
+    if begun is None:
+        of = {"actor": models.actor.digest, "refiner": models.refiner.digest, "flow_run": flow_run.id}
+        ledger.record_start(Start(run_id=run.run_id, iteration=number, start_from=chosen, **of))
     return models
+
+
+def base_models(run: Run) -> Models:
+    """What a run starts from. An alias such as actor@champion means what it meant when the run began.
+
+    The run's own models may become champions, and it is not to begin again from those when it is resumed.
+
+    Raises:
+        EngineError: there is no such model.
+        ConfigError: a model it began with is gone.
+    """
+    named = (run.config.models.actor, run.config.models.refiner or run.config.models.actor)
+    if not any(map(_is_alias, named)):
+        return Models(*(resolve_model(name, run.home) for name in named))
+    ledger, said = Runtime.of(str(run.home.root)).ledger, " ".join(named)
+    begun = ledger.start(run.run_id, 0)
+    if begun is None or begun.named != said:
+        found = Models(*(resolve_model(name, run.home) for name in named))
+        begun = Start(
+            run_id=run.run_id, iteration=0, actor=found.actor.digest, refiner=found.refiner.digest, named=said
+        )
+        ledger.record_start(begun)
+    kept = (begun.actor, begun.refiner)
+    return Models(
+        *(
+            _registered(run, digest) if _is_alias(name) else resolve_model(name, run.home)
+            for name, digest in zip(named, kept, strict=True)
+        )
+    )
+
+
+def _is_alias(name: str) -> bool:
+    return is_registered(name) and "@" in name
+
+
+def _begun(run: Run, number: int, made: Sequence[ModelEntry]) -> Start | None:
+    """What an iteration began with; a model this run made before it was begun anew does not count."""
+    ledger = Runtime.of(str(run.home.root)).ledger
+    begun = ledger.start(run.run_id, number)
+    if begun is None:
+        return None
+    superseded = {entry.digest for entry in ledger.models(run.run_id)} - {entry.digest for entry in made}
+    superseded -= {entry.digest for entry in ledger.models() if entry.run_id != run.run_id}
+    return None if superseded & {begun.actor, begun.refiner} else begun
 
 
 def _champion(run: Run, role: ModelRole) -> ModelRef | None:
@@ -116,11 +169,19 @@ def _champion(run: Run, role: ModelRole) -> ModelRef | None:
         _log.warning("the %s is not measured, so it goes on from the last one, not from a champion", role)
         return None
     found = champion_of(str(run.home.root), run.run_id, role)
+    if found is not None and not found.path.is_dir():
+        _log.warning("the weights of champion %s/%d are gone: it goes on from the last one", role, found.version)
+        return None
     return None if found is None else ModelRef(found.digest, str(found.path))
 
 
-def _registered(ledger: Ledger, digest: str) -> ModelRef:
-    places = [entry.uri for entry in ledger.models() if entry.digest == digest and Path(entry.uri).is_dir()]
-    if not places:
-        raise ConfigError(f"the model {digest} that this iteration began with is gone; start the run under another id")
-    return ModelRef(digest, places[-1])
+def _registered(run: Run, digest: str) -> ModelRef:
+    known = (entry for entry in Runtime.of(str(run.home.root)).ledger.models() if entry.digest == digest)
+    there = [model for model in (_model(run, entry) for entry in known) if Path(model.location).is_dir()]
+    if not there:
+        raise ConfigError(f"the model {digest} that this began with is gone; start the run under another id")
+    return there[-1]
+
+
+def _model(run: Run, entry: ModelEntry) -> ModelRef:
+    return ModelRef(entry.digest, str(run.home.located(entry.uri)))

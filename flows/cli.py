@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from typing import Any
 
 import click
@@ -67,7 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _interrupt(_number: int, _frame: object) -> None:
     """Ctrl-C or a polite kill: running shards end at once, servers and trainings of this process are stopped."""
     if "tasks.runtime" in sys.modules:
-        sys.modules["tasks.runtime"].Runtime.interrupt_all()
+        # Not here: the main thread may just hold a lock that this needs, such as by an earlier Ctrl-C.
+        threading.Thread(target=sys.modules["tasks.runtime"].Runtime.interrupt_all, daemon=True).start()
     raise KeyboardInterrupt
 
 

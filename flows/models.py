@@ -15,7 +15,7 @@ from tasks.engines import ModelRef
 from tasks.known_servers import server_digest
 from tasks.models import resolve_model
 
-SERVER_OPTIONS = frozenset(("timeout_s", "retries", "fresh", "model_digest"))
+SERVER_OPTIONS = frozenset(("timeout_s", "retries", "max_wait_s", "fresh", "model_digest"))
 """Fields of requests that say what `ServerOptions` does; results depend on them by the identity of models alone."""
 
 
@@ -24,6 +24,7 @@ class ServerOptions(NamedTuple):
 
     timeout_s: float | None = None
     retries: int | None = None
+    max_wait_s: float | None = None
     fresh: bool = False
     """Take servers for new ones: nothing answered earlier is reused."""
     model_digest: str | None = None
@@ -31,7 +32,12 @@ class ServerOptions(NamedTuple):
 
     def settings(self) -> dict[str, Any]:
         """The engine's fields that are set."""
-        named = {"timeout_s": self.timeout_s, "max_retries": self.retries, "model_digest": self.model_digest}
+        named = {
+            "timeout_s": self.timeout_s,
+            "max_retries": self.retries,
+            "max_wait_s": self.max_wait_s,
+            "model_digest": self.model_digest,
+        }
         return {name: value for name, value in named.items() if value is not None}
 
 

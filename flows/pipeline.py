@@ -10,7 +10,7 @@ from flows.stage_calls import StageRunner, plain
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
-from tasks.models import local_model, resolve_model
+from tasks.models import local_model
 from tasks.stages import Stage
 from tasks.training import TRAIN_ACTOR, TRAIN_REFINER, WARM_START_ACTOR, WARM_START_REFINER, training_table
 
@@ -29,16 +29,8 @@ class Pipeline:
         self._data = IterationData(run, self.stages)
         self._config = run.config
 
-    def base_models(self) -> Models:
-        """What the run starts from."""
-        models = self._config.models
-        actor = resolve_model(models.actor, self.run.home)
-        refiner = resolve_model(models.refiner, self.run.home) if models.refiner else actor
-        return Models(actor, refiner)
-
-    def warm_start(self) -> Models:
+    def warm_start(self, base: Models) -> Models:
         """Iteration 0: both roles after supervised training, or the base models as they are."""
-        base = self.base_models()
         examples = self._data.warm_start_examples()
         training = self._config.training
         trained = {

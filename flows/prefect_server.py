@@ -48,6 +48,7 @@ _SETTINGS = {
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_CLI_PROMPT": "false",
 }
+_THIS_MACHINE = ("127.0.0.1", "localhost")
 
 
 class ServerAddress(NamedTuple):
@@ -76,10 +77,17 @@ class _Record(BaseModel):
 
 
 def prepare_environment(home: Home) -> None:
-    """Point Prefect at the home; settings the user made in the environment stay."""
+    """Point Prefect at the home; settings the user made in the environment stay.
+
+    Whatever proxy the environment names, servers on this machine are reached without it.
+    """
     os.environ.setdefault("PREFECT_HOME", str(home.prefect))
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    for name in [name for name in ("no_proxy", "NO_PROXY") if name in os.environ] or ["NO_PROXY"]:
+        direct = [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()]
+        if "*" not in direct:
+            os.environ[name] = ",".join(dict.fromkeys([*direct, *_THIS_MACHINE]))
 
 
 @contextmanager
@@ -92,7 +100,7 @@ def running_server(home: Home, port: int | None = None) -> Iterator[ServerAddres
     prepare_environment(home)
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
-        if not _healthy(configured):
+        if not is_healthy(configured):
             raise SparError(f"PREFECT_API_URL is {configured} but nothing answers there; start that server or unset it")
         try:
             yield ServerAddress(configured)
@@ -134,7 +142,7 @@ def join_server(home: Home, port: int | None = None) -> ServerAddress:
     home.settle()
     with _guarded(home):
         known = _record(home)
-        if known is not None and not _healthy(known.api_url):
+        if known is not None and not is_healthy(known.api_url):
             _stop(known.server)
             known = None
         if known is None:
@@ -179,7 +187,7 @@ def _started(home: Home, port: int) -> _Record:
     deadline = time.monotonic() + START_TIMEOUT_S
     try:
         while time.monotonic() < deadline and process.poll() is None:
-            if _healthy(api_url):
+            if is_healthy(api_url):
                 return record
             time.sleep(0.2)
         raise SparError(f"the Prefect server did not start on port {port}; see {log}")
@@ -245,10 +253,11 @@ def _this_process() -> str:
     return process_mark(os.getpid())
 
 
-def _healthy(api_url: str) -> bool:
+def is_healthy(api_url: str) -> bool:
+    """Whether a Prefect server answers at this address."""
     try:
         return httpx.get(f"{api_url}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         return False
 
 

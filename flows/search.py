@@ -51,6 +51,8 @@ class SearchRequest(BaseModel):
     """Seconds per request to a server given by its address; null: the engine's default."""
     retries: int | None = Field(default=None, ge=0, le=100)
     """Further attempts at such a server; null: the engine's default."""
+    max_wait_s: float | None = Field(default=None, gt=0, le=604800)
+    """Seconds a request may be put off in all while such a server is busy; null: the engine's default."""
     fresh: bool = False
     """Take servers for new ones: nothing they answered earlier is reused."""
     model_digest: str | None = Field(default=None, min_length=1)
@@ -62,7 +64,7 @@ class SearchRequest(BaseModel):
         Raises:
             ConfigError: one identity is stated for several servers, or for none.
         """
-        options = ServerOptions(self.timeout_s, self.retries, self.fresh, self.model_digest)
+        options = ServerOptions(self.timeout_s, self.retries, self.max_wait_s, self.fresh, self.model_digest)
         check_options(options, (self.actor, self.refiner))
         return options
 

@@ -1,15 +1,16 @@
 """The flows: warm start, one iteration, whole self-play, evaluation. Each may be run or deployed on its own."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.champions import StartFrom, decide, decide_late, starting_models
+from flows.champions import StartFrom, base_models, decide, decide_late, starting_models
 from flows.checks.preflight import preflight_run
 from flows.handovers import Models
 from flows.health import require_fruit, run_health
@@ -50,10 +51,16 @@ def running(request: RunRequest, activity: str, *, aside: bool = False) -> Itera
         aside=aside,
         whole=activity == _WHOLE,
         becomes=lambda: reached(run),
-        check=lambda: preflight_run(run),
+        check=lambda: _check(run),
     )
     with opened_run(plan):
         yield run
+
+
+def _check(run: Run) -> None:
+    """What a run before this one in the process left open, such as an experiment's, is not somebody else's."""
+    Runtime.of(str(run.home.root)).engines.close_all()
+    preflight_run(run)
 
 
 def reached(run: Run) -> RunState:
@@ -69,9 +76,9 @@ class Start(NamedTuple):
 
 
 def registered_models(run: Run) -> dict[int, Models]:
-    """Both models of every iteration this run has registered, as they were registered last."""
+    """Both models of every iteration this run has registered since it was begun anew, as they were registered last."""
     found: dict[int, dict[str, ModelRef]] = {}
-    for entry in Runtime.of(str(run.home.root)).ledger.models(run.run_id):
+    for entry in Runtime.of(str(run.home.root)).ledger.current_models(run.run_id):
         found.setdefault(entry.iteration, {})[entry.role] = ModelRef(entry.digest, str(run.home.located(entry.uri)))
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
@@ -96,8 +103,8 @@ def warm_start(request: RunRequest) -> Models:
     """Iteration 0: supervised training, measured and registered."""
     with running(request, "warm start") as run, stages_shown(run.home, run.run_id, 0):
         pipeline = Pipeline(run)
-        base = pipeline.base_models()
-        models = pipeline.warm_start()
+        base = base_models(run)
+        models = pipeline.warm_start(base)
         measurement = Measurement(run, pipeline.stages)
         scores = measurement.evaluate(0, models, models, None)
         _publish_judge(run, 0)
@@ -124,7 +131,8 @@ def iteration(
 
     Args:
         request: the run it belongs to; its warm start is made if it is missing.
-        index: number of the iteration; null takes the next one that is not complete (for schedules).
+        index: number of the iteration; null takes the next one that is not complete (for schedules), and again the same
+            one when its flow run is retried.
         start: the models of the iteration before; null takes those that were registered last.
         start_from: `last`, the models of the iteration before, or `champion`, those of the run's lineage; null: as
             `promotion.continue_from` says. An iteration that has begun goes on from what it began with.
@@ -136,18 +144,30 @@ def iteration(
     """
     with running(request, "iteration" if index is None else f"iteration {index}") as run:
         known = registered_models(run)
-        if start is None and 0 not in known:
+        if start is None and not _are_there(known.get(0)):
             known[0] = warm_start(request.pinned())
         first = known[0] if start is None else start.first
         stages = StageRunner(run)
         if index is None:
             decide_late(run, Measurement(run, stages), max(known), first)
-        number = max(known) + 1 if index is None else index
+        number = _next(run, known) if index is None else index
         if until_complete and index is None and number > run.config.iterations:
             _log.info("all %d iterations of %s are complete: nothing is left to do", run.config.iterations, run.run_id)
             return known[max(known)]
         last = known.get(number - 1) if start is None else start.models
         return _iterate(run, number, Start(starting_models(run, number, last, start_from), first))
+
+
+def _are_there(models: Models | None) -> bool:
+    """Not where `spar gc` has taken them since."""
+    return models is not None and all(Path(model.location).is_dir() for model in models)
+
+
+def _next(run: Run, known: Collection[int]) -> int:
+    """The first iteration that is not complete, or, where a flow run is retried, the one that it took up."""
+    last = max(known)
+    begun = Runtime.of(str(run.home.root)).ledger.start(run.run_id, last)
+    return last if begun is not None and last > 0 and begun.flow_run == flow_run.id else last + 1
 
 
 def _iterate(run: Run, number: int, start: Start) -> Models:
@@ -175,7 +195,7 @@ def evaluation(request: RunRequest, index: int | None = None) -> list[dict[str, 
             raise ConfigError(f"run {run.run_id} has no complete iteration {number} to evaluate; run self_play first")
         entitle(f"{run.run_id}, evaluation of iteration {number}")
         with stages_shown(run.home, run.run_id, number):
-            Measurement(run, StageRunner(run)).evaluate(number, known[number], known[0], None)
+            Measurement(run, StageRunner(run, only_measures=True)).evaluate(number, known[number], known[0], None)
         _publish_judge(run, number)
         rows = [row for row in run_summary(run.home, run.run_id) if row.iteration == number]
         publish_summary(run.run_id, rows)

@@ -23,14 +23,16 @@ _ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model")
 class StageRunner:
     """Runs the stages of one run, be it self-play, a search or a benchmark. Use it inside a flow."""
 
-    def __init__(self, run: Run, engines: Mapping[str, EngineConfig] | None = None) -> None:
+    def __init__(
+        self, run: Run, engines: Mapping[str, EngineConfig] | None = None, *, only_measures: bool = False
+    ) -> None:
         """`engines`: what serves the models, by role; null: the run's engine serves them all, as in self-play.
 
-        Only there the limits of `health` end a stage: a search or a benchmark shows what there is.
+        Only there the limits of `health` end a stage: a search, a benchmark, what `only_measures` shows what there is.
         """
         self._run = run
         self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else dict(engines)
-        self._health = run.config.health if engines is None else None
+        self._health = run.config.health if engines is None and not only_measures else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
 

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from spar_core.errors import StorageError
 from storage.disk import disk_errors
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.manifests import MANIFEST, Manifest, read_manifest
+from storage.pins import Pins
 from storage.retention import Kept, Retention, StageKey, kept
 from storage.temporary import TEMPORARY, is_stale
 
@@ -47,8 +49,14 @@ def plan(home: Home, retention: Retention, champions: frozenset[str]) -> Plan:
     """What can go. `champions`: the model versions that stay whatever their age, as `name/version`.
 
     Raises:
-        StorageError: a later version of spar wrote some of it, so this one cannot tell what it needs.
+        StorageError: a later version of spar wrote some of it, or a file is damaged that says what must stay.
     """
+    damaged = [*Ledger(home).unreadable(), *([home.pins_file] if Pins.is_damaged(home) else [])]
+    if damaged:
+        raise StorageError(
+            f"{', '.join(map(str, damaged))} cannot be read, so what must stay is not known; put it back from a copy, "
+            "or delete it if what it was about may go"
+        )
     manifests = _manifests(home)
     stays = kept(home, manifests, retention, champions)
     going = frozenset(manifests) - stays.artifacts
@@ -91,8 +99,8 @@ def _discard(path: Path, target: Path) -> None:
     try:
         os.rename(path, target)
     except OSError:  # on another disk than the trash
-        (path / MANIFEST).unlink(missing_ok=True)
         if path.is_dir():
+            (path / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(path)
         else:
             path.unlink()
@@ -130,7 +138,7 @@ def _artifacts(
         place = _place(folder)
         if place in going:
             yield _item("artifact", folder)
-        elif place not in manifests and place not in stays.unfinished:
+        elif place not in manifests and place not in stays.unfinished | stays.artifacts:
             yield _item("unfinished parts", folder)
         else:
             left = [inner for inner in sorted(folder.iterdir()) if TEMPORARY in inner.name and is_stale(inner)]
@@ -172,10 +180,20 @@ def _scratch(home: Home) -> Iterator[Item]:
 
 
 def _changed(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    status = _status(path)
+    return datetime.now(UTC) if status is None else datetime.fromtimestamp(status.st_mtime, UTC)
 
 
 def _item(kind: Kind, path: Path) -> Item:
     files = [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]
     # A model's files may be hard links to those of another place: they free nothing until the last is gone.
-    return Item(kind, path, sum(status.st_blocks * 512 for status in map(os.stat, files) if status.st_nlink == 1))
+    found = map(_status, files)
+    return Item(kind, path, sum(status.st_blocks * 512 for status in found if status and status.st_nlink == 1))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None where it went: a plan may be made beside a run."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

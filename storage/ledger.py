@@ -10,7 +10,7 @@ One small file per fact, replaced in one step: it is right after kill -9, and re
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -54,8 +54,8 @@ class Run(_Entry):
     """One run. `config` is the whole configuration; a run that was killed says "running" until the home's next use.
 
     A completed run stays completed, whatever is done with it later: that is its activity. `generation` counts how often
-    the run was begun anew under another configuration: stages of earlier ones are superseded until the run reaches
-    them again.
+    the run was begun anew, for other results or fewer iterations: stages and models of earlier ones are superseded
+    until the run reaches them again.
     """
 
     run_id: str
@@ -92,7 +92,8 @@ class StageRun(_Entry):
 
 class ModelEntry(_Entry):
     """A registered model version. `uri` is its folder, relative to the home where it lies inside (`Home.located`);
-    `parent_digest` that of the weights training began with."""
+    `parent_digest` that of the weights training began with; `generation` that of the run when it was registered last,
+    null in homes from before."""
 
     run_id: str
     role: ModelRole
@@ -103,6 +104,7 @@ class ModelEntry(_Entry):
     digest: str
     parent_digest: str | None = None
     train_stage_key: str | None = None
+    generation: int | None = None
 
 
 class Promotion(_Entry):
@@ -133,10 +135,18 @@ class Promotion(_Entry):
 
 
 class Start(_Entry):
-    """The champions that an iteration began with, by digest; kept so that resuming it goes on from the same."""
+    """The models that an iteration began with, by digest; kept so that resuming it goes on from the same.
+
+    `start_from`: `champion`, those of the lineage at that time; `last`, those of the iteration before as they are now.
+    Of iteration 0 it is kept where the configuration names the models by an alias, which moves: `named` says how.
+    `flow_run`: id of Prefect's flow run that took it up last.
+    """
 
     run_id: str
     iteration: int
+    start_from: Literal["last", "champion"] = "champion"
+    named: str = ""
+    flow_run: str | None = None
     actor: str
     refiner: str
 
@@ -154,6 +164,7 @@ class Ledger:
         activity: str = "run",
         *,
         whole: bool = False,
+        neutral: Collection[str] = (),
         aside: bool = False,
         flow_run: str | None = None,
     ) -> Run:
@@ -164,8 +175,9 @@ class Ledger:
             run_id: name of the run.
             config: the whole configuration. A completed run that is opened with another one is running again.
             activity: what it is opened for.
-            whole: the run is gone through from its start. Under another configuration than before this supersedes what
-                it had done, of which it enters again what it still does.
+            whole: the run is gone through from its start. Where the configuration changes results or asks for fewer
+                iterations, this supersedes what it had done, of which it enters again what it still does.
+            neutral: keys of the configuration that change no result.
             aside: the activity only looks at the run (measures it), so that its state stays as it is.
             flow_run: id of Prefect's flow run.
 
@@ -177,7 +189,10 @@ class Ledger:
         run = Run(run_id=run_id, state="running", created=now, config=config, activity=doing)
         if known is not None:
             same = canonical_json(known.config) == canonical_json(config)
-            kept = {"created": known.created, "generation": known.generation + (whole and not same)}
+            kept = {
+                "created": known.created,
+                "generation": known.generation + (whole and _begins_anew(known.config, config, neutral)),
+            }
             if aside:
                 dead = known.state == "running"  # the home is held: its process died
                 kept |= {"state": "interrupted" if dead else known.state, "ended": known.ended, "config": known.config}
@@ -200,7 +215,7 @@ class Ledger:
         now = utc_now()
         if run.activity is not None:
             became: RunState = "completed" if state == "waiting" else state
-            ended = run.activity.model_copy(update={"state": became, "ended": now, "detail": detail})
+            ended = run.activity.model_copy(update={"state": became, "ended": now, "detail": redacted_text(detail)})
             run = run.model_copy(update={"activity": ended})
         if run.state == "running":
             run = run.model_copy(update={"state": state, "ended": now})
@@ -234,9 +249,10 @@ class Ledger:
                 self.record_stage(stage.model_copy(update={"collected": True}))
 
     def record_model(self, model: ModelEntry) -> None:
-        """Write down a registered model version."""
-        name = _version_file(model.name, model.version)
-        self._write(self._folder(model.run_id) / "models" / name, model)
+        """Write down a registered model version, as one of the run's generation now."""
+        name, run = _version_file(model.name, model.version), self.run(model.run_id)
+        current = model if run is None else model.model_copy(update={"generation": run.generation})
+        self._write(self._folder(model.run_id) / "models" / name, current)
 
     def record_promotion(self, promotion: Promotion) -> None:
         """Write down what was decided on a model version, in place of what was decided on it before."""
@@ -248,11 +264,11 @@ class Ledger:
         return _read(self._folder(run_id) / "promotions" / _version_file(role, version), Promotion)
 
     def record_start(self, start: Start) -> None:
-        """Write down with which champions an iteration begins."""
+        """Write down with which models an iteration begins."""
         self._write(self._folder(start.run_id) / "starts" / f"{start.iteration:03d}.json", start)
 
     def start(self, run_id: str, iteration: int) -> Start | None:
-        """The champions an iteration began with; None where it did not begin with champions."""
+        """What an iteration began with; None where it has not begun."""
         return _read(self._folder(run_id) / "starts" / f"{iteration:03d}.json", Start)
 
     def run(self, run_id: str) -> Run | None:
@@ -272,13 +288,34 @@ class Ledger:
         return sorted(found, key=lambda stage: (stage.started, stage.run_id, stage.stage))
 
     def models(self, run_id: str | None = None) -> list[ModelEntry]:
-        """The models of one run, or of all."""
+        """The models of one run, or of all, also those superseded."""
         found = self._all(f"{run_id or '*'}/models/*.json", ModelEntry)
         return sorted(found, key=lambda model: (model.name, model.version, model.run_id))
+
+    def current_models(self, run_id: str) -> list[ModelEntry]:
+        """The models of one run but those superseded."""
+        run = self.run(run_id)
+        now = None if run is None else run.generation
+        return [model for model in self.models(run_id) if now is None or model.generation in (None, now)]
 
     def promotions(self) -> list[Promotion]:
         """What was decided in all runs, oldest first."""
         return sorted(self._all("*/promotions/*.json", Promotion), key=lambda entry: (entry.time, entry.version))
+
+    def starts(self) -> list[Start]:
+        """With which models iterations of all runs began."""
+        return list(self._all("*/starts/*.json", Start))
+
+    def unreadable(self) -> list[Path]:
+        """Entries that are damaged, and so left out of all answers."""
+        kinds: dict[str, type[_Entry]] = {
+            "run.json": Run,
+            "stages/*.json": StageRun,
+            "models/*.json": ModelEntry,
+            "starts/*.json": Start,
+        }
+        files = [(path, kind) for name, kind in kinds.items() for path in sorted(self._home.runs.glob(f"*/{name}"))]
+        return [path for path, kind in files if not path.name.startswith(".") and _read(path, kind) is None]
 
     def _folder(self, run_id: str) -> Path:
         return self._home.runs / safe_name(run_id, "run id")
@@ -295,6 +332,11 @@ class Ledger:
 
     def _write(self, path: Path, entry: _Entry) -> None:
         write_json(path, entry.model_dump(mode="json"))
+
+
+def _begins_anew(before: Mapping[str, Any], now: Mapping[str, Any], neutral: Collection[str]) -> bool:
+    was, will = ({key: value for key, value in one.items() if key not in neutral} for one in (before, now))
+    return canonical_json(was) != canonical_json(will) or now.get("iterations", 0) < before.get("iterations", 0)
 
 
 def utc_now() -> datetime:

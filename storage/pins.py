@@ -18,6 +18,11 @@ class Pins(NamedTuple):
         known = read_json(home.pins_file) or {}
         return cls(frozenset(known.get("runs", ())), frozenset(known.get("models", ())))
 
+    @staticmethod
+    def is_damaged(home: Home) -> bool:
+        """Whether there are pins that cannot be read."""
+        return home.pins_file.exists() and read_json(home.pins_file) is None
+
     def write(self, home: Home) -> None:
         """Make these the pins of a home.
 

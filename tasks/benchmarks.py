@@ -26,7 +26,8 @@ from spar_core.roles import Actor, Refiner, respond_all
 from storage.registry import ModelVersion, Registry
 from tasks.judgements import refiner_of
 from tasks.runtime import Runtime
-from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+from tasks.shards import ShardContext, ShardRows, write_in_parts
+from tasks.stages import Stage
 
 _LOADED = 8  # data sets kept in memory: shards of a stage share them
 

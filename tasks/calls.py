@@ -82,6 +82,11 @@ class StageCall:
             ]
         )
 
+    @property
+    def title(self) -> str:
+        """What its runs in Prefect are called: the stage, and its iteration where it has one."""
+        return self.stage if self.iteration is None else f"{self.stage}-{self.iteration}"
+
     def engine_identities(self) -> dict[str, Any]:
         """What of the engines' settings changes answers, with the version of the engines' code, by role."""
         identities = {role: self.engines[role].identity() for role in self.models if role in self.engines}

@@ -1,9 +1,11 @@
 """The one lease on the accelerator: engines opened when first asked, closed before training or another model."""
 
 import asyncio
+import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +18,11 @@ from spar_core.engines.opening import Opening
 from spar_core.engines.placement import ALONE, Seat
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 
+_LOG = logging.getLogger(__name__)
 MAX_RESTARTS = 3
 """How often the server of a model that died is started again within one stage."""
 _LOOK_S = 0.1  # how often those who wait for another's start look whether the pool was ended
+_CLOSED_WITHIN_S = 30.0  # more than a server takes to end, be it politely or not
 _INTERRUPTED = "interrupted; run the same command again to resume"
 
 
@@ -59,6 +63,7 @@ class EnginePool:
         self._records = records
         self._changed = threading.Condition()
         self._opening = False
+        self._closing = 0
         self._open: list[_Loaded] = []
         self._restarts: Counter[tuple[str, str]] = Counter()
         self._dead: WeakSet[Engine] = WeakSet()
@@ -88,13 +93,18 @@ class EnginePool:
         """Free every model's memory: called before training and at the end of a run."""
         with self._changed:
             leaving, self._open = self._open, []
-        for loaded in leaving:
-            _close(loaded.engine)
+            self._closing += 1
+        self._close(leaving)
 
     def end(self) -> None:
-        """Close every model; whoever asks from now on, or is waiting, fails. `renew` makes the pool usable again."""
+        """Close every model; whoever asks from now on, or is waiting, fails. `renew` makes the pool usable again.
+
+        Waits for what an interruption is closing, too: a thread of its own, which would not outlive the process.
+        """
         self._ended.set()
         self.close_all()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._closing, _CLOSED_WITHIN_S)
 
     def renew(self) -> None:
         """Open engines again for those who ask from now on; those from before the end stay refused."""
@@ -103,7 +113,7 @@ class EnginePool:
                 self._ended = threading.Event()
 
     def interrupt(self) -> None:
-        """Fail what is unanswered and open nothing more, so that shards end at once. Safe in a signal handler."""
+        """Fail what is unanswered and open nothing more, so that shards end at once. Waits for nothing."""
         self._ended.set()  # a server that is starting sees it and is killed
         threading.Thread(target=self.close_all, daemon=True).start()
 
@@ -115,7 +125,7 @@ class EnginePool:
         """
         while True:
             with self._changed:
-                while not ended.is_set() and self._opening:
+                while not ended.is_set() and (self._opening or self._closing):
                     self._changed.wait(_LOOK_S)
                 if ended.is_set():
                     raise EngineError(_INTERRUPTED)
@@ -126,9 +136,9 @@ class EnginePool:
                     return found.engine
                 seat, leaving = self._take_seat(config, capacity)
                 self._opening = True
+                self._closing += 1
             try:
-                for loaded in leaving:
-                    _close(loaded.engine)
+                self._close(leaving)
                 self._add(_Loaded(config, model, seat, self._start(config, model, seat, ended)), ended)
             finally:
                 with self._changed:
@@ -137,6 +147,8 @@ class EnginePool:
 
     def replaced(self, dead: Engine, stage: str, error: EngineUnavailableError) -> None:
         """Drop an engine whose server died, so that the next to ask starts it again; once for all who notice.
+
+        What is left of the server is ended before: it may hold its port and the GPU's memory.
 
         Raises:
             EngineUnavailableError: it died too often in this stage; `error` says how its log ends.
@@ -153,7 +165,10 @@ class EnginePool:
             self._restarts[key] += 1
             self._open.remove(loaded)
             self._dead.add(dead)
-        _close(dead)
+            self._closing += 1
+            count = self._restarts[key]
+        _LOG.warning("%s\nIt is started again (%d of at most %d times in this stage)", error, count, MAX_RESTARTS)
+        self._close([loaded])
 
     def was_dropped(self, engine: Engine) -> bool:
         """Whether an engine was given up because its server died: what fails at it now is to be asked again."""
@@ -188,6 +203,17 @@ class EnginePool:
             return asyncio.run(open_engine(config))
         opening = Opening(model.digest, seat, self._logs, self._records, ended)
         return asyncio.run(open_engine(config, model.location, opening))
+
+    def _close(self, leaving: Sequence[_Loaded]) -> None:
+        """Close engines, all of them even if one fails; nothing is opened while `_closing` counts this call."""
+        try:
+            with ExitStack() as each:
+                for loaded in leaving:
+                    each.callback(_close, loaded.engine)
+        finally:
+            with self._changed:
+                self._closing -= 1
+                self._changed.notify_all()
 
     def _add(self, loaded: _Loaded, ended: threading.Event) -> None:
         with self._changed:

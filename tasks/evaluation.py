@@ -24,8 +24,9 @@ from spar_core.synthesis.sources import seed_prompts
 from spar_core.synthesis.verifiable import verifiable_prompts
 from tasks.judge_votes import is_rewrite
 from tasks.judgements import refiner_of
+from tasks.shards import ShardContext, ShardRows, write_in_parts
 from tasks.sources import SEED_PROMPTS, STARTER_WORLD
-from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+from tasks.stages import Stage
 
 _ITEMS = ("actor", "refiner", "votes")  # inputs whose items are scored
 

@@ -52,6 +52,8 @@ class Contest(NamedTuple):
     measured: Comparison = Comparison(None, None)
     ability: Comparison | None = None
     """General ability, where the gate asks for it."""
+    gone: int | None = None
+    """Version of a champion whose weights are gone: it makes room."""
 
 
 def lineage_of(ledger: Ledger, run_id: str) -> str:
@@ -60,7 +62,7 @@ def lineage_of(ledger: Ledger, run_id: str) -> str:
     A run whose base models the ledger does not know is a lineage of its own.
     """
     run = ledger.run(run_id)
-    bases = {entry.role: entry.parent_digest for entry in ledger.models(run_id) if entry.iteration == 0}
+    bases = {entry.role: entry.parent_digest for entry in ledger.current_models(run_id) if entry.iteration == 0}
     if run is None or None in bases.values() or bases.keys() != GATE_METRIC.keys():
         return digest(["run", run_id])[:_LINEAGE_LENGTH]
     world = run.config.get("evaluation", {}).get("source")
@@ -128,12 +130,12 @@ _SAID: dict[Decision, str] = {
 
 
 def _decided(contest: Contest, entry: Promotion, gate: PromotionConfig) -> Promotion:
-    candidate, champion, measured, _ = contest
+    candidate, champion, measured = contest[:3]
 
     def ruled(decision: Decision, reason: str, found: Duel | None = None) -> Promotion:
         figures = {} if found is None else _figures(found)
         of = {
-            "champion_version": None if champion is None else champion.version,
+            "champion_version": contest.gone if champion is None else champion.version,
             "stage_key": None if measured.candidate is None else measured.candidate.stage_key,
         }
         return entry.model_copy(update={"decision": decision, "reason": reason, **of, **figures})

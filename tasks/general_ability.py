@@ -24,7 +24,8 @@ from spar_core.evaluation.statistics import wilson
 from spar_core.records import EvalItem, EvalScore, ModelRole
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 BENCHMARK = "ability"
 SAFE_TASKS = ("gsm8k", "triviaqa", "mmlu")

@@ -11,7 +11,8 @@ from spar_core.hashing import derive_seed
 from spar_core.records import Prompt, Response, Tree, TreeNode
 from spar_core.roles import Subject, judge_all
 from tasks.judgements import refiner_of
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 
 class _Rewritten(NamedTuple):

@@ -9,7 +9,8 @@ from spar_core.evaluation.truth import rule_verifier
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
 from spar_core.roles import Refiner, Subject, judge_all
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 SECOND_VOTER = "second_voter"
 

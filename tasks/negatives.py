@@ -1,7 +1,8 @@
 """Stage `negatives`: per prompt one failing answer, the root of a tree. Rows are prompts."""
 
 from spar_core.data import choose_negatives
-from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+from tasks.shards import ShardContext, ShardRows, write_in_parts
+from tasks.stages import Stage
 
 
 def _work(context: ShardContext) -> ShardRows:

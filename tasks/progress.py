@@ -28,11 +28,12 @@ class StageProgress:
 
     @property
     def _place(self) -> str:
-        return f"{self._call.stage}, iteration {self._call.iteration}"
+        number = self._call.iteration
+        return self._call.stage if number is None else f"{self._call.stage}, iteration {number}"
 
     @property
     def _key(self) -> str:
-        name = f"progress-{self._call.stage}-{self._call.iteration}-{self._call.run_id}"
+        name = f"progress-{self._call.title}-{self._call.run_id}"
         return "".join(character if character.isalnum() else "-" for character in name.lower()).strip("-")
 
     def advanced(self) -> None:

@@ -17,8 +17,9 @@ from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompt
 from spar_core.synthesis.taxonomy import evolve
 from spar_core.synthesis.verifiable import verifiable_prompts
 from tasks.calls import FileRef
+from tasks.shards import ShardContext, ShardRows, write_in_parts
 from tasks.sources import SEED_PROMPTS, STARTER_WORLD
-from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+from tasks.stages import Stage
 
 _log = logging.getLogger(__name__)
 

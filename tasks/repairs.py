@@ -28,7 +28,8 @@ from spar_core.roles import Subject, judge_all
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
 from tasks.judgements import refiner_of
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 REFINEMENT = "refinement"
 STARTER = "starter"

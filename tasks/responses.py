@@ -4,7 +4,8 @@ import asyncio
 
 from spar_core.config.method import ResponsesConfig
 from spar_core.roles import Actor, respond_all
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 
 def _work(context: ShardContext) -> ShardRows:

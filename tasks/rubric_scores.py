@@ -12,7 +12,8 @@ from spar_core.prompts import PromptLibrary
 from spar_core.records import Drop, RubricVote
 from spar_core.roles import Subject
 from spar_core.roles.scorer import Contest, Scorer, comparable, compare_all, score_all
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 SCORES_STAGE = "rubric_scores"
 META_STAGE = "meta_judgements"

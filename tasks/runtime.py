@@ -104,7 +104,7 @@ class Runtime:
             runtime.interrupt()
 
     def interrupt(self) -> None:
-        """End this home's engines and trainings in this process; safe in a signal handler, and twice."""
+        """End this home's engines and trainings in this process; twice does no harm. Takes locks: not in a handler."""
         self.interrupted.set()
         self.engines.interrupt()
 
@@ -120,10 +120,12 @@ class Runtime:
         hide_in_logs()
         with self._holding:
             if self._holders == 0:
-                self._held.enter_context(self.home.lock())
-                self.engines.renew()
-                for server in end_orphans(self.home.servers):
-                    _LOG.warning("ended the server %s, which an earlier run had left behind", server)
+                with ExitStack() as taking:  # let go again where the orphans cannot be ended, or Ctrl-C ends that
+                    taking.enter_context(self.home.lock())
+                    self.engines.renew()
+                    for server in end_orphans(self.home.servers):
+                        _LOG.warning("ended the server %s, which an earlier run had left behind", server)
+                    self._held = taking.pop_all()
             self._holders += 1
         try:
             yield

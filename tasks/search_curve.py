@@ -29,7 +29,8 @@ from spar_core.search.budgets import TokenLog, node_tokens, stopped_at
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
 from tasks.judgements import refiner_of
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 BENCHMARK = "search_curve"
 NOT_SEARCHED = "search_accuracy/none"
@@ -94,7 +95,7 @@ async def _search_all(context: ShardContext) -> ShardRows:
         for entry in entries:
             items = _outcome(context, config, budget, entry, prompts[entry.cluster_id], found.get(entry.cluster_id))
             context.part.write("eval_items", items)
-    return ShardRows(len(entries), len(entries))
+    return ShardRows(len(entries), len(entries), unasked=len(entries) - len(found))
 
 
 def _outcome(

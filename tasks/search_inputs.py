@@ -7,7 +7,8 @@ from spar_core.hashing import content_id
 from spar_core.records import Drop, Prompt, Response
 from spar_core.roles import Actor, respond_all
 from spar_core.synthesis.sources import PromptRow, read_prompt_rows
-from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+from tasks.shards import ShardContext, ShardRows, write_in_parts
+from tasks.stages import Stage
 
 GIVEN = "given"
 
@@ -65,7 +66,7 @@ async def _respond(context: ShardContext) -> ShardRows:
         if result.drop is not None:
             lost += 1
             context.part.write("drops", [result.drop])
-    return ShardRows(len(prompts), len(prompts) - lost)
+    return ShardRows(len(prompts), len(prompts) - lost, unasked=len(answered))
 
 
 SEARCH_PROMPTS = Stage("search_prompts", version=1, work=_read, splits=True)

@@ -5,103 +5,31 @@ and Prefect shows its task as "Cached". Nothing is kept in a cache of Prefect's 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefect import State, Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.states import Completed
 
-from spar_core.engines.base import Engine
-from spar_core.engines.journaled import JournaledEngine
-from spar_core.engines.usage import MeteredEngine, UsageMeter
 from spar_core.errors import ConfigError, DataError, EngineError, FruitlessError, SparError, StorageError
-from spar_core.roles.watch import Watch
-from storage.artifacts import ArtifactRef, ArtifactStore, Provenance
-from storage.parts import PartWriter, split_of
+from storage.artifacts import ArtifactRef, Provenance
 from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
 from tasks.progress import StageProgress
 from tasks.runtime import Runtime
+from tasks.shards import ShardContext, ShardRows
 from tasks.sources import data_digest
 from tasks.versions import library_versions
 
 _log = logging.getLogger(__name__)
 
 
-class ShardRows(NamedTuple):
-    """What one shard did with its rows: rows_in = rows_out + rows it wrote to `drops`."""
-
-    rows_in: int
-    rows_out: int
-
-
-@dataclass(frozen=True, slots=True)
-class ShardContext:
-    """What the work of a shard may touch."""
-
-    call: StageCall
-    shard: int
-    runtime: Runtime
-    part: PartWriter
-    meter: UsageMeter = field(default_factory=UsageMeter)
-    """Counts what this shard's engines answer."""
-    cut: str | None = None
-    """Which rows the shard is about; null: all of them."""
-
-    @property
-    def store(self) -> ArtifactStore:
-        """The home's artifacts."""
-        return self.runtime.store
-
-    def read(self, name: str, table: str) -> Any:
-        """This shard's rows of an input that was written in the same parts.
-
-        Raises:
-            StorageError: it was cut in another way than the input this stage is sharded by.
-        """
-        source = self.call.inputs[name]
-        if self.cut is not None and source.cut_of_part(self.shard) != self.cut:
-            raise StorageError(
-                f"stage {self.call.stage!r}: its input {name!r} was cut into other parts than the rows it belongs to; "
-                "run again, what does not fit is made anew"
-            )
-        return source.read(table, part=self.shard)
-
-    def share(self, items: int, name: str) -> int:
-        """This shard's equal share of a number of items, by an input that was written in the same parts."""
-        parts = len(self.call.inputs[name].manifest().parts)
-        return items // parts + (self.shard < items % parts)
-
-    def engine(self, role: str) -> Engine:
-        """The engine of a role; every completion is journaled until the stage is committed."""
-        model = self.call.models[role]
-        engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
-        return MeteredEngine(JournaledEngine(engine, self.runtime.journal(self.call, self.shard)), self.meter)
-
-    def keep_together(self, *roles: str) -> None:
-        """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""
-        call = self.call
-        self.runtime.engines.keep([(call.engines[role], call.models[role]) for role in roles], call.key)
-
-    def watch(self) -> Watch:
-        """What ends the shard when too little of what its models write can be used."""
-        health = self.call.surroundings.health
-        if health is None:
-            return Watch({})
-        return Watch(
-            {
-                "votes": health.max_unreadable_votes,
-                "rewrites": health.max_unusable_rewrites,
-                "answers": health.max_cut_answers,
-            }
-        )
-
-
 _REFUSED = "refused."  # metrics of a part: requests refused, by reason
+_UNASKED = "rows_unasked"
 Work = Callable[[ShardContext], ShardRows]
 
 
@@ -118,7 +46,7 @@ class Stage:
     sharded_by: str | None = None
     """The input whose parts are its shards; null: one shard does it all."""
     splits: bool = False
-    """The one shard writes further parts itself (see `write_in_parts`)."""
+    """The one shard writes further parts itself (see `tasks.shards`)."""
     rows_of: tuple[str, str] | None = None
     """The input and its table whose rows come in; null: the stage draws, reads a file or chooses its rows itself."""
     data: tuple[str, ...] = ()
@@ -216,7 +144,7 @@ class Stage:
         shard_of_stage.__name__ = f"{self.name}_shard"
         return task(
             name=self.name,
-            task_run_name=f"{self.name}-{call.iteration}-shard-{{shard}}",
+            task_run_name=f"{call.title}-shard-{{shard}}",
             retries=call.surroundings.orchestration.shard_retries,
             retry_delay_seconds=1,
             retry_condition_fn=worth_retrying,
@@ -231,7 +159,7 @@ class Stage:
         commit_stage.__name__ = f"{self.name}_commit"
         return task(
             name=f"{self.name} commit",
-            task_run_name=f"{self.name}-{call.iteration}",
+            task_run_name=call.title,
             cache_policy=NO_CACHE,
             persist_result=False,
         )(commit_stage)
@@ -248,14 +176,16 @@ class Stage:
             return False
         with store.part(call.stage, call.key, shard, cut=cut) as part:
             context = ShardContext(call, shard, runtime, part, cut=cut if len(cuts) > 1 else None)
-            rows = self.work(context)
+            with context.opened:
+                rows = self.work(context)
             self._check_rows(call, shard, rows)
             part.account(rows_in=rows.rows_in, rows_out=rows.rows_out)
             used, refusals = context.meter.stats, context.meter.refusals
             if used.requests or refusals:
                 tokens = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
                 refused = {f"{_REFUSED}{reason}": count for reason, count in refusals.items()}
-                part.measure({"requests": used.requests, **tokens, **refused})
+                unasked = {_UNASKED: rows.unasked} if rows.unasked else {}
+                part.measure({"requests": used.requests, **tokens, **refused, **unasked})
         return True
 
     def _check_rows(self, call: StageCall, shard: int, rows: ShardRows) -> None:
@@ -282,12 +212,16 @@ class Stage:
         return committed
 
     def _refuse_emptiness(self, runtime: Runtime, call: StageCall) -> None:
-        """A stage of which the engine refused every request has no result; its parts are forgotten, not committed."""
+        """A stage of which the engine refused every request has no result; its parts are forgotten, not committed.
+
+        So are the refusals in its journals: the next run asks anew, of a server that was set up otherwise meanwhile.
+        """
         metrics = runtime.store.metrics_so_far(call.stage, call.key)
         refused = {name.removeprefix(_REFUSED): int(n) for name, n in metrics.items() if name.startswith(_REFUSED)}
-        if not refused or metrics.get("requests"):
+        if not refused or metrics.get("requests") or metrics.get(_UNASKED):
             return
         runtime.store.discard_parts_from(call.stage, call.key, 0)
+        runtime.discard_journals(call)
         causes = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
         raise EngineError(
             f"stage {self.name}: the engine refused every request ({causes}), so there is nothing to keep. "
@@ -307,35 +241,6 @@ def provenance(stage: Stage, call: StageCall) -> Provenance:
         config=dict(call.config),
         code_version=str(stage.version),
     )
-
-
-def write_in_parts(
-    context: ShardContext,
-    table: str,
-    records: Sequence[Any],
-    beside: Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]] | None = None,
-) -> int:
-    """Cut records into parts, so that later stages run one shard per part; returns the number of parts.
-
-    `beside` gives for further tables the rows that belong to some records. The first part is the shard's own and
-    appears last: with it, all are there. Parts that an earlier try cut in the very same way stay.
-    """
-    call, size = context.call, context.call.surroundings.orchestration.shard_size
-    slices = [records[start : start + size] for start in range(0, len(records), size)] or [records]
-    split = split_of(table, slices)
-    context.store.discard_parts_from(call.stage, call.key, len(slices))
-
-    def write(part: PartWriter, rows: Sequence[Any]) -> None:
-        part.write(table, rows)
-        for other, belonging in (beside or {}).items():
-            part.write(other, belonging(rows))
-
-    for index in range(1, len(slices)):
-        with context.store.part(call.stage, call.key, index, split=split) as part:
-            write(part, slices[index])
-    context.part.split = split
-    write(context.part, slices[0])
-    return len(slices)
 
 
 def _reused() -> State[None]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
 from spar_core.training import TrainingOutcome, TrainingSpec, train
 from storage.artifacts import ArtifactRef
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 
 def training_table(kind: str, data: ArtifactRef) -> str:

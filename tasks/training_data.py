@@ -14,7 +14,8 @@ from spar_core.data import (
 from spar_core.prompts import PromptLibrary
 from spar_core.records import RefinerExample
 from storage.artifacts import ArtifactRef
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 
 def _pairs(context: ShardContext) -> ShardRows:

@@ -8,7 +8,8 @@ from spar_core.records import Prompt
 from spar_core.search.scheduler import run_trees
 from storage.artifacts import ArtifactRef
 from tasks.judgements import refiner_of
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.shards import ShardContext, ShardRows
+from tasks.stages import Stage
 
 
 def _work(context: ShardContext) -> ShardRows:

@@ -7,8 +7,9 @@ from spar_core.data.example_files import read_examples
 from spar_core.hashing import derive_seed
 from spar_core.records import ModelRole
 from spar_core.starter.teacher import warm_start_examples
+from tasks.shards import ShardContext, ShardRows
 from tasks.sources import STARTER_WORLD
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.stages import Stage
 
 
 def _work(context: ShardContext) -> ShardRows:

@@ -5,17 +5,19 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import psutil
 
-from flows.checks.models import model_folders, weights_bytes
+from flows.checks.models import model_folders
 from flows.checks.verdicts import Finding
 from flows.checks.work import Work
 from spar_core.config.training import OptimisationConfig
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
+from spar_core.engines.placement import VISIBLE, Gpu, visible_gpus, weight_bytes
+from spar_core.engines.server_address import is_on_this_machine
 from spar_core.ports import port_is_free
 
 _GIB = 2**30
@@ -25,6 +27,7 @@ _STORED_BYTES = 2  # per parameter of a model whose weights are stored as bf16
 _CHECKPOINT_SHARE = 5  # size of a resumable checkpoint in weights: the weights, and moments of twice their precision
 _TEXT_BYTES = 600  # of one answer, vote or rewrite in compressed Parquet and its journal
 _HEADROOM = 1.2
+_GPU_DEVICES = ("/dev/nvidia0", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/kfd")
 
 
 def check_machine(work: Work) -> Iterator[Finding]:
@@ -34,7 +37,8 @@ def check_machine(work: Work) -> Iterator[Finding]:
     yield from _disk(work)
     if isinstance(engine, VllmEngineConfig) and not all(map(is_server, work.models.values())):
         yield _vllm(engine)
-        if engine.port is not None and not port_is_free(engine.port):
+        own = work.home.servers / f"vllm-{engine.port}.json"  # one that an earlier run left: it is ended first
+        if engine.port is not None and not port_is_free(engine.port) and not own.exists():
             yield Finding(
                 "port", "fail", f"port {engine.port} is taken", "stop what listens there, or leave engine.port unset"
             )
@@ -42,30 +46,27 @@ def check_machine(work: Work) -> Iterator[Finding]:
     yield from _prefect()
 
 
-class _Gpu(NamedTuple):
-    total: float
-    free: float
+def _gpus() -> list[Gpu] | None:
+    """The GPUs that may be used; None where there are some of which NVIDIA's tool does not tell the memory.
 
-
-def _gpus() -> list[_Gpu]:
-    """Memory of each NVIDIA GPU in bytes; none where the driver says nothing."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=True).stdout
-        return [_Gpu(*(float(figure) * 2**20 for figure in line.split(","))) for line in told.splitlines() if line]
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
-        return []
+    Such are those that share the CPU's memory, and those of other makers.
+    """
+    found = visible_gpus()
+    hidden = os.environ.get(VISIBLE) in ("", "-1")
+    return None if not found and not hidden and any(map(os.path.exists, _GPU_DEVICES)) else found
 
 
 def _memory(work: Work) -> Iterator[Finding]:
-    gpus, device = _gpus(), getattr(work.config.engine, "device", "auto")
+    device = getattr(work.config.engine, "device", "auto")
+    gpus = [] if device == "cpu" else _gpus()
+    if gpus is None:
+        yield Finding("memory", "ok", "GPUs whose memory is not known")
+        return
     if device.startswith("cuda") and not gpus:
         yield Finding("GPU", "fail", f"engine.device is {device} and no usable GPU answers", "set it to auto or cpu")
         return
-    where = f"{len(gpus)} GPUs" if gpus else "no GPU, the CPU's memory"
-    largest = max((weights_bytes(folder) for folder in model_folders(work)), default=0)
+    where = f"{len(gpus)} GPUs" if gpus else "the CPU's memory"
+    largest = max((weight_bytes(folder) for folder in model_folders(work)), default=0)
     has = sum(gpu.total for gpu in gpus) if gpus else float(psutil.virtual_memory().total)
     remedy = "take a smaller model, more GPUs (engine.tensor_parallel), or LoRA for training (training.*.lora)"
     if not largest:
@@ -82,10 +83,12 @@ def _memory(work: Work) -> Iterator[Finding]:
 def _training_bytes(work: Work, weights: float) -> float:
     if not work.trains:
         return 0.0
+    return weights * 1.5 if _trains_adapters(work) else weights / _STORED_BYTES * _TRAINING_BYTES
+
+
+def _trains_adapters(work: Work) -> bool:
     trainings: tuple[OptimisationConfig, ...] = (work.config.training.actor, work.config.training.refiner)
-    if all(training.lora is not None for training in trainings):
-        return weights * 1.5
-    return weights / _STORED_BYTES * _TRAINING_BYTES
+    return all(training.lora is not None for training in trainings)
 
 
 def _disk(work: Work) -> Iterator[Finding]:
@@ -107,13 +110,13 @@ def _disk(work: Work) -> Iterator[Finding]:
 def estimated_bytes(work: Work) -> tuple[float, float]:
     """Bytes that one iteration writes, with the checkpoint of its training, and bytes of the whole run."""
     config, method = work.config, work.config.method
-    weights = max((weights_bytes(folder) for folder in model_folders(work)), default=0)
+    weights = max((weight_bytes(folder) for folder in model_folders(work)), default=0)
     answers = config.prompts.per_iteration * method.responses.per_prompt
     texts = answers * (1 + method.judging.votes) * _TEXT_BYTES * 2  # the search asks about as much again
     if not work.trains:
         return 0.0, float(texts)
     models = 2.0 * weights
-    once = models + _CHECKPOINT_SHARE * weights + texts
+    once = models + (0 if _trains_adapters(work) else _CHECKPOINT_SHARE) * weights + texts
     return once * _HEADROOM, (once + (config.iterations + 1) * (models + texts)) * _HEADROOM
 
 
@@ -147,18 +150,18 @@ def _prefect() -> Iterator[Finding]:
     if not address:
         return
     try:
-        healthy = httpx.get(f"{address}/health", timeout=_ASK_S).status_code == httpx.codes.OK
+        httpx.get(f"{address}/health", timeout=_ASK_S, trust_env=not is_on_this_machine(address))
+    except httpx.ReadTimeout:
+        yield Finding("Prefect", "ok", f"{address} is busy")
     except (httpx.HTTPError, httpx.InvalidURL):
-        healthy = False
-    if healthy:
-        yield Finding("Prefect", "ok", f"{address} answers")
-    else:
         yield Finding(
             "Prefect",
             "fail",
             f"PREFECT_API_URL is {address} but nothing answers there",
             "start that server or unset it",
         )
+    else:  # what it wants, such as a login, is between it and Prefect
+        yield Finding("Prefect", "ok", f"{address} answers")
 
 
 def _size(count: float) -> str:

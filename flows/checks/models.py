@@ -13,6 +13,7 @@ from flows.checks.verdicts import Finding, judged
 from flows.checks.work import Work
 from spar_core.engines.model_files import resolve_folder
 from spar_core.engines.model_reference import FORMS, STARTER, is_registered, is_server, server_reference
+from spar_core.engines.placement import WEIGHTS_INDEX, weight_bytes
 from spar_core.engines.server_address import api_key_from, proxy_for, with_version
 from spar_core.errors import EngineError, StorageError
 from spar_core.starter import base_model_dir
@@ -41,11 +42,6 @@ def model_folders(work: Work) -> list[Path]:
     """The folders of the models that are on this machine, each once."""
     found = (_located("", reference, work.home)[1] for reference in dict.fromkeys(work.models.values()))
     return [folder for folder in found if folder is not None]
-
-
-def weights_bytes(folder: Path) -> int:
-    """Bytes of a model's weights as stored."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def _located(name: str, reference: str, home: Home) -> tuple[Finding, Path | None]:
@@ -90,19 +86,26 @@ def _on_hub(name: str, reference: str) -> tuple[Finding, Path | None]:
     if reference.startswith(("/", ".", "~")) or reference.count("/") != 1:
         return Finding(name, "fail", f"model {reference!r}: no such folder", f"give {FORMS}"), None
     cached = _cached(reference)
-    if cached is not None:
-        return judged(name, lambda: _whole(cached)), cached
+    found = None if cached is None else judged(name, lambda: _whole(cached))
+    if found is not None and found.verdict == "ok":
+        return found, cached
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON") or not _hub_answers():
         detail = f"model {reference!r} is neither a folder nor on this machine, and the hub cannot be reached"
-        return Finding(name, "fail", detail, "check the name and the network, or give a local folder"), None
+        missing = Finding(name, "fail", detail, "check the name and the network, or give a local folder")
+        return found or missing, None
     return Finding(name, "warn", f"{reference} will be downloaded from the hub", "it may take long"), None
 
 
 def _cached(reference: str) -> Path | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    revisions = Path(HF_HUB_CACHE) / f"models--{reference.replace('/', '--')}" / "snapshots"
-    return next((folder for folder in sorted(revisions.glob("*")) if (folder / "config.json").is_file()), None)
+    place = Path(HF_HUB_CACHE) / f"models--{reference.replace('/', '--')}"
+    try:
+        newest = (place / "refs" / "main").read_text().strip()
+    except OSError:
+        return None
+    folder = place / "snapshots" / newest
+    return folder if (folder / "config.json").is_file() else None
 
 
 def _hub_answers() -> bool:
@@ -127,13 +130,13 @@ def _whole(folder: Path) -> str:
         if not any(folder.glob(needed)):
             raise EngineError(f"model folder {folder} holds no {needed}; give a folder saved by `save_pretrained`")
     resolve_folder(str(folder))
-    index = _json(folder / "model.safetensors.index.json")
+    index = _json(folder / WEIGHTS_INDEX)
     for name in sorted(set(index.get("weight_map", {}).values())):
         if not (folder / name).is_file():
             raise EngineError(f"model folder {folder} lacks {name}, which its index names: fetch or copy it again")
     for file in sorted(folder.glob("*.safetensors")):
         _check_weights(file)
-    return f"{folder}, {weights_bytes(folder) / 2**30:.2f} GiB"
+    return f"{folder}, {weight_bytes(folder) / 2**30:.2f} GiB"
 
 
 def _check_weights(file: Path) -> None:
@@ -166,7 +169,7 @@ def _contexts(work: Work, reference: str, folder: Path) -> Iterator[Finding]:
     name, remedy = "context length", f"lower it, or take a model with more than the {limit.tokens} of {limit.source}"
     too_long = [f"{key} {value}" for key, value in answers.items() if value >= limit.tokens]
     asked = getattr(work.config.engine, "max_model_len", None)
-    if asked is not None and asked > limit.tokens:
+    if asked is not None and asked > limit.tokens and not _stretches(work, folder):
         yield Finding(name, "fail", f"{reference} takes no engine.max_model_len of {asked}", remedy)
     elif too_long:
         yield Finding(name, "warn", f"{reference} cuts answers before {', '.join(too_long)} tokens", remedy)
@@ -188,6 +191,16 @@ def _limit(work: Work, folder: Path) -> _Limit | None:
     if asked is not None and (not isinstance(known, int) or asked <= known):
         return _Limit(asked, "engine.max_model_len")
     return _Limit(known, "config.json") if isinstance(known, int) else None
+
+
+def _stretches(work: Work, folder: Path) -> bool:
+    """Whether positions are scaled beyond what a model was made for, or the server is told not to mind."""
+    config, engine = _json(folder / "config.json"), work.config.engine
+    scalings = [config.get(name) for name in ("rope_scaling", "rope_parameters")]
+    told = (*getattr(engine, "extra_args", ()), *getattr(engine, "env", ()), *os.environ)
+    return any(isinstance(scaling, dict) and "factor" in scaling for scaling in scalings) or any(
+        word.startswith(("--hf-overrides", "--hf_overrides", "VLLM_ALLOW_LONG_MAX_MODEL_LEN")) for word in told
+    )
 
 
 def _json(file: Path) -> dict[str, Any]:

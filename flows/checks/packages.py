@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from flows.checks.verdicts import Finding
 from flows.checks.work import Work
 
-_INSTALL = "install the project again in its environment: `make install`, or `pip install -e .`"
+_INSTALL = "install the project again in its environment: `pip install -e .`"
 _EXTRAS = {"ability": ("ability", ("lm_eval",)), "ifbench": ("bench", ("emoji", "syllapy"))}
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.checks.preflight import preflight_run
 from flows.commands.options import home_option, json_option, table
+from spar_core.errors import SparError
 
 if TYPE_CHECKING:
     from flows.experiments.outcome import ExperimentOutcome
@@ -65,14 +67,33 @@ def experiment(
 
     started = time.monotonic()
     planned = load_experiment(file, str(home.absolute()) if home else None, overrides, seeds)
+    planned.runs[0].run.home.check_layout()
     folder = results_folder(planned, str(out) if out else None)
     if report_only or is_finished_experiment(planned):
         outcome = collect(planned, {})
         write_page(outcome, folder)
     else:
+        _preflight(planned)
         outcome = _run(planned, file, folder, quiet=as_json)
     _show(outcome, folder, time.monotonic() - started, as_json=as_json)
     return 1 if outcome.failures and not report_only else 0
+
+
+def _preflight(planned: "Experiment") -> None:
+    """Stop before anything is started where no variant could run; one that cannot does not keep the others from it.
+
+    Raises:
+        SparError: what the first variant lacks.
+    """
+    problems = []
+    variants = {entry.variant: entry.run for entry in planned.runs}
+    for run in variants.values():
+        try:
+            preflight_run(run)
+        except SparError as error:
+            problems.append(error)
+    if len(problems) == len(variants):
+        raise problems[0]
 
 
 def _run(planned: "Experiment", file: Path, folder: Path, *, quiet: bool) -> "ExperimentOutcome":

@@ -110,7 +110,8 @@ def _pin(home: Home, pinned: tuple[str, ...], unpinned: tuple[str, ...]) -> None
     runs, models = set(pins.runs), set(pins.models)
     for reference in unpinned:
         runs.discard(reference)
-        models.discard(_version(home, reference) or reference)
+        # A version that is gone from the disk, or from the registry, can be named all the same.
+        models.discard((_version(home, reference) or "") if "@" in reference else reference)
     for reference in pinned:
         if "@" not in reference and "/" not in reference and Ledger(home).run(reference) is not None:
             runs.add(reference)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from flows.commands.options import home_option, json_option, opened, show_judges
 from flows.commands.options import table as print_table
 from spar_core.errors import StorageError
+from storage.ledger import Ledger, Run
 
 
 @click.command()
@@ -16,7 +18,7 @@ from spar_core.errors import StorageError
 @home_option
 @json_option
 def status(run: str | None, home: Path | None, as_json: bool) -> int:
-    """Stages of a run (the latest by default): state, rows, seconds, artifact; the refiner as a judge.
+    """What became of a run (the latest by default), and its stages: state, rows, seconds, artifact; its judge.
 
     \b
     Example:
@@ -28,18 +30,18 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
     from storage.catalog import open_catalog
 
     where = opened(home)
+    runs = {entry.run_id: entry for entry in sorted(Ledger(where).runs(), key=_begun, reverse=True)}
+    if not runs:
+        raise StorageError(f"{where.root} holds no run yet; start one with `spar run --home {where.root}`")
+    name = run or next(iter(runs))
+    if name not in runs:
+        raise StorageError(f"no run {name!r} in {where.root}; runs there: {', '.join(runs)}")
     with open_catalog(where) as catalog:
-        newest_first = "SELECT run_id FROM stages GROUP BY run_id ORDER BY max(started) DESC"
-        runs = [str(row["run_id"]) for row in catalog.rows(newest_first)]
-        if not runs:
-            raise StorageError(f"{where.root} holds no run yet; start one with `spar run --home {where.root}`")
-        name = run or runs[0]
-        if name not in runs:
-            raise StorageError(f"no run {name!r} in {where.root}; runs there: {', '.join(runs)}")
         stages = catalog.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started", [name])
     if as_json:
         iterations = [row.plain() for row in run_summary(where, name)]
-        click.echo(json.dumps({"run_id": name, "stages": stages, "iterations": iterations}, default=str))
+        told = runs[name].model_dump(mode="json", include={"run_id", "state", "activity"})
+        click.echo(json.dumps({**told, "stages": stages, "iterations": iterations}, default=str))
         return 0
     columns = ["iteration", "stage", "state", "cached", "rows in", "rows out", "dropped", "seconds", "artifact"]
     keys = ["iteration", "stage", "state", "cached", "rows_in", "rows_out", "rows_dropped", "seconds", "artifact_uri"]
@@ -48,6 +50,7 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
         row[-1] = _short(row[-1])
     print_table(f"run {name}", columns, rows, numeric={"iteration", "rows in", "rows out", "dropped", "seconds"})
     show_judges(judges(where, name))
+    click.echo(_became(runs[name]))
     return 0
 
 
@@ -78,6 +81,18 @@ def sql(query: str, home: Path | None, form: str, as_json: bool) -> int:
         rows = [[_shown(value) for value in row.values()] for row in result.to_pylist()]
         print_table("", result.schema.names, rows)
     return 0
+
+
+def _begun(run: Run) -> datetime:
+    return run.created if run.activity is None else run.activity.started
+
+
+def _became(run: Run) -> str:
+    """`completed; last: iteration 3, failed: ENGINE'S REASON`."""
+    doing = run.activity
+    if doing is None:
+        return run.state
+    return f"{run.state}; last: {doing.name}, {doing.state}" + (f": {doing.detail}" if doing.detail else "")
 
 
 def _short(uri: str) -> str:

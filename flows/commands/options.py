@@ -60,7 +60,7 @@ def model_option(name: str, text: str, *, required: bool = False) -> Callable[[C
 
 
 def server_options(command: Command) -> Command:
-    """`--timeout`, `--retries`, `--fresh`, `--model-digest`: what is said of a server given by its address."""
+    """`--timeout`, `--retries`, `--max-wait`, `--fresh`, `--model-digest`: what is said of servers given by address."""
     for option in (
         click.option(
             "--model-digest",
@@ -68,6 +68,12 @@ def server_options(command: Command) -> Command:
             help="Identity of the weights of the server that is named, instead of asking it a few fixed prompts.",
         ),
         click.option("--fresh", is_flag=True, help="Reuse nothing that servers given by address answered before."),
+        click.option(
+            "--max-wait",
+            "max_wait_s",
+            type=click.FloatRange(0, 604800, min_open=True),
+            help="Seconds to put off a request to a busy server (HTTP 429, 503).  [default: 900]",
+        ),
         click.option("--retries", type=click.IntRange(0, 100), help="Further attempts at a server.  [default: 6]"),
         click.option(
             "--timeout",

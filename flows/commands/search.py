@@ -42,6 +42,7 @@ def search(  # noqa: PLR0913 - one parameter per option
     skip_bad: bool,
     timeout_s: float | None,
     retries: int | None,
+    max_wait_s: float | None,
     fresh: bool,
     model_digest: str | None,
     preset: str | None,
@@ -83,6 +84,7 @@ def search(  # noqa: PLR0913 - one parameter per option
             skip_bad=skip_bad,
             timeout_s=timeout_s,
             retries=retries,
+            max_wait_s=max_wait_s,
             fresh=fresh,
             model_digest=model_digest,
         )
@@ -111,6 +113,7 @@ def refine(  # noqa: PLR0913 - one parameter per option
     response: str | None,
     timeout_s: float | None,
     retries: int | None,
+    max_wait_s: float | None,
     fresh: bool,
     model_digest: str | None,
     preset: str | None,
@@ -144,7 +147,7 @@ def refine(  # noqa: PLR0913 - one parameter per option
         preset=preset,
         config_file=config_file,
         overrides=overrides,
-        servers=ServerOptions(timeout_s, retries, fresh, model_digest),
+        servers=ServerOptions(timeout_s, retries, max_wait_s, fresh, model_digest),
     )
     found = refine_prompt(request, where)
     if as_json:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from spar_core.errors import SparError
 from storage.home import Home
 
 _START_TIMEOUT_S = 180.0
+_POLL_S = 0.3
 
 
 @click.command()
@@ -64,11 +66,11 @@ class _MlflowServer:
 
 def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
     from flows.addresses import port_to_listen_on
-    from storage.mlflow_store import artifact_root, tracking_uri
+    from storage.mlflow_store import artifact_root, connect, tracking_uri
 
+    connect(home)  # sets right where a moved home keeps its files, and makes a database where there is none
     number = port or port_to_listen_on(home, "mlflow")
     home.logs.mkdir(parents=True, exist_ok=True)
-    home.mlflow.mkdir(parents=True, exist_ok=True)
     log = home.logs / "mlflow-server.log"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(number)]
     command += [
@@ -82,12 +84,19 @@ def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     server = _MlflowServer(process, f"http://127.0.0.1:{number}", log)
+    try:
+        _await(server)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _await(server: _MlflowServer) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
+    while time.monotonic() < deadline and server.process.poll() is None:
+        with suppress(httpx.HTTPError):
             if httpx.get(f"{server.url}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
-                return server
-        except httpx.HTTPError:
-            time.sleep(0.3)
-    server.stop()
-    raise SparError(f"the MLflow server did not start on port {number}; see {log}")
+                return
+        time.sleep(_POLL_S)
+    raise SparError(f"the MLflow server did not start at {server.url}; see {server.log}")

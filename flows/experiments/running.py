@@ -141,5 +141,7 @@ def _attempted(entry: PlannedRun, runtime: Runtime, work: Callable[..., None], *
     except Exception as error:  # noqa: BLE001 - whatever it was, the other variants can do without
         reason = str(error) if isinstance(error, SparError) else f"{type(error).__name__}: {error}"
         runtime.reporter.announced(f"variant {entry.variant}, seed {entry.seed} failed: {reason}")
+        if runtime.ledger.run(entry.run.run_id) is None:  # it was not even opened, only shown below the experiment
+            runtime.tracking.tracker.close_run(entry.run.run_id, "failed", "failed")
         return [Failure(entry.variant, entry.seed, reason)]
     return []

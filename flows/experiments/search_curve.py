@@ -46,7 +46,7 @@ def searches(config: SearchConfig, curve: SearchCurve) -> dict[str, SearchConfig
 
 
 def _measure(run: Run, curve: SearchCurve, number: int, models: Models) -> ArtifactRef:
-    stages, method, evaluation = StageRunner(run), run.config.method, run.config.evaluation
+    stages, method, evaluation = StageRunner(run, only_measures=True), run.config.method, run.config.evaluation
 
     def measured(
         stage: Stage, place: str, inputs: dict[str, ArtifactRef], reads: dict[str, Any] | None = None

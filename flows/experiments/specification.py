@@ -9,8 +9,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flows.request import Run, RunRequest
+from spar_core.config.run import NO_RESULTS
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest
+from spar_core.secrets import redacted
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 Budget = Annotated[int, Field(ge=1, le=4096)]
@@ -176,6 +178,7 @@ def load_experiment(
     ]
     if not runs:
         raise ConfigError(f"experiment {file}: only_seeds leaves no run for the seeds {list(specification.seeds)}")
+    _check_apart(file, runs)
     return Experiment(specification, file, text, given, tuple(runs))
 
 
@@ -218,6 +221,19 @@ def _planned(
     return PlannedRun(variant, seed, request.model_copy(update={"run_id": run.run_id}), run)
 
 
+def _check_apart(file: Path, runs: Iterable[PlannedRun]) -> None:
+    """Raise where two variants would be one run that is gone through in two ways."""
+    known: dict[str, PlannedRun] = {}
+    for planned in runs:
+        other = known.setdefault(planned.run.run_id, planned)
+        if other.run.config != planned.run.config:
+            raise ConfigError(
+                f"experiment {file}: variants {other.variant!r} and {planned.variant!r} differ only in "
+                f"{', '.join(sorted(NO_RESULTS))}, which change no iteration's result: they would be one run. "
+                "Leave one out (a run shows all its iterations), or compare homes of their own"
+            )
+
+
 def _read(file: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = file.read_text(encoding="utf-8")
@@ -246,5 +262,5 @@ def _explained(error: ValidationError) -> list[str]:
         elif problem["type"] == "missing":
             lines.append(f"{key}: is missing")
         else:
-            lines.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+            lines.append(f"{key}: {problem['msg']}, got {redacted(problem['input'])!r}")
     return lines

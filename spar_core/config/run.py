@@ -159,6 +159,10 @@ class OrchestrationConfig(FrozenConfig):
     """Times a failed shard is tried again (finished completions are replayed)."""
 
 
+NO_RESULTS = frozenset({"orchestration", "iterations", "health"})
+"""Keys of a run's configuration that change no result: how the work is spread, how far it goes, when it stops."""
+
+
 class RunConfig(FrozenConfig):
     """One self-play run."""
 
@@ -214,7 +218,7 @@ class RunConfig(FrozenConfig):
 
     def results_digest(self) -> str:
         """Digest of everything that can change a result (not how the work is spread)."""
-        return digest(self.model_dump(mode="json", exclude={"orchestration", "iterations", "health"}))
+        return digest(self.model_dump(mode="json", exclude=set(NO_RESULTS)))
 
     def default_run_id(self) -> str:
         """Run id used unless one is given: the same configuration names the same run."""

@@ -76,7 +76,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Restartable(Protocol):
-    """An engine with a process of its own, which may die; opened again, it answers as before."""
+    """An engine that may die, with its process or thread; opened again, it answers as before."""
 
     async def is_healthy(self) -> bool:
         """Whether it can answer at all."""

@@ -30,6 +30,7 @@ class Effort:
     backoff_s: float
     attempts: int = 0
     failed_at: set[Endpoint] = field(default_factory=set)
+    _unusable: int = 0
     _rounds: int = 0
     _timed_out: int = 0
     _lowered: int = 0
@@ -71,9 +72,10 @@ class Effort:
         self._timed_out += failure.timed_out
         self.failed_at.add(endpoint)
         if failure.reason is not None:
-            if self.attempts >= min(_UNUSABLE_ANSWERS, self.settings.max_retries + 1):
+            self._unusable += 1
+            if self._unusable >= min(_UNUSABLE_ANSWERS, self.settings.max_retries + 1):
                 raise self._verdict(failure, others_answered) from failure
-            return self._wait(self.attempts - 1)
+            return self._wait(self._unusable - 1)
         endpoint.down_until = asyncio.get_running_loop().time() + self._wait(self._rounds)
         if self._timed_out >= _TIMED_OUT:
             raise self._verdict(failure, others_answered) from failure
@@ -99,7 +101,7 @@ class Effort:
     def _verdict(self, failure: RetryableError, others_answered: bool) -> EngineError:
         """Whose fault it was that no attempt worked: the request's, or the servers'."""
         if failure.reason is not None:
-            said = f"no usable answer in {self.attempts} attempts: {failure}"
+            said = f"no usable answer in {self._unusable} attempts: {failure}"
             return RequestRejectedError(said, failure.reason, permanent=False)
         if failure.crashed and others_answered:
             said = f"the server fails on this request alone: {failure}"

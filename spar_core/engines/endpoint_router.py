@@ -160,8 +160,10 @@ class EndpointRouter:
 
     def _set_alarm(self, now: float) -> None:
         """Look again when a pause ends, a server is opened further or one that was down may be up."""
-        moments = [endpoint.throttle.opens_at(now) for endpoint in self.endpoints]
-        moments += [endpoint.down_until for endpoint in self.endpoints if endpoint.down_until > now]
+        moments = [
+            endpoint.down_until if endpoint.down_until > now else endpoint.throttle.opens_at(now)
+            for endpoint in self.endpoints
+        ]
         if self._alarm is not None:
             self._alarm.cancel()
         soonest = min((moment for moment in moments if moment is not None), default=None)

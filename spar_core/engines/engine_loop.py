@@ -64,11 +64,6 @@ async def on_engine_loop(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
-def wait_on_engine_loop(work: Coroutine[Any, Any, T]) -> T:
-    """The same for callers without an event loop, whose thread is blocked meanwhile; not from the loop's own thread."""
-    return asyncio.run_coroutine_threadsafe(work, engine_loop()).result()
-
-
 def _forget() -> None:
     """A forked child has no such thread: it starts a loop of its own when it needs one."""
     global _running, _lock

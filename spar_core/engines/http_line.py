@@ -15,6 +15,7 @@ from spar_core.engines.configuration import ServedSettings
 from spar_core.engines.endpoint_router import Endpoint, EndpointRouter
 from spar_core.engines.server_address import is_on_this_machine, proxy_for
 from spar_core.engines.throttle import Throttle
+from spar_core.secrets import redacted_text
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 10.0
@@ -89,31 +90,25 @@ class HttpLine:
         """
         self.calls += 1
         _sent.set(sent)
-        return await self._exchange("POST", url, path, json.dumps(body).encode())
-
-    async def get(self, url: str, path: str) -> Reply:
-        """Fetch JSON; raises like `post`."""
-        return await self._exchange("GET", url, path, None)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
-
-    async def _exchange(self, method: str, url: str, path: str, content: bytes | None) -> Reply:
-        how: dict[str, Any] = {"proxy": self._proxies[url], "allow_redirects": False}
+        content, proxy = json.dumps(body).encode(), self._proxies[url]
         try:
-            async with self._session.request(method, url + path, data=content, **how) as response:
+            async with self._session.post(url + path, data=content, proxy=proxy, allow_redirects=False) as response:
                 received = await response.read()
         except aiohttp.ConnectionTimeoutError as error:
             raise RetryableError(f"{url}: ConnectTimeout, no connection within {_CONNECT_TIMEOUT_S:.0f} s") from error
         except TimeoutError as error:
             raise RetryableError(f"{url}: Timeout, no answer within {self._timeout_s:g} s", timed_out=True) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise RetryableError(f"{url}: {type(error).__name__} {error}".strip()) from error
+            said = redacted_text(f"{url}: {type(error).__name__} {error}".strip())  # a proxy's address has its password
+            raise RetryableError(said) from error
         try:
             return Reply(response.status, response.headers, json.loads(received), True)
         except ValueError:
             return Reply(response.status, response.headers, received.decode("utf-8", "replace"), False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
 
 
 def _refusal_takes_s(url: str) -> float:

@@ -8,8 +8,9 @@
     FILE.yaml, FILE.json                   a server's description: the fields of `OpenAIEngineConfig`
 
 A server's fragment is its model's name (needed where it serves several) and parameters: `key` (the environment
-variable that holds the key), `concurrency` (requests in flight), `timeout` (seconds), `retries`, `digest` (the identity
-of the weights). A description also takes several addresses, further request fields, and all else the engine takes.
+variable that holds the key), `concurrency` (requests in flight), `timeout` (seconds), `retries`, `wait` (seconds to put
+off a request to a busy server), `digest` (the identity of the weights). A description also takes several addresses,
+further request fields, and all else the engine takes.
 """
 
 import json
@@ -39,6 +40,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, type[int] | type[float] | type[str]]]
     "concurrency": ("max_concurrency", int),
     "timeout": ("timeout_s", float),
     "retries": ("max_retries", int),
+    "wait": ("max_wait_s", float),
     "digest": ("model_digest", str),
 }
 _PROBABLE_NAME = "?"  # stands for a model whose name the server has yet to tell

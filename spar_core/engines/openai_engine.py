@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest
@@ -76,6 +76,7 @@ class OpenAIEngine:
         self._dialect = RequestDialect(model, settings.send_seed, with_fields(settings.extra_body, "extra_body"))
         self._line: HttpLine | None = None
         self._asking: set[asyncio.Task[Any]] = set()
+        self._ended: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._answered = 0
 
@@ -111,37 +112,40 @@ class OpenAIEngine:
             EngineUnavailableError: no server answered after all retries, or all refused for longer than max_wait_s.
             EngineError: wrong address, key or model name, a server that takes no such requests, or a closed engine.
         """
-        return await on_engine_loop(self._until_closed(self._generate(request)))
+        return await on_engine_loop(self._until_closed(request))
 
     async def close(self) -> None:
         """Close the connections; what is being asked fails with EngineError."""
         self._closed = True
-        if self._line is not None:
-            done = self.stats
-            _LOG.info("%d requests in %d HTTP calls, %d of them put off", done.requests, done.calls, done.refusals)
-            await on_engine_loop(self._shut())
+        await on_engine_loop(self._shut())  # there alone it is known whether a request is just opening the line
 
-    async def _until_closed(self, work: Coroutine[Any, Any, Generation]) -> Generation:
+    async def _until_closed(self, request: GenerationRequest) -> Generation:
         """Run on the engine loop, so that closing the engine ends it with an error and not with a cancellation."""
         task = asyncio.current_task()
         assert task is not None
         self._asking.add(task)
         try:
-            return await work
+            return await self._generate(request)
         except asyncio.CancelledError:
-            if self._closed:
+            if task in self._ended and task.cancelling() == 1:  # not by its caller, who would not look at an error
                 raise _closed() from None
             raise
         finally:
             self._asking.discard(task)
+            self._ended.discard(task)
 
     async def _shut(self) -> None:
-        asking = list(self._asking)
-        for task in asking:
+        here = asyncio.get_running_loop()
+        asking = [task for task in self._asking if task.get_loop() is here]  # a fork inherits others, which never end
+        self._ended.update(task for task in asking if not task.cancelling())
+        for task in self._ended:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)  # also those whose caller has gone away meanwhile
+        if self._line is not None:
+            done = self.stats
+            _LOG.info("%d requests in %d HTTP calls, %d of them put off", done.requests, done.calls, done.refusals)
         line, self._line = self._line, None
-        if line is not None and line.loop is asyncio.get_running_loop():
+        if line is not None and line.loop is here:
             await line.close()
 
     def _open_line(self) -> HttpLine:
@@ -170,10 +174,14 @@ class OpenAIEngine:
         return generation
 
     async def _one_by_one(self, request: GenerationRequest, have: list[Completion]) -> Generation:
-        """The samples still missing, each as a request of its own."""
-        answers = await asyncio.gather(
-            *(self._attempts(request, request.seed + index, 1) for index in range(len(have), request.n))
-        )
+        """The samples still missing, each as a request of its own; once one of them fails, no more is asked."""
+        missing = range(len(have), request.n)
+        asked = [asyncio.ensure_future(self._attempts(request, request.seed + index, 1)) for index in missing]
+        try:
+            answers = await asyncio.gather(*asked)
+        finally:
+            for task in asked:
+                task.cancel()
         completions = [*have, *(completions[0] for completions, _ in answers)]
         return Generation(tuple(completions), max((tokens for _, tokens in answers), default=0))
 

@@ -1,5 +1,6 @@
 """Where a model server goes: which GPUs, and how much of their memory, so that all that are loaded at once fit."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ _FREED_WITHIN_S = 15.0  # a server that has just ended gives its memory back wit
 _POLL_S = 0.5
 _TOOL_S = 30.0
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
 
 
 class GpuProcess(NamedTuple):
@@ -157,8 +160,15 @@ def selected(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
 
 
 def weight_bytes(folder: Path) -> int:
-    """Bytes of a model folder's weights."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    """Bytes of a model folder's weights; where they lie there in several forms, of the one that is read."""
+    files = {file.name: file.stat().st_size for file in folder.glob("*.safetensors")}
+    if WEIGHTS_FILE in files:
+        return files[WEIGHTS_FILE]
+    try:
+        read = set(json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        read = set(files)
+    return sum(size for name, size in files.items() if name in read)
 
 
 def _ask_driver() -> list[Gpu]:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from weakref import WeakKeyDictionary
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
@@ -112,7 +111,7 @@ class ScriptedEngine:
         self._fail_after = fail_after
         self._log = log
         self._lock = threading.Lock()
-        self._benches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Bench] = WeakKeyDictionary()
+        self._benches: dict[asyncio.AbstractEventLoop, _Bench] = {}
         self.requests: list[GenerationRequest] = []
         self.calls = 0
         self.completions = 0
@@ -153,10 +152,10 @@ class ScriptedEngine:
     def _bench(self, order: Order) -> "_Bench":
         loop = asyncio.get_running_loop()
         with self._lock:
-            bench = self._benches.get(loop)
-            if bench is None:
-                bench = self._benches[loop] = _Bench(order, self._max_in_flight)
-            return bench
+            if loop not in self._benches:
+                self._benches = {known: bench for known, bench in self._benches.items() if not known.is_closed()}
+                self._benches[loop] = _Bench(order, self._max_in_flight)
+            return self._benches[loop]
 
     def _complete(self, request: GenerationRequest, index: int) -> Completion:
         answer = self._answer(request, index)

@@ -28,7 +28,7 @@ from spar_core.engines.model_folder import DtypeName, LoadedModel, load_model, p
 from spar_core.engines.slot_batch import Finished, Limits, RowsFailedError, SlotBatch, is_out_of_memory
 from spar_core.engines.slot_table import Row
 from spar_core.engines.usage import EngineStats, UsageMeter
-from spar_core.errors import EngineError, RequestRejectedError
+from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import model_digest
 from spar_core.processors import free_cores
 from spar_core.records import FinishReason
@@ -95,6 +95,7 @@ class TransformersEngine:
         self._threads = threads or free_cores()
         self._inbox: queue.SimpleQueue[_Job | _Unwanted | None] = queue.SimpleQueue()
         self._closed = False
+        self._broken = ""
         self._closing = threading.Lock()
         self._meter = UsageMeter()
         self._worker = threading.Thread(target=self._work, name=f"engine {folder.name}", daemon=True)
@@ -119,6 +120,7 @@ class TransformersEngine:
             RequestRejectedError: reason "prompt_too_long", "chat_template" or "bad_sampling".
             EngineError: the model's code failed at this request, gave non-finite logits, ran out of memory at one
                 row, or is closed.
+            EngineUnavailableError: the engine broke down; opened again it may answer.
         """
         _check(request)
         prompt = self._chat.tokens(request.messages)
@@ -131,6 +133,8 @@ class TransformersEngine:
         limit = min(request.sampling.max_tokens, self._context - len(prompt))
         job.rows = [Row(job, index, prompt, request.sampling, limit, request.seed) for index in range(request.n)]
         with self._closing:
+            if self._closed and self._broken:
+                raise EngineUnavailableError(self._broken)
             if self._closed:
                 raise EngineError("the engine is closed: open it again")
             self._inbox.put(job)
@@ -139,6 +143,10 @@ class TransformersEngine:
         except asyncio.CancelledError:
             self._inbox.put(_Unwanted(job))
             raise
+
+    async def is_healthy(self) -> bool:
+        """Whether it can answer: it is neither closed nor broken."""
+        return not self._closed
 
     async def close(self) -> None:
         """Stop the worker, fail what is unanswered, free the model's memory."""
@@ -162,7 +170,8 @@ class TransformersEngine:
                     self._advance(batch)
                     self._meter.add(seconds=time.perf_counter() - started)
         except BaseException as error:
-            failure = EngineError(f"the engine's worker failed: {error!r}")
+            self._broken = f"the engine's worker failed: {error!r}"
+            failure = EngineUnavailableError(self._broken)
             failure.__cause__ = error
             raise
         finally:

@@ -62,8 +62,9 @@ class VllmEngine:
             try:
                 return await asking
             except asyncio.CancelledError:
-                if not died.is_set():
-                    raise
+                caller = asyncio.current_task()
+                if not died.is_set() or (caller is not None and caller.cancelling()):
+                    raise  # the caller wants no answer any more, whatever became of the server
                 raise EngineUnavailableError(f"the server ended with requests under way. {self._state()}") from None
             except EngineUnavailableError as error:
                 raise EngineUnavailableError(f"{error}. {self._state()}") from error
@@ -83,5 +84,7 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Close the connections and stop the server."""
-        await self._client.close()
-        await asyncio.to_thread(self.server.stop)
+        try:
+            await self._client.close()
+        finally:
+            await asyncio.to_thread(self.server.stop)

@@ -23,7 +23,7 @@ from spar_core.errors import EngineError
 from spar_core.ports import free_port, port_is_free
 from spar_core.processes import process_mark
 from spar_core.processors import SLOW_BF16, computes_bfloat16
-from spar_core.secrets import with_values
+from spar_core.secrets import redacted_text, with_values
 
 _LOG = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
@@ -99,7 +99,7 @@ class VllmServer:
     def log_end(self) -> str:
         """The last lines of the server's log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_LINES:])
+        return redacted_text("\n".join(lines[-_LOG_LINES:]))
 
     @contextlib.contextmanager
     def told_of_its_end(self, listener: Callable[[], None]) -> Iterator[None]:

@@ -5,6 +5,8 @@ import signal
 from itertools import takewhile
 from pathlib import Path
 
+from spar_core.secrets import redacted_text
+
 _TAIL_BYTES = 64_000
 _SHOWN_LINES = 8
 _OUT_OF_MEMORY = re.compile(
@@ -49,4 +51,4 @@ def _tail(log: Path, start: int) -> str:
     with log.open("rb") as handle:
         size = handle.seek(0, 2)
         handle.seek(max(start, size - _TAIL_BYTES))
-        return handle.read().decode("utf-8", "replace")
+        return redacted_text(handle.read().decode("utf-8", "replace"))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from spar_core.errors import TrainingError
+from spar_core.secrets import redacted_text
 from spar_core.training.parentage import end_with_parent
 from spar_core.training.specification import TrainingSpec
 from spar_core.training.workspace import Workspace
@@ -25,7 +26,7 @@ def main(arguments: list[str]) -> int:
         run_session(spec, identity=arguments[1], processes=int(os.environ.get("WORLD_SIZE", "1")))
     except TrainingError as error:
         if os.environ.get("RANK", "0") == "0":
-            Workspace(spec.work).record_failure(str(error))
+            Workspace(spec.work).record_failure(redacted_text(str(error)))
         return _FAILED
     return 0
 

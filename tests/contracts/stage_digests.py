@@ -34,6 +34,7 @@ NEUTRAL = (
     "tasks.engines",
     "tasks.progress",
     "tasks.runtime",
+    "tasks.shards",
     "tasks.sources",
     "tasks.stages",
     "tasks.tracking",

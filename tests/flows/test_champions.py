@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import champions
+from flows import champions, self_play
 from flows.champions import starting_models
 from flows.handovers import Models
 from flows.request import Run
@@ -30,7 +30,8 @@ def _run(bench, **promotion):
 
 def _models(bench, iteration):
     made = {entry.role: entry for entry in bench.runtime.ledger.models("r") if entry.iteration == iteration}
-    return Models(*(ModelRef(made[role].digest, made[role].uri) for role in ("actor", "refiner")))
+    places = {role: str(bench.home.located(entry.uri)) for role, entry in made.items()}
+    return Models(*(ModelRef(made[role].digest, places[role]) for role in ("actor", "refiner")))
 
 
 def _night(bench, iteration, right):
@@ -50,11 +51,14 @@ def _night(bench, iteration, right):
 def test_the_second_night_goes_on_from_the_champion_after_a_refusal(bench):
     refused, _ = _night(bench, 1, right=20)
     assert refused.decision == "refused"
-    last = _models(bench, 1)
-    assert starting_models(_run(bench), 2, last) == last
-    begun = starting_models(_run(bench), 2, last, "champion")
+    begun = starting_models(_run(bench), 2, _models(bench, 1), "champion")
     assert begun == _models(bench, 0)
-    assert starting_models(_run(bench, continue_from="champion"), 2, last) == begun
+    assert starting_models(_run(bench, continue_from="champion"), 2, _models(bench, 1)) == begun
+
+
+def test_a_configuration_chooses_the_champion_as_well(bench):
+    _night(bench, 1, right=20)
+    assert starting_models(_run(bench, continue_from="champion"), 2, _models(bench, 1)) == _models(bench, 0)
 
 
 def test_an_iteration_that_began_with_champions_goes_on_with_them(bench):
@@ -73,6 +77,65 @@ def test_an_iteration_made_from_the_last_models_is_not_made_anew_from_the_champi
     _night(bench, 1, right=20)
     _night(bench, 2, right=30)
     assert starting_models(_run(bench), 2, _models(bench, 1), "champion") == _models(bench, 1)
+
+
+def test_an_iteration_that_began_with_the_last_models_goes_on_with_the_last(bench):
+    """Begun by a command, cut off, and taken up by a night that begins with champions: no second iteration 2."""
+    _night(bench, 1, right=20)
+    last = _models(bench, 1)
+    assert starting_models(_run(bench), 2, last) == last
+    assert starting_models(_run(bench), 2, last, "champion") == last
+    assert starting_models(_run(bench), 3, last, "champion") == _models(bench, 0)
+
+
+def test_a_night_that_is_retried_after_its_models_were_registered_makes_no_second_iteration(bench, monkeypatch):
+    def in_flow_run(name):
+        for module in (champions, self_play):
+            monkeypatch.setattr(module, "flow_run", SimpleNamespace(id=name))
+
+    run = _run(bench)
+    in_flow_run("first night, killed")
+    starting_models(run, 1, _models(bench, 0))
+    in_flow_run("second night")
+    assert self_play._next(run, {0}) == 1
+    starting_models(run, 1, _models(bench, 0))
+    assert self_play._next(run, {0, 1}) == 1  # its gate failed; it is retried
+    in_flow_run("third night")
+    assert self_play._next(run, {0, 1}) == 2
+
+
+def test_a_run_that_starts_from_the_champion_keeps_it_when_it_makes_one_itself(bench, monkeypatch):
+    """Else it would begin anew from its own model whenever it is resumed."""
+    alias = {"actor@champion": _models(bench, 0).actor, "actor/3": ModelRef("third", "/third")}
+    monkeypatch.setattr(champions, "resolve_model", lambda name, _home: alias[name])
+
+    def base(refiner=None):
+        models = {"actor": "actor@champion", "refiner": refiner}
+        return champions.base_models(Run(bench.home, "new", RunConfig.model_validate({"models": models})))
+
+    first = _models(bench, 0).actor
+    assert base() == Models(first, first)
+    alias["actor@champion"] = bench.register("new", 1, "actor", "own").model
+    assert base() == Models(first, first)
+    assert base(refiner="actor/3") == Models(alias["actor@champion"], alias["actor/3"])  # asked for otherwise: anew
+
+
+def test_a_run_begun_anew_goes_on_from_nothing_that_it_made_before(bench):
+    """Another seed under the same id: iteration 1 began with a model of the warm start that is no longer the run's."""
+    run = _run(bench, continue_from="champion")
+    assert starting_models(run, 1, _models(bench, 0)).actor.digest == "r-actor-0"
+    config = {"evaluation": {"source": "starter"}}
+    bench.runtime.ledger.open_run("r", {**config, "seed": 7}, whole=True)
+    for role in ("actor", "refiner"):
+        bench.register("r", 0, role, f"other-{role}")
+    assert starting_models(_run(bench), 1, _models(bench, 0)).actor.digest == "other-actor"
+
+
+def test_a_champion_whose_weights_are_gone_is_not_gone_on_from(bench):
+    _night(bench, 1, right=20)
+    (bench.home.root / "weights" / "r-actor-0").rmdir()
+    begun = starting_models(_run(bench), 2, _models(bench, 1), "champion")
+    assert begun == Models(_models(bench, 1).actor, _models(bench, 0).refiner)
 
 
 def test_a_role_that_is_not_measured_goes_on_from_the_last(bench):
@@ -162,6 +225,7 @@ def test_a_champion_whose_folder_is_gone_makes_room(bench, decide):
     (entry,) = decide(Measurement(bench), [bench.register("r", 1, "actor", "new")])
     assert entry.decision == "first"
     assert "the weights of champion actor/1 are gone" in entry.reason
+    assert bench.champion("r").version == entry.version
 
 
 def test_an_iteration_that_ended_before_its_gate_is_decided_on_later(bench, monkeypatch):
@@ -171,6 +235,7 @@ def test_an_iteration_that_ended_before_its_gate_is_decided_on_later(bench, monk
     run = _run(bench)
     champions.decide_late(run, SimpleNamespace(), 1, None)
     ((iteration, (candidate,)),) = asked
-    assert (iteration, candidate.role, candidate.version, candidate.model.digest) == (1, "actor", 2, "new")
+    assert (iteration, candidate.role, candidate.version) == (1, "actor", 2)
+    assert candidate.model == ModelRef("new", str(bench.home.root / "weights" / "new"))
     champions.decide_late(run, SimpleNamespace(), 0, None)
     assert len(asked) == 1

@@ -5,7 +5,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from flows.checks.work import Work, of_run
 from flows.cli import invoke
 from flows.request import RunRequest
 from spar_core.constraints import nltk_data
+from spar_core.engines.placement import Gpu, weight_bytes
 from spar_core.errors import ConfigError, SparError
 from spar_core.starter import base_model_dir
 from storage.home import Home
@@ -148,6 +151,43 @@ def test_a_hub_model_must_be_here_where_the_hub_is_not_asked(tmp_path, monkeypat
     assert "hub cannot be reached" in _failed(check_models(_of("no-one/nothing", tmp_path)))["model of the actor"]
 
 
+def test_positions_may_be_scaled_beyond_what_a_model_was_made_for(model, tmp_path):
+    vllm = ("engine.kind=vllm", "engine.max_model_len=1024")
+    assert "context length" in _failed(check_models(_of(model, tmp_path, *vllm)))
+    config = json.loads((model / "config.json").read_text())
+    config["rope_scaling"] = {"rope_type": "yarn", "factor": 4.0}
+    (model / "config.json").write_text(json.dumps(config))
+    assert _failed(check_models(_of(model, tmp_path, *vllm))) == {}
+
+
+def test_a_hub_model_that_is_here_in_part_is_fetched_where_the_hub_answers(model, tmp_path, monkeypatch):
+    """Its tokenizer alone may have been used before; other revisions of it are not what is loaded."""
+    place = tmp_path / "cache" / "models--some--model"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("b")
+    shutil.copytree(model, place / "snapshots" / "b")
+    shutil.copytree(model, place / "snapshots" / "a")
+    (place / "snapshots" / "a" / "model.safetensors").unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    work = _of("some/model", tmp_path)
+    assert [f.verdict for f in check_models(work) if f.name == "model of the actor"] == ["ok"]
+    (place / "snapshots" / "b" / "model.safetensors").unlink()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "holds no *.safetensors" in _failed(check_models(work))["model of the actor"]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("flows.checks.models._hub_answers", lambda: True)
+    assert [f.verdict for f in check_models(work) if f.name == "model of the actor"] == ["warn"]
+
+
+def test_weights_that_lie_there_in_two_forms_count_once(model):
+    once = weight_bytes(model)
+    shutil.copy(model / "model.safetensors", model / "consolidated.safetensors")
+    assert weight_bytes(model) == once
+    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
+    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00001.safetensors"}}')
+    assert weight_bytes(model) == once
+
+
 def test_a_second_voter_and_a_server_are_looked_at_too(tmp_path):
     work = _work(tmp_path, "method.judging.second_voter=/no/voter")
     assert "'/no/voter'" in _failed(check_models(work))["model of the second voter"]
@@ -199,6 +239,8 @@ def test_answers_should_fit_into_the_context_and_the_server_must_take_its_limit(
         assert [f.verdict for f in found if f.name == "context length"] == ["warn"]
     vllm = ("engine.kind=vllm", "engine.max_model_len=513")
     assert "max_model_len of 513" in _failed(check_models(_work(tmp_path, *vllm)))["context length"]
+    overridden = (*vllm, 'engine.extra_args=["--hf-overrides={}"]')
+    assert _failed(check_models(_work(tmp_path, *overridden))) == {}
     long = _work(tmp_path, "training.actor.max_length=513")
     assert [f.detail for f in check_models(long) if f.name == "training length"] == [
         "training.actor.max_length 513 exceed what starter can hold"
@@ -232,9 +274,56 @@ def test_weights_must_fit_and_training_should(tmp_path, monkeypatch):
     weights = (base_model_dir() / "model.safetensors").stat().st_size
     verdicts = []
     for total in (weights - 1, 8 * weights - 1, 8 * weights):  # 16 bytes a parameter that is stored in 2
-        monkeypatch.setattr(machine, "_gpus", lambda total=total: [machine._Gpu(total, total)])
+        monkeypatch.setattr(machine, "_gpus", lambda total=total: [Gpu(0, "u", total, total)])
         verdicts += [finding.verdict for finding in check_machine(_work(tmp_path)) if finding.name == "memory"]
     assert verdicts == ["fail", "warn", "ok"]
+
+
+def test_only_the_memory_that_is_used_and_known_is_judged(tmp_path, monkeypatch):
+    """A small GPU beside a large CPU memory; a GPU whose driver tells nothing of its memory."""
+    monkeypatch.setattr(machine, "_gpus", lambda: [Gpu(0, "u", 1, 1)])
+    assert "memory" not in _failed(check_machine(_work(tmp_path, "engine.device=cpu")))
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "visible_gpus", list)
+    monkeypatch.setattr(machine, "_GPU_DEVICES", (str(tmp_path),))
+    on_it = _work(tmp_path, "engine.device=cuda")
+    assert _failed(check_machine(on_it)) == {}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "GPU" in _failed(check_machine(on_it))
+
+
+def test_checkpoints_of_adapters_are_small(tmp_path):
+    adapters = ("training.actor.lora={}", "training.refiner.lora={}")
+    weights = weight_bytes(base_model_dir())
+    saved = estimated_bytes(_work(tmp_path))[0] - estimated_bytes(_work(tmp_path, *adapters))[0]
+    assert saved == pytest.approx(5 * 1.2 * weights)
+
+
+class _Asking(BaseHTTPRequestHandler):
+    """A Prefect server that wants a login."""
+
+    def do_GET(self):
+        self.send_error(401)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_prefect_server_is_there_whatever_it_answers_and_is_asked_without_a_proxy(tmp_path, monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Asking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        found = {finding.name: finding.verdict for finding in check_machine(_work(tmp_path))}
+        server.shutdown()
+    assert found["Prefect"] == "ok"
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        monkeypatch.setattr(machine, "_ASK_S", 0.2)
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{busy.getsockname()[1]}/api")
+        assert "Prefect" not in _failed(check_machine(_work(tmp_path)))
 
 
 def test_ports_environments_and_servers(tmp_path, monkeypatch):
@@ -245,6 +334,10 @@ def test_ports_environments_and_servers(tmp_path, monkeypatch):
         port = taken.getsockname()[1]
         vllm = ("engine.kind=vllm", "engine.python=/no/python", f"engine.port={port}")
         failed = _failed(check_machine(_work(tmp_path, *vllm)))
+        servers = Home(tmp_path / "left").servers
+        servers.mkdir(parents=True)
+        (servers / f"vllm-{port}.json").touch()
+        assert "port" not in _failed(check_machine(_work(tmp_path, *vllm, home=Home(tmp_path / "left"))))
     assert "make vllm" in failed["vLLM"]
     assert f"port {port} is taken" in failed["port"]
     assert "nothing answers there" in failed["Prefect"]
@@ -314,6 +407,21 @@ def test_commands_fail_before_anything_slow_is_imported_or_made(tmp_path, argume
     assert ended.stderr.startswith("spar: ")
     assert ended.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("lacking", "starts"), [(("a", "b"), False), (("b",), True)])
+def test_an_experiment_of_which_no_variant_could_run_starts_nothing(tmp_path, monkeypatch, capsys, lacking, starts):
+    file, home = tmp_path / "experiment.yaml", tmp_path / "home"
+    variants = {name: {"models.actor": "/no/model" if name in lacking else "starter"} for name in ("a", "b")}
+    file.write_text(json.dumps({"name": "e", "preset": "smoke", "seeds": [0], "variants": variants}))
+
+    def started(*_, **__):
+        raise SparError("started")
+
+    monkeypatch.setattr("flows.commands.experiment._run", started)
+    assert invoke(["experiment", str(file), "--home", str(home)]) == 1
+    assert ("started" if starts else "'/no/model': no such folder") in capsys.readouterr().err
+    assert not home.exists()
 
 
 def test_doctor_prints_a_verdict_per_check_and_exits_1_on_a_failure(tmp_path, capsys):

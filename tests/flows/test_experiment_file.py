@@ -40,7 +40,8 @@ def test_a_variant_may_need_fewer_seeds(loaded):
 
 def test_a_variants_value_lies_above_the_command_lines_and_that_above_the_files(loaded):
     text = (
-        "name: x\npreset: smoke\nset: {iterations: 5, prompts.per_iteration: 9}\nvariants: {a: {iterations: 2}, b: }\n"
+        "name: x\npreset: smoke\nset: {iterations: 5, prompts.per_iteration: 9}\n"
+        "variants: {a: {iterations: 2, train_refiner: false}, b: }\n"
     )
     planned = loaded(text, overrides=["iterations=3"])
     assert [run.run.config.iterations for run in planned.runs] == [2, 3]
@@ -67,7 +68,10 @@ def test_dotted_keys_may_hold_sections_and_numbers_in_any_form(loaded):
     ],
 )
 def test_what_is_compared(loaded, more, expected):
-    text = "name: x\npreset: smoke\nvariants: {a: , b: {train_refiner: false}, c: {iterations: 0}}\n" + more
+    text = (
+        "name: x\npreset: smoke\nvariants: {a: , b: {train_refiner: false}, c: {training.actor.learning_rate: 1e-6}}\n"
+        + more
+    )
     assert loaded(text).specification.comparisons == expected
 
 
@@ -99,6 +103,10 @@ def test_the_same_experiment_has_the_same_id_and_another_another(loaded):
         (MINIMAL + "search_curve: {iterations: [4]}\n", "names 4, but variant 'a' ends with 1"),
         (MINIMAL + "set: {evaluation.enabled: false}\n", "variant 'a': evaluation.enabled is false"),
         (MINIMAL + "set: {method.pears.method: x}\n", "variant 'a': .*method.pears: unknown key"),
+        (
+            "name: x\nvariants: {a: , b: {iterations: 1}}\n",
+            "'a' and 'b' differ only in health, iterations, orchestration",
+        ),
         ("name: x\nvariants: {a: {iterations: -1}}\n", "variant 'a': .*iterations"),
         ("name: x\npreset: nope\nvariants: {a: }\n", "variant 'a': unknown preset 'nope'"),
     ],
@@ -106,6 +114,12 @@ def test_the_same_experiment_has_the_same_id_and_another_another(loaded):
 def test_a_wrong_file_is_told_where_it_is_wrong(loaded, text, message):
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         loaded(text)
+
+
+def test_a_wrong_file_is_told_without_the_secrets_in_it(loaded):
+    with pytest.raises(ConfigError, match=r"variants: Input should be .*'HF_TOKEN': '\*\*\*'") as refused:
+        loaded("name: x\npreset: smoke\nvariants: [{name: a, HF_TOKEN: canary-7f3a91d2}]\n")
+    assert "canary" not in str(refused.value)
 
 
 def test_the_command_line_refuses_before_anything_is_started(tmp_path, capsys):

@@ -81,6 +81,9 @@ def test_pins_are_written_down_and_taken_back(home, gc):
     assert _models(home) == ["stage_key=r-1", "stage_key=r-2"]
     gc("--unpin", "r", "--delete")
     assert _models(home) == ["stage_key=r-1"]
+    Pins(models=frozenset({"actor/9"})).write(home)  # a version that is there no more
+    gc("--unpin", "actor/9")
+    assert Pins.of(home) == Pins()
 
 
 @pytest.mark.parametrize("reference", ["nothing", "actor/9"])

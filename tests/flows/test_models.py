@@ -35,8 +35,10 @@ def test_the_only_model_need_not_be_named(served):
 
 def test_options_go_before_the_reference(server, served):
     server.models = [{"id": "m"}, {"id": "n"}]
-    engine = served("#n&timeout=7&retries=1&concurrency=3", ServerOptions(timeout_s=5)).engine
-    assert (engine.model, engine.timeout_s, engine.max_retries, engine.max_concurrency) == ("n", 5, 1, 3)
+    engine = served("#n&timeout=7&retries=1&concurrency=3&wait=9", ServerOptions(timeout_s=5, max_wait_s=8)).engine
+    found = (engine.model, engine.timeout_s, engine.max_retries, engine.max_concurrency, engine.max_wait_s)
+    assert found == ("n", 5, 1, 3, 8)
+    assert served("#n&wait=9").engine.max_wait_s == 9
 
 
 def test_several_models_must_be_named(server, served):

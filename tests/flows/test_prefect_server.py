@@ -1,8 +1,11 @@
 """Who starts, shares and stops the Prefect server of a home; the server itself is a process that sleeps."""
 
 import json
+import os
 import shutil
 import subprocess
+import urllib.request
+from unittest import mock
 
 import pytest
 
@@ -27,7 +30,7 @@ def processes(monkeypatch):
         return prefect_server._Record(api_url=url, server=process_mark(started[-1].pid), home=home.identity, users=())
 
     monkeypatch.setattr(prefect_server, "_started", start)
-    monkeypatch.setattr(prefect_server, "_healthy", lambda _url: True)
+    monkeypatch.setattr(prefect_server, "is_healthy", lambda _url: True)
     yield started
     for process in started:
         process.kill()
@@ -117,3 +120,21 @@ def test_the_ports_stay_the_same(processes, tmp_path):
     leave_server(home)
     assert join_server(home) == first
     leave_server(home)
+
+
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [
+        ({}, {"NO_PROXY": "127.0.0.1,localhost"}),
+        ({"no_proxy": "intern.example, localhost"}, {"no_proxy": "intern.example,localhost,127.0.0.1"}),
+        ({"NO_PROXY": "*"}, {"NO_PROXY": "*"}),
+    ],
+)
+def test_a_server_on_this_machine_is_reached_without_the_proxy_of_the_environment(given, becomes, tmp_path):
+    with mock.patch.dict(os.environ):  # all is put back
+        for name in ("no_proxy", "NO_PROXY"):
+            os.environ.pop(name, None)
+        os.environ.update({**given, "HTTP_PROXY": "http://127.0.0.1:9"})
+        prefect_server.prepare_environment(Home(tmp_path))
+        assert {name: os.environ[name] for name in ("no_proxy", "NO_PROXY") if name in os.environ} == becomes
+        assert urllib.request.proxy_bypass_environment("127.0.0.1:4200")

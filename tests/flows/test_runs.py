@@ -145,11 +145,36 @@ def test_a_schedule_until_complete_does_nothing_once_all_iterations_are_there(ho
     ledger = Ledger(home)
     for number in (0, 1):
         for role in ("actor", "refiner"):
-            entry = {"run_id": "r", "role": role, "name": role, "version": number + 1, "uri": f"/m{number}"}
+            (home.root / f"m{number}").mkdir(parents=True, exist_ok=True)
+            entry = {"run_id": "r", "role": role, "name": role, "version": number + 1, "uri": f"m{number}"}
             ledger.record_model(ModelEntry(iteration=number, digest=f"{role}{number}", **entry))
+    made_again = []
+    monkeypatch.setattr(self_play, "warm_start", lambda asked: made_again.append(asked))
     monkeypatch.setattr(self_play, "decide_late", lambda *_: None)
     models = iteration(request, until_complete=True)
     assert (models.actor.digest, models.refiner.digest) == ("actor1", "refiner1")
     run = ledger.run("r")
     assert (run.state, run.activity.state) == ("completed", "completed")
     assert ledger.stages("r") == []
+    assert made_again == []
+    (home.root / "m0").rmdir()  # `spar gc` took it: measurements need the first models, and so do further nights
+    iteration(request, until_complete=True)
+    assert [asked.run_id for asked in made_again] == ["r"]
+
+
+def test_the_port_of_a_server_that_the_run_before_left_open_is_free_when_the_next_is_checked(tmp_path, monkeypatch):
+    """Two runs of an experiment in one process, with `engine.port` set."""
+    from types import SimpleNamespace
+
+    from flows import self_play
+    from flows.request import RunRequest
+    from tasks.runtime import Runtime
+
+    run, taken = RunRequest(preset="smoke", home=str(tmp_path)).resolve(), [8000]
+    pool = Runtime.of(str(tmp_path)).engines
+    monkeypatch.setattr(pool, "_open", [SimpleNamespace(engine="vLLM of the run before")])
+    monkeypatch.setattr("tasks.engines._close", lambda _engine: taken.clear())
+    found = []
+    monkeypatch.setattr(self_play, "preflight_run", lambda _run: found.append(list(taken)))
+    self_play._check(run)
+    assert found == [[]]

@@ -1,4 +1,4 @@
-"""`--timeout`, `--retries`, `--fresh`, `--model-digest` of the searching commands reach the engines of servers."""
+"""What the searching commands say of servers reaches the engines: `--timeout`, `--retries`, `--max-wait`, `--fresh`."""
 
 import contextlib
 
@@ -28,16 +28,17 @@ def asked(monkeypatch):
 
 
 def test_refine(asked, tmp_path):
-    invoke(["refine", "Hi", "--refiner", SERVER, "--home", str(tmp_path), "--timeout", "5", "--retries", "0"])
+    limits = ("--timeout", "5", "--retries", "0", "--max-wait", "7")
+    invoke(["refine", "Hi", "--refiner", SERVER, "--home", str(tmp_path), *limits])
     invoke(["refine", "Hi", "--refiner", SERVER, "--home", str(tmp_path)])
-    assert [request.servers for request in asked] == [ServerOptions(5.0, 0), ServerOptions()]
+    assert [request.servers for request in asked] == [ServerOptions(5.0, 0, 7.0), ServerOptions()]
 
 
 def test_search(asked, tmp_path):
     given = ["search", "--prompts", "p.jsonl", "--refiner", SERVER, "--out", str(tmp_path), "--home", str(tmp_path)]
-    invoke([*given, "--timeout", "5", "--retries", "0", "--fresh"])
+    invoke([*given, "--timeout", "5", "--retries", "0", "--max-wait", "7", "--fresh"])
     invoke([*given, "--model-digest", "weights"])
-    expected = [ServerOptions(5.0, 0, fresh=True), ServerOptions(model_digest="weights")]
+    expected = [ServerOptions(5.0, 0, 7.0, fresh=True), ServerOptions(model_digest="weights")]
     assert [request.servers() for request in asked] == expected
 
 

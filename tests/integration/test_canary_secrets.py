@@ -211,4 +211,5 @@ def test_a_secret_among_the_parameters_of_a_deployment_is_refused_before_it_is_s
         with pytest.raises(PrefectHTTPStatusError):
             client.create_flow_run_from_deployment(identity, parameters={"request": {"overrides": [override]}})
         stored = [run.parameters for run in client.read_flow_runs()]
+        client.delete_deployment(identity)
     assert CANARY not in str(stored)

@@ -29,4 +29,4 @@ def test_overlapping_runs_of_a_deployment_are_cancelled_not_queued(found):
 
 def test_the_iteration_says_whether_it_ever_ends(found):
     assert found["iteration"].parameters["until_complete"] is False
-    assert "until_complete" in found["iteration"].parameter_openapi_schema.model_dump()["properties"]
+    assert "until_complete" in found["iteration"].parameter_openapi_schema["properties"]

@@ -1,8 +1,10 @@
 """`spar gc` takes what no kept run, champion, pin or unfinished run needs, and is right after a kill at any moment."""
 
+import errno
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +12,10 @@ from spar_core.errors import StorageError
 from spar_core.records import Prompt
 from storage.artifacts import ArtifactStore
 from storage.catalog import open_catalog
-from storage.collection import collect, plan
+from storage.collection import _item, collect, plan
 from storage.home import Home
 from storage.journal import Journal
-from storage.ledger import Ledger, StageRun
+from storage.ledger import Ledger, StageRun, Start
 from storage.pins import Pins
 from storage.retention import Retention
 from tests.storage.nights import NOW, Nights
@@ -94,9 +96,9 @@ def test_an_unfinished_run_keeps_the_models_that_another_run_trained_for_it(home
 
 
 def test_a_run_that_was_begun_anew_keeps_what_it_had_done_until_it_is_finished(home):
-    """The same run id with more iterations: what it had done is superseded until the run comes to it again."""
+    """The same run id with another seed: what it had done is superseded until the run comes to it again."""
     _nights(home, count=3)
-    Ledger(home).open_run("r", {"iterations": 9}, whole=True)
+    Ledger(home).open_run("r", {"seed": 9}, whole=True)
     assert Ledger(home).stages("r") == []
     assert plan(home, NOTHING, frozenset()).items == ()
     Ledger(home).close_run("r", "completed")
@@ -120,6 +122,35 @@ def test_collected_stages_are_not_missed_and_are_entered_anew_when_they_are_made
     entry = next(stage for stage in Ledger(home).stages() if stage.collected)
     Ledger(home).record_stage(StageRun(**entry.model_dump(exclude={"collected"})))
     assert len([s for s in Ledger(home).stages() if s.collected]) == 2
+
+
+def test_the_newest_night_of_a_run_begun_anew_for_fewer_is_its_own(home):
+    _nights(home, count=3, config={"iterations": 2})
+    ledger = Ledger(home)
+    ledger.open_run("r", {"iterations": 1}, whole=True)
+    for entry in ledger.stages(superseded=True):
+        if entry.iteration < 2:
+            ledger.record_stage(entry.model_copy(update={"generation": 1}))
+    for model in ledger.models():
+        if model.iteration < 2:
+            ledger.record_model(model)
+    ledger.close_run("r", "completed")
+    left = _collected(home, ONE_NIGHT)
+    assert "train_actor r-1" in left
+    assert "train_actor r-2" not in left
+
+
+def test_a_night_that_was_cut_off_beyond_the_end_of_a_finished_run_goes_on(home):
+    """It needs the models of the night before it, and what it has been answered so far."""
+    nights = _nights(home, count=3)
+    place = {"run_id": "r", "iteration": 3, "started": NOW}
+    Ledger(home).record_stage(StageRun(stage="responses", stage_key="cut", state="failed", **place))
+    Journal(home.journal_file("responses", "cut", 0)).put("k", "answer")
+    left = _collected(home, ONE_NIGHT)
+    assert {"train_actor r-0", "train_actor r-2"} <= left
+    assert "train_actor r-1" not in left
+    assert len(Journal(home.journal_file("responses", "cut", 0))) == 1
+    assert nights.model == ArtifactStore(home).require("train_actor", "r-2").model_digest
 
 
 def test_scratch_goes_unless_an_unfinished_run_goes_on_from_it(home):
@@ -237,3 +268,107 @@ def test_a_collection_killed_at_any_moment_is_finished_by_the_next(home, tmp_pat
         assert [run.run_id for run in Ledger(where).runs()] == ["r"]
         assert not where.trash.exists()
     assert kills >= 4
+
+
+def test_a_completed_run_whose_next_night_was_broken_off_is_unfinished(home):
+    """The nightly case: the configuration's iterations are complete, and a further one died in its trees."""
+    nights = _nights(home, count=3, age=99)
+    Ledger(home).open_run("r", {}, "iteration")
+    place = {"state": "failed", "started": NOW, "run_id": "r", "iteration": 3}
+    Ledger(home).record_stage(StageRun(stage="trees", stage_key="wanted", **place))
+    Journal(home.journal_file("trees", "wanted", 0)).put("k", "answer")
+    nights.store.workspace("trees", "wanted")
+    with nights.store.part("trees", "wanted", 0) as part:
+        part.write("prompts", [Prompt.create("x")])
+    for state in ("running", "failed", "interrupted"):
+        if state != "running":
+            Ledger(home).close_run("r", state)
+        assert Ledger(home).run("r").state == "completed"
+        assert plan(home, NOTHING, frozenset()).items == ()
+    Ledger(home).open_run("r", {}, "iteration")
+    Ledger(home).close_run("r", "completed")
+    assert {item.kind for item in plan(home, ONE_NIGHT, frozenset()).items} == {"artifact"}  # of the second night
+
+
+def test_a_run_is_as_young_as_what_was_done_with_it_last(home):
+    """A run that gets a night every night was completed long ago; looks at single prompts are runs of their own."""
+    nights = _nights(home, "nightly", 3, age=99)
+    _nights(home, "refine", 1, age=1)
+    Ledger(home).open_run("nightly", {}, "iteration")
+    nights.night(3)
+    Ledger(home).close_run("nightly", "completed")
+    assert _night("nightly", 0) | _night("nightly", 3) <= _collected(home, Retention(runs=1, days=0, models=1))
+
+
+@pytest.mark.parametrize(
+    "name", ["r/run.json", "r/stages/001-prompts.json", "r/models/actor-v2.json", "r/starts/001.json", "pins.json"]
+)
+def test_nothing_is_collected_where_a_file_is_damaged_that_may_say_what_must_stay(home, name):
+    _nights(home, count=2, age=99)
+    Ledger(home).record_start(Start(run_id="r", iteration=1, actor="a", refiner="b"))
+    Pins(models=frozenset({"actor/1"})).write(home)
+    plan(home, NOTHING, frozenset())
+    (home.runs / name).write_text("{")
+    with pytest.raises(StorageError, match=f"{name} cannot be read"):
+        plan(home, NOTHING, frozenset())
+
+
+def test_a_damaged_manifest_does_not_cost_a_champion_its_weights(home):
+    _nights(home, count=3, age=99)
+    folder = home.artifacts / "stage=train_actor" / "stage_key=r-1"
+    (folder / "manifest.json").write_text("{")
+    collect(home, plan(home, NOTHING, frozenset({"actor/2"})))
+    assert (folder / "model" / "model.safetensors").is_file()
+    assert not (home.artifacts / "stage=train_actor" / "stage_key=r-2").exists()
+
+
+def test_the_champions_an_unfinished_night_began_with_stay_when_they_are_none_any_more(home):
+    first = _nights(home, "first", 3, age=99)
+    _nights(home, "going", 1, state="interrupted")
+    Ledger(home).record_start(Start(run_id="going", iteration=1, actor=first.model, refiner="base"))
+    assert _night("first", 2) <= _collected(home, NOTHING)
+    assert first.model in {entry.digest for entry in Ledger(home).models()}  # it is looked up there
+
+
+def test_a_model_that_a_kept_run_starts_from_by_its_version_stays(home):
+    _nights(home, "first", 3, age=99)
+    Nights(home, "second", config={"models": {"actor": "actor/2"}}).night(0)
+    assert _collected(home, Retention(runs=1, days=0, models=1)) == _night("first", 1) | _night("second", 0)
+
+
+def test_a_kept_experiment_keeps_its_runs(home):
+    _nights(home, "first", 1, age=99)
+    _nights(home, "other", 1, age=98)
+    Nights(home, "experiment", age=97, config={"runs": [["a variant", 0, "first"]]})
+    _collected(home, Retention(runs=1, days=0, models=1))
+    assert {run.run_id for run in Ledger(home).runs()} == {"experiment", "first"}
+
+
+def test_a_kept_run_keeps_what_an_alias_meant_when_it_began_but_not_every_start(home):
+    first = _nights(home, "first", 2, age=99)
+    second = _nights(home, "second", 4)
+    for number, model in ((0, first.model), (2, Ledger(home).models("second")[1].digest), (3, second.model)):
+        Ledger(home).record_start(Start(run_id="second", iteration=number, actor=model, refiner="base"))
+    left = _collected(home, Retention(runs=1, days=0, models=1))
+    assert left == _night("first", 1) | _night("second", 0) | _night("second", 3) | _scores("second", 1, 2)
+
+
+def test_what_lies_on_another_disk_than_the_trash_is_deleted_in_place(home, monkeypatch):
+    _nights(home, count=3)
+    (home.logs / "old.log").parent.mkdir()
+    (home.logs / "old.log").touch()
+    os.utime(home.logs / "old.log", (0, 0))
+
+    def elsewhere(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("storage.collection.os.rename", elsewhere)
+    collect(home, plan(home, ONE_NIGHT, frozenset()))
+    assert not (home.logs / "old.log").exists()
+    assert plan(home, ONE_NIGHT, frozenset()).items == ()
+
+
+def test_a_file_that_goes_while_it_is_looked_at_frees_nothing(home, monkeypatch):
+    """A plan without the lock is made beside a run."""
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    assert _item("log", home.logs / "absent") == ("log", home.logs / "absent", 0)

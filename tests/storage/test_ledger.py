@@ -58,12 +58,44 @@ def test_a_run_begun_anew_under_another_configuration_supersedes_what_it_did(led
     assert ledger.open_run("r1", {"method": "best_of_n"}).generation == 0  # a further iteration keeps what there is
     assert [stage.stage for stage in ledger.stages()] == ["trees"]
 
-    assert ledger.open_run("r1", {"method": "spar", "iterations": 1}, whole=True).generation == 1
+    assert ledger.open_run("r1", {"method": "spar", "seed": 1}, whole=True).generation == 1
     assert ledger.stages("r1") == []
     assert [stage.stage for stage in ledger.stages("r1", superseded=True)] == ["trees"]
     again = _stage(stage="trees", minute=1, generation=1)
     ledger.record_stage(again)
     assert ledger.stages() == [again]
+
+
+def test_a_run_that_is_only_to_go_further_or_otherwise_about_it_keeps_what_it_did(ledger):
+    """Nights have gone beyond the configuration's iterations; then it is raised, and limits are changed."""
+
+    def opened(**config):
+        return ledger.open_run("r1", config, whole=True, neutral=("iterations", "health")).generation
+
+    opened(iterations=2, health={"min_pairs": 1})
+    ledger.record_stage(_stage(iteration=5))
+    assert opened(iterations=3, health={"min_pairs": 0}) == 0
+    assert [stage.iteration for stage in ledger.stages("r1")] == [5]
+    assert opened(iterations=1, health={"min_pairs": 0}) == 1
+    assert ledger.stages("r1") == []
+
+
+def test_models_from_before_a_run_was_begun_anew_are_superseded_until_they_are_registered_again(ledger):
+    fields = {
+        "run_id": "r1",
+        "role": "actor",
+        "iteration": 0,
+        "name": "actor",
+        "version": 1,
+        "uri": "/a",
+        "digest": "d",
+    }
+    ledger.open_run("r1", {"seed": 0}, whole=True)
+    ledger.record_model(ModelEntry(**fields))
+    ledger.open_run("r1", {"seed": 1}, whole=True)
+    assert (ledger.current_models("r1"), len(ledger.models("r1"))) == ([], 1)
+    ledger.record_model(ModelEntry(**fields))
+    assert len(ledger.current_models("r1")) == 1
 
 
 def test_unreadable_entries_are_left_out_with_a_warning(ledger, tmp_path, caplog):
@@ -119,6 +151,12 @@ def test_a_completed_run_stays_completed_whatever_is_done_with_it_later(ledger):
         assert after.activity.state == ("completed" if ending == "waiting" else ending)
         assert (after.activity.name, after.activity.detail, after.activity.flow_run) == ("iteration", "disk full", "f")
     assert ledger.open_run("r1", {"lr": 2}).state == "running", "another configuration is not complete yet"
+
+
+def test_the_reason_of_a_failure_holds_no_secret(ledger, monkeypatch):
+    monkeypatch.setenv("TRACKER_TOKEN", "canary-of-a-tracker")
+    ledger.open_run("r1", {})
+    assert ledger.close_run("r1", "failed", "no login with canary-of-a-tracker").activity.detail == "no login with ***"
 
 
 @pytest.mark.parametrize("before", ["waiting", "failed", "interrupted", "completed"])

@@ -67,8 +67,8 @@ class GateBench:
         path.mkdir(parents=True, exist_ok=True)
         version = self.registry.add(role, run_id, iteration, path, digest)
         self.runtime.ledger.record_model(ModelEntry(
-            run_id=run_id, role=role, iteration=iteration, name=role, version=version, uri=str(path), digest=digest,
-            parent_digest=parent,
+            run_id=run_id, role=role, iteration=iteration, name=role, version=version, uri=self.home.stored(path),
+            digest=digest, parent_digest=parent,
         ))  # fmt: skip
         return Candidate(role, version, ModelRef(digest, str(path)))
 

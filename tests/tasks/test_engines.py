@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,92 @@ def test_known_digests_are_not_made_again_and_logs_lie_in_the_home(
     assert isinstance(engine, VllmEngine)
     assert engine.model_digest == "first"
     assert engine.server.log.parent == tmp_path / "home" / "logs"
+
+
+class Mortal:
+    """An engine that says when it is opened and closed; it may take its time over closing, or fail."""
+
+    model_digest = "first"
+
+    def __init__(self, said: list[str], closes: threading.Event | None = None, *, fails: bool = False) -> None:
+        self._said = said
+        self._closes = closes
+        self._fails = fails
+        said.append("opened")
+
+    async def generate(self, _request: GenerationRequest) -> Generation:
+        raise EngineUnavailableError("the server has died")
+
+    async def is_healthy(self) -> bool:
+        return False
+
+    async def close(self) -> None:
+        self._said.append("closing")
+        if self._closes is not None:
+            assert self._closes.wait(20)
+        self._said.append("closed")
+        if self._fails:
+            raise RuntimeError("cannot be closed")
+
+
+def test_a_server_starts_again_only_when_the_dead_one_is_gone(
+    pool: EnginePool, models: list[ModelRef], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said, closes = list[str](), threading.Event()
+    monkeypatch.setattr(pool, "_start", lambda *_: Mortal(said, closes))
+    first = pool.opened(VllmEngineConfig(), models[0], pool._ended)
+    with ThreadPoolExecutor(2) as shards:
+        noticing = shards.submit(pool.replaced, first, "stage", EngineUnavailableError("its log ends so"))
+        wait_until(lambda: "closing" in said)
+        other = shards.submit(pool.opened, VllmEngineConfig(), models[0], pool._ended)
+        time.sleep(0.3)
+        assert said == ["opened", "closing"]  # its port and its memory are still taken
+        closes.set()
+        noticing.result(20)
+        assert other.result(20) is not first
+    assert said == ["opened", "closing", "closed", "opened"]
+    assert "its log ends so\nIt is started again (1 of at most 3 times in this stage)" in caplog.text
+
+
+def test_the_end_waits_for_what_an_interruption_is_closing(
+    pool: EnginePool, models: list[ModelRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, closes = list[str](), threading.Event()
+    monkeypatch.setattr(pool, "_start", lambda *_: Mortal(said, closes))
+    pool.opened(VllmEngineConfig(), models[0], pool._ended)
+    pool.interrupt()
+    wait_until(lambda: "closing" in said)
+    threading.Timer(0.3, closes.set).start()
+    pool.end()
+    assert said[-1] == "closed"
+
+
+def test_an_engine_that_cannot_be_closed_keeps_no_other_open(
+    pool: EnginePool, models: list[ModelRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = list[str]()
+    monkeypatch.setattr(pool, "_start", lambda *_: Mortal(said, fails=True))
+    pool.keep([(VllmEngineConfig(), model) for model in models], "stage")
+    for model in models:
+        pool.opened(VllmEngineConfig(), model, pool._ended)
+    with pytest.raises(RuntimeError, match="cannot be closed"):
+        pool.end()
+    assert said.count("closed") == 2
+
+
+def test_a_home_whose_orphans_cannot_be_ended_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_folder: Path) -> list[str]:
+        raise KeyboardInterrupt
+
+    home = Home(tmp_path / "home")
+    runtime = Runtime(home)
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.runtime.end_orphans", interrupted)
+        with pytest.raises(KeyboardInterrupt), runtime.held():
+            pass
+    assert home.lock_holder() is None
+    with runtime.held():
+        assert home.lock_holder() is not None
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -15,8 +15,9 @@ from tasks.calls import FileRef, StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.evaluation import EVAL_PROMPTS
 from tasks.prompts import PROMPTS
+from tasks.shards import ShardContext, ShardRows
 from tasks.sources import data_digest, module_digest
-from tasks.stages import ShardContext, ShardRows, Stage
+from tasks.stages import Stage
 
 
 def call(engine: EngineConfig | None = None, **changes: object) -> StageCall:

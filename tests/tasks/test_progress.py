@@ -3,7 +3,9 @@
 import pytest
 
 from storage.manifests import Manifest
-from tasks.progress import drop_reasons, told
+from tasks.calls import StageCall
+from tasks.progress import StageProgress, drop_reasons, told
+from tasks.runtime import SilentReporter
 
 
 @pytest.fixture
@@ -29,3 +31,11 @@ def test_a_stage_that_asks_no_model_and_drops_nothing_is_short(manifest):
     plain = manifest.model_copy(update={"drops": {}, "metrics": {}, "rows_out": 10})
     assert drop_reasons(plain) == ""
     assert told(plain, cached=False, seconds=0.0) == "10 rows in, 10 out, 0 dropped; computed in 0.0 s"
+
+
+def test_a_stage_outside_of_iterations_such_as_a_champions_measurement_names_none(caplog):
+    for iteration, place, title in ((None, "eval_actor", "eval_actor"), (3, "eval_actor, iteration 3", "eval_actor-3")):
+        call = StageCall("eval_actor", 1, "/home", "run", iteration, 0)
+        assert call.title == title
+        StageProgress(call, 1, SilentReporter()).failed(ValueError("disk full"))
+        assert caplog.messages[-1] == f"{place} failed: ValueError: disk full"

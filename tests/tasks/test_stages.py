@@ -22,7 +22,8 @@ from tasks.calls import StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.responses import RESPONSES
 from tasks.runtime import Runtime
-from tasks.stages import ShardContext, ShardRows, Stage, write_in_parts
+from tasks.shards import ShardContext, ShardRows, write_in_parts
+from tasks.stages import Stage
 from tests.tasks import moody_model
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

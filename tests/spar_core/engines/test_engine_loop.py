@@ -1,18 +1,22 @@
 """One loop for the process: whoever asks, from whatever event loop, shares connections and limits."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from misbehaving_server import Reply, proper, serving
 from openai_requests import ask_one, engine_for, request, texts
 
+from spar_core.engines import openai_engine
 from spar_core.engines.engine_loop import engine_loop, on_engine_loop
+from spar_core.engines.http_line import HttpLine
 from spar_core.errors import EngineError
 
 
@@ -112,6 +116,55 @@ def test_closing_fails_what_is_being_asked_and_what_waits() -> None:
     assert all("closed" in str(result) for result in results)
 
 
+def test_closing_after_a_caller_went_away_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def hanging(body: dict[str, Any], call: int) -> Reply:
+        entered.set()
+        release.wait(10)
+        return proper(body)
+
+    with serving(hanging) as server:
+        engine = engine_for(server.url, timeout_s=30)
+
+        async def run() -> None:
+            asked = asyncio.ensure_future(engine.generate(request()))
+            await asyncio.to_thread(entered.wait, 10)
+            engine_loop().call_soon_threadsafe(time.sleep, 0.1)  # until both have been said
+            asked.cancel()
+            await asyncio.sleep(0)
+            await engine.close()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+
+        asyncio.run(run())
+        release.set()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def test_closing_while_the_first_request_opens_the_connections_closes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    def slow_line(*arguments: Any) -> HttpLine:
+        opening.set()
+        go_on.wait(10)
+        return HttpLine(*arguments)
+
+    monkeypatch.setattr(openai_engine, "HttpLine", slow_line)
+    with serving() as server, ThreadPoolExecutor(2) as callers:
+        engine = engine_for(server.url)
+        asked = callers.submit(lambda: asyncio.run(engine.generate(request())))
+        assert opening.wait(10)
+        closed = callers.submit(lambda: asyncio.run(engine.close()))
+        while not engine._closed:
+            time.sleep(0.001)
+        go_on.set()
+        closed.result(10)
+        assert isinstance(asked.exception(10), EngineError)
+    assert engine._line is None
+
+
 def test_an_abandoned_request_gives_its_place_back() -> None:
     release = threading.Event()
 
@@ -151,6 +204,35 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or before != ["hi/1"
         done = subprocess.run(
             [sys.executable, "-c", script, server.url], timeout=60, check=False, capture_output=True, text=True
         )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_forked_process_can_close_an_engine_that_was_being_asked() -> None:
+    script = """
+import asyncio, os, sys, threading
+sys.path.insert(0, "tests/spar_core/engines")
+from openai_requests import engine_for, request
+engine = engine_for(sys.argv[1])
+threading.Thread(target=lambda: asyncio.run(engine.generate(request())), daemon=True).start()
+while not engine.stats.calls:
+    pass
+child = os.fork()
+if child == 0:
+    asyncio.run(asyncio.wait_for(engine.close(), 10))
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    release = threading.Event()
+
+    def hanging(body: dict[str, Any], call: int) -> Reply:
+        release.wait(20)
+        return proper(body)
+
+    with serving(hanging) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", script, server.url], timeout=60, check=False, capture_output=True, text=True
+        )
+        release.set()
     assert (done.returncode, done.stderr) == (0, "")
 
 

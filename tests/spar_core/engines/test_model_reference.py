@@ -59,7 +59,7 @@ def test_a_description_takes_all_that_the_engine_takes(tmp_path, suffix):
     [
         ("https://host/v1#m&concurrency=many", "concurrency= takes a number, got 'many'"),
         ("https://host/v1#m&concurrency=0", "max_concurrency: .*greater than or equal to 1"),
-        ("https://host/v1#m&speed=9", "key=, concurrency=, timeout=, retries=, digest=.*got speed="),
+        ("https://host/v1#m&speed=9", "key=, concurrency=, timeout=, retries=, wait=, digest=.*got speed="),
         ("https://host/v1#m&key=", "&-separated key="),
         ("https://host/v1#m&key=sk-canary7f3a91d2", "name of an environment variable"),
         ("https://host/v1#m&key=canary7f3a91d2", "name of an environment variable"),

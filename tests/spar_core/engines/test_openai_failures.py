@@ -1,6 +1,8 @@
 """Servers that fail, refuse, stall or are gone."""
 
 import asyncio
+import socketserver
+import threading
 import time
 from typing import Any
 
@@ -170,3 +172,51 @@ def test_identity_of_what_is_no_server_is_a_clear_error() -> None:
             _ = engine_for(server.url).model_digest
     with pytest.raises(EngineUnavailableError, match="no OpenAI-compatible server answers"):
         _ = engine_for(f"http://127.0.0.1:{free_port()}").model_digest
+
+
+def test_an_answer_that_cannot_be_read_is_asked_again_whatever_failed_before_it() -> None:
+    def behave(body: dict[str, Any], call: int) -> Reply:
+        return proper(body) if call == 4 else Reply(200, b"garbage") if call >= 2 else Reply(500, {"error": "boom"})
+
+    with serving(behave) as server:
+        assert texts(ask_one(engine_for(server.url))) == ["hi/10"]
+        assert len(server.requests) == 5
+
+
+def test_nothing_more_is_asked_for_a_request_of_which_one_sample_is_refused() -> None:
+    def one_at_a_time(body: dict[str, Any], call: int) -> Reply:
+        refused = answer(choice("", 0, "content_filter"))
+        return {10: proper({**body, "n": 1}), 11: refused}.get(body["seed"], Reply(500, {"error": "boom"}))
+
+    async def run() -> int:
+        engine = engine_for(server.url, max_retries=50)
+        with pytest.raises(RequestRejectedError, match="content filter"):
+            await engine.generate(request(n=4))
+        await asyncio.sleep(0.1)
+        before = len(server.requests)
+        await asyncio.sleep(0.5)  # samples 2 and 3 would be asked for again within this time
+        await engine.close()
+        return len(server.requests) - before
+
+    with serving(one_at_a_time) as server:
+        assert asyncio.run(run()) == 0
+
+
+def test_the_password_of_a_proxy_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), _RefusingProxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:open-sesame@127.0.0.1:{proxy.server_address[1]}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(EngineUnavailableError, match="407") as caught:
+            ask_one(engine_for("https://models.invalid/v1", max_retries=0))
+        proxy.shutdown()
+    causes = (caught.value, caught.value.__cause__)
+    assert all("sesame" not in str(error) for error in causes)
+
+
+class _RefusingProxy(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")

@@ -138,3 +138,10 @@ def test_a_script_must_answer_with_text_completion_or_exception() -> None:
     engine = ScriptedEngine(lambda asked, index: 7)  # type: ignore[arg-type, return-value]
     with pytest.raises(EngineError, match="not int"):
         asyncio.run(engine.generate(request("x")))
+
+
+def test_nothing_is_kept_of_event_loops_that_ended() -> None:
+    engine = ScriptedEngine(echo, order=oldest_first)
+    for name in "abc":
+        asyncio.run(engine.generate(request(name)))
+    assert len(engine._benches) == 1

@@ -35,6 +35,13 @@ def test_cause_and_remedy(tmp_path: Path, text: str, code: int, expected: str) -
     assert expected in explain_failure(log, len(earlier), code)
 
 
+def test_a_secret_that_a_training_prints_does_not_become_its_reason(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TRACKER_TOKEN", "canary-of-a-tracker")
+    log = tmp_path / "log"
+    log.write_text("ValueError: no login with canary-of-a-tracker\n")
+    assert explain_failure(log, 0, 1) == "the training failed (exit code 1): ValueError: no login with ***"
+
+
 def test_first_error_is_shown_not_the_launcher_s() -> None:
     ranked = "".join(f"[rank1]: {line}\n" for line in TRACEBACK.splitlines())
     text = ranked + "Traceback\n  File x\ntorch.distributed.elastic.ChildFailedError: worker failed\n"

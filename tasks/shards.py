@@ -1,0 +1,122 @@
+"""What the work on one shard of a stage is given, and how a stage cuts its rows into the shards of those after it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from spar_core.engines.base import Engine
+from spar_core.engines.journaled import JournaledEngine
+from spar_core.engines.usage import MeteredEngine, UsageMeter
+from spar_core.errors import StorageError
+from spar_core.roles.watch import Watch
+from storage.artifacts import ArtifactStore
+from storage.parts import PartWriter, split_of
+from tasks.calls import StageCall
+from tasks.runtime import Runtime
+
+
+class ShardRows(NamedTuple):
+    """What one shard did with its rows: rows_in = rows_out + rows it wrote to `drops`.
+
+    `unasked` of them came out without a model being asked, in a stage that asks for others.
+    """
+
+    rows_in: int
+    rows_out: int
+    unasked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardContext:
+    """What the work of a shard may touch."""
+
+    call: StageCall
+    shard: int
+    runtime: Runtime
+    part: PartWriter
+    meter: UsageMeter = field(default_factory=UsageMeter)
+    """Counts what this shard's engines answer."""
+    cut: str | None = None
+    """Which rows the shard is about; null: all of them."""
+    opened: ExitStack = field(default_factory=ExitStack)
+    """What is closed at the end of the shard."""
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The home's artifacts."""
+        return self.runtime.store
+
+    def read(self, name: str, table: str) -> Any:
+        """This shard's rows of an input that was written in the same parts.
+
+        Raises:
+            StorageError: it was cut in another way than the input this stage is sharded by.
+        """
+        source = self.call.inputs[name]
+        if self.cut is not None and source.cut_of_part(self.shard) != self.cut:
+            raise StorageError(
+                f"stage {self.call.stage!r}: its input {name!r} was cut into other parts than the rows it belongs to; "
+                "run again, what does not fit is made anew"
+            )
+        return source.read(table, part=self.shard)
+
+    def share(self, items: int, name: str) -> int:
+        """This shard's equal share of a number of items, by an input that was written in the same parts."""
+        parts = len(self.call.inputs[name].manifest().parts)
+        return items // parts + (self.shard < items % parts)
+
+    def engine(self, role: str) -> Engine:
+        """The engine of a role; every completion is journaled until the stage is committed."""
+        model = self.call.models[role]
+        engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
+        journal = self.runtime.journal(self.call, self.shard)
+        self.opened.callback(journal.close)
+        return MeteredEngine(JournaledEngine(engine, journal), self.meter)
+
+    def keep_together(self, *roles: str) -> None:
+        """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""
+        call = self.call
+        self.runtime.engines.keep([(call.engines[role], call.models[role]) for role in roles], call.key)
+
+    def watch(self) -> Watch:
+        """What ends the shard when too little of what its models write can be used."""
+        health = self.call.surroundings.health
+        if health is None:
+            return Watch({})
+        return Watch(
+            {
+                "votes": health.max_unreadable_votes,
+                "rewrites": health.max_unusable_rewrites,
+                "answers": health.max_cut_answers,
+            }
+        )
+
+
+def write_in_parts(
+    context: ShardContext,
+    table: str,
+    records: Sequence[Any],
+    beside: Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]] | None = None,
+) -> int:
+    """Cut records into parts, so that later stages run one shard per part; returns the number of parts.
+
+    `beside` gives for further tables the rows that belong to some records. The first part is the shard's own and
+    appears last: with it, all are there. Parts that an earlier try cut in the very same way stay.
+    """
+    call, size = context.call, context.call.surroundings.orchestration.shard_size
+    slices = [records[start : start + size] for start in range(0, len(records), size)] or [records]
+    split = split_of(table, slices)
+    context.store.discard_parts_from(call.stage, call.key, len(slices))
+
+    def write(part: PartWriter, rows: Sequence[Any]) -> None:
+        part.write(table, rows)
+        for other, belonging in (beside or {}).items():
+            part.write(other, belonging(rows))
+
+    for index in range(1, len(slices)):
+        with context.store.part(call.stage, call.key, index, split=split) as part:
+            write(part, slices[index])
+    context.part.split = split
+    write(context.part, slices[0])
+    return len(slices)
