@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The CPU build of torch where pip finds one; any build >= 2.13 already installed is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test alarm slow nights benchmarks chaos self-play experiment experiment-small starter clean
+.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test alarm slow nights benchmarks chaos chaos-small self-play experiment experiment-small starter clean
 
 run: $(VENV)/.installed
 	$(BIN)/spar run
@@ -68,6 +68,11 @@ benchmarks: $(VENV)/.installed-test
 # Seeded kills and faults over every stage of a real run; finished ones are kept in .spar-chaos, so it goes on.
 chaos: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.chaos --out .spar-chaos
+
+# What continuous integration runs of it: an undisturbed run, two kills, one more run.
+chaos-small: $(VENV)/.installed-test
+	rm -rf build/chaos
+	$(BIN)/python -m benchmarks.chaos --small --out build/chaos
 
 # Three seeds, two methods, three iterations each; the page lies in .spar-experiments/experiments/self-play.
 self-play: $(VENV)/.installed-plots
