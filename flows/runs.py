@@ -15,10 +15,11 @@ from contextvars import copy_context
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
+import httpx
 from prefect import get_client, tags
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
-from prefect.exceptions import Abort, TerminationSignal
+from prefect.exceptions import Abort, PrefectException, TerminationSignal
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Cancelling
 from prefect.utilities.urls import url_for
@@ -120,11 +121,22 @@ def attended(home: Home, by: Literal["command", "flow"]) -> Iterator[None]:
         except BaseException as error:
             if not isinstance(error, Exception):
                 patience = {"patience_s": _SETTLE_INTERRUPTED_S}
-                mark_cancelled(home, own)
+                with _hiding_nothing():
+                    mark_cancelled(home, own)
             raise
         finally:
             runtime.attended_by = None
-            settle(home, **patience)
+            with _hiding_nothing():
+                settle(home, **patience)
+
+
+@contextmanager
+def _hiding_nothing() -> Iterator[None]:
+    """A server that does not answer while a run is tidied up is warned of: it must not hide how the run ended."""
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        _log.warning("Prefect was not told how every task run ended (%s: %s)", type(error).__name__, error)
 
 
 def _open(runtime: Runtime, plan: RunPlan) -> None:

@@ -71,6 +71,23 @@ def test_a_failed_flow_fails_its_run_with_the_reason_but_not_a_completed_one(hom
     assert (run.state, run.activity.name, run.activity.state) == ("completed", "iteration 4", "failed")
 
 
+def test_a_server_that_is_silent_at_the_end_hides_no_failure(home, monkeypatch):
+    import httpx
+
+    def silent(*_arguments, **_options):
+        raise httpx.ReadTimeout("too slow")
+
+    def fail():
+        raise ValueError("disk full")
+
+    monkeypatch.setattr("flows.runs.settle", silent)
+    with pytest.raises(ValueError, match="disk full"):
+        flow_of(home, fail)()
+    assert Ledger(home).run("r").state == "failed"
+    flow_of(home)()
+    assert Ledger(home).run("r").state == "completed"
+
+
 def test_an_evaluation_of_a_run_that_is_not_there_leaves_nothing(home):
     with pytest.raises(ConfigError, match="there is no run r"):
         flow_of(home, activity="evaluation", aside=True)()
