@@ -1,4 +1,4 @@
-"""An HTTP server for tests that prints nothing when a client goes away in the middle: that is what some tests are about."""
+"""An HTTP server for tests that prints nothing when a client goes away in the middle, as clients of some tests do."""
 
 import sys
 from http.server import ThreadingHTTPServer
