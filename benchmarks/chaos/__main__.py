@@ -133,7 +133,8 @@ def plan(small: bool) -> list[Lifetime]:
         Lifetime("flow-killed", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
         Lifetime("terminated", tuple(Fault("flow sent SIGTERM", stage, term) for stage in STAGES[1::3])),
         Lifetime("server-killed", tuple(Fault("Prefect server killed -9", stage, server) for stage in STAGES[1::4])),
-        Lifetime("training-killed", tuple(Fault("training killed -9", stage, training) for stage in TRAININGS)),
+        # A training that dies is tried again within the same attempt, which then runs to its end: a home for each.
+        *(Lifetime(f"training-killed-{stage}", (Fault("training killed -9", stage, training),)) for stage in TRAININGS),
         Lifetime("disk-full", tuple(Fault("disk full", stage, faults.full_disk) for stage in STAGES), own_disk=True),
         Lifetime("spoiled", spoiled),
         Lifetime("spoiled-more", more_spoiled),
