@@ -170,6 +170,20 @@ class ArtifactStore:
                     (folder / MANIFEST).unlink(missing_ok=True)
                     shutil.rmtree(part)
 
+    def discard_damaged_model(self, stage: str, key: str) -> None:
+        """Forget an artifact whose model is not what its manifest says: its parts alone would let it pass for whole.
+
+        The manifest goes last, so that whatever is cut off here is seen again.
+        """
+        folder = self.folder(stage, key)
+        manifest = read_manifest(folder)
+        if manifest is None or not damage(folder, manifest.model, verify=False):
+            return
+        with disk_errors(folder):
+            for gone in (*folder.glob("part-?????"), folder / MODEL_FOLDER):
+                shutil.rmtree(gone, ignore_errors=True)
+            (folder / MANIFEST).unlink(missing_ok=True)
+
     def workspace(self, stage: str, key: str) -> Path:
         """A folder for what an unfinished stage needs to resume, such as checkpoints; removed at commit."""
         folder = self._home.work / safe_name(stage, "stage") / safe_name(key, "stage key")

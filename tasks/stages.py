@@ -91,6 +91,7 @@ class Stage:
         progress = StageProgress(call, len(cuts), runtime.reporter)
         try:
             if artifact is None:
+                runtime.store.discard_damaged_model(call.stage, call.key)
                 if self.sharded_by is not None:
                     runtime.store.discard_parts_from(call.stage, call.key, len(cuts))
                 self._run_shards(call, len(cuts), progress)

@@ -116,6 +116,33 @@ def test_a_hit_is_believed_only_while_the_artifact_is_whole(bench):
     assert (mended, bench.worked) == (first, [("double", 1)])  # the damaged shard alone
 
 
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_damaged_model_is_made_again_with_all_that_belongs_to_it(bench, tmp_path, harm):
+    """The parts of a training are whole whatever became of its weights."""
+    made = tmp_path / "made"
+    made.mkdir()
+
+    def train(context: ShardContext) -> ShardRows:
+        bench.worked.append(("train", context.shard))
+        (made / "model.safetensors").write_bytes(b"w" * 64)
+        (made / "config.json").write_text("{}")
+        context.store.adopt_model(context.call.stage, context.call.key, made)
+        return ShardRows(0, 0)
+
+    training = Stage("train", version=1, work=train)
+    first = bench.run(training)
+    weights = first.model_folder / "model.safetensors"
+    weights.unlink()  # a name of its own: the source shares the bytes
+    if harm == "cut":
+        weights.write_bytes(b"w" * 32)
+
+    mended = bench.run(training)
+
+    assert bench.worked == [("train", 0), ("train", 0)]
+    assert mended.model_digest == first.model_digest
+    assert weights.read_bytes() == b"w" * 64
+
+
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_a_splitting_stage_makes_every_part_anew_when_one_is_lost(bench, lost):
     first = bench.run(bench.split)
