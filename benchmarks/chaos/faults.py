@@ -75,12 +75,11 @@ def full_disk(subject: Subject, stage: str, random: Random) -> str:
         code = process.wait(120)
         raise NotHitError(f"the attempt ended with {code} before {stage} ran: {subject.said()}")
     try:
-        with ballast.open("wb") as file:
+        with ballast.open("wb", buffering=0) as file:
             block = b"\0" * 65536
             while True:
                 try:
                     file.write(block)
-                    file.flush()
                 except OSError:
                     if len(block) == 1:
                         break
