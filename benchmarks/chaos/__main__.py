@@ -56,20 +56,9 @@ class Lifetime:
     with themselves alone: what was answered before a fault stands after it."""
 
 
-def plan(small: bool) -> list[Lifetime]:
-    """What is done, grouped into homes."""
-    kill9 = faults.kill("flow process killed -9", None, signal.SIGKILL)
-    term = faults.kill("flow process sent SIGTERM", None, signal.SIGTERM)
-    server = faults.kill("Prefect server killed -9", faults.is_prefect_server, signal.SIGKILL)
-    training = faults.kill("training process killed -9", faults.is_training, signal.SIGKILL)
-    vllm = faults.kill("vLLM server killed -9", faults.is_vllm, signal.SIGKILL)
-    if small:
-        return [
-            Lifetime(
-                "small", (Fault("flow killed -9", "001-judgements", kill9), Fault("flow killed -9", "001-trees", kill9))
-            )
-        ]
-    spoiled = (
+def _spoiled() -> tuple[Fault, ...]:
+    """Files of finished and unfinished artifacts, and journals."""
+    return (
         Fault(
             "Parquet of a finished artifact cut",
             "000-eval_actor",
@@ -97,7 +86,11 @@ def plan(small: bool) -> list[Lifetime]:
         Fault("journal overwritten", "001-trees", faults.spoil("journal/trees/*/*.sqlite", "overwritten"), True),
         Fault("journal cut", "001-eval_refiner", faults.spoil("journal/**/*.sqlite", "cut"), True),
     )
-    more_spoiled = (
+
+
+def _spoiled_records() -> tuple[Fault, ...]:
+    """Checkpoints, the ledger, and a manifest that is gone."""
+    return (
         Fault(
             "checkpoint cut",
             "000-warm_start_refiner",
@@ -124,11 +117,30 @@ def plan(small: bool) -> list[Lifetime]:
             True,
         ),
     )
-    places = (
+
+
+def _places() -> tuple[Fault, ...]:
+    """The home somewhere else."""
+    return (
         Fault("home moved", "000-eval_refiner", faults.move_home),
         Fault("home copied, original removed", "001-judgements", faults.copy_home),
         Fault("home moved", "001-train_actor", faults.move_home),
     )
+
+
+def plan(small: bool) -> list[Lifetime]:
+    """What is done, grouped into homes."""
+    kill9 = faults.kill("flow process killed -9", None, signal.SIGKILL)
+    term = faults.kill("flow process sent SIGTERM", None, signal.SIGTERM)
+    server = faults.kill("Prefect server killed -9", faults.is_prefect_server, signal.SIGKILL)
+    training = faults.kill("training process killed -9", faults.is_training, signal.SIGKILL)
+    vllm = faults.kill("vLLM server killed -9", faults.is_vllm, signal.SIGKILL)
+    if small:
+        return [
+            Lifetime(
+                "small", (Fault("flow killed -9", "001-judgements", kill9), Fault("flow killed -9", "001-trees", kill9))
+            )
+        ]
     return [
         Lifetime("flow-killed", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
         Lifetime("terminated", tuple(Fault("flow sent SIGTERM", stage, term) for stage in STAGES[1::3])),
@@ -136,9 +148,9 @@ def plan(small: bool) -> list[Lifetime]:
         # A training that dies is tried again within the same attempt, which then runs to its end: a home for each.
         *(Lifetime(f"training-killed-{stage}", (Fault("training killed -9", stage, training),)) for stage in TRAININGS),
         Lifetime("disk-full", tuple(Fault("disk full", stage, faults.full_disk) for stage in STAGES), own_disk=True),
-        Lifetime("spoiled", spoiled),
-        Lifetime("spoiled-more", more_spoiled),
-        Lifetime("places", places),
+        Lifetime("spoiled", _spoiled()),
+        Lifetime("spoiled-more", _spoiled_records()),
+        Lifetime("places", _places()),
         Lifetime("clock-back", (Fault("clock one day back", "001-judgements", faults.clock_jump(-1)),)),
         Lifetime("clock-ahead", (Fault("clock thirty days ahead", "001-train_actor", faults.clock_jump(30)),)),
         Lifetime(
