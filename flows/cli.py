@@ -18,6 +18,8 @@ _COMMANDS = {
     "experiment": "flows.commands.experiment:experiment",
     "status": "flows.commands.inspect:status",
     "sql": "flows.commands.inspect:sql",
+    "train": "flows.commands.train:train",
+    "inspect": "flows.commands.train:inspect_data",
     "search": "flows.commands.search:search",
     "refine": "flows.commands.search:refine",
     "eval": "flows.commands.evaluate:evaluate",

@@ -8,11 +8,12 @@ from typing import Any
 from flows.handovers import Data, Models
 from flows.models import ModelFinder
 from flows.request import Run
-from flows.stage_calls import StageRunner, file_ref, plain
+from flows.stage_calls import StageRunner, data_ref, file_ref, plain
 from spar_core.config.method import SCORING, SearchConfig
 from storage.artifacts import ArtifactRef
 from tasks.calls import FileRef
 from tasks.engines import ModelRef
+from tasks.given_data import GIVEN_EXAMPLES
 from tasks.judgements import JUDGEMENTS, SECOND_VOTER
 from tasks.negatives import NEGATIVES
 from tasks.prompts import PROMPTS
@@ -71,10 +72,15 @@ class IterationData:
             given = files[role] is not None if warm.source == "file" else counts[role] > 0
             if warm.source == "none" or not given:
                 continue
+            source = files[role]
+            if warm.source == "file" and source is not None:
+                reads = {"role": role, "skip_bad": warm.skip_bad}
+                examples[role] = self._stages.run(
+                    GIVEN_EXAMPLES[role], 0, files={"data": data_ref(source)}, config=reads
+                )
+                continue
             config = {"role": role, "source": warm.source, "count": counts[role]}
-            path = files[role]
-            read = {} if path is None else {"examples": file_ref(path)}
-            examples[role] = self._stages.run(stage, 0, files=read, config=config)
+            examples[role] = self._stages.run(stage, 0, config=config)
         return examples
 
     def _answered(self, iteration: int, actor: ModelRef) -> Inputs:
@@ -89,7 +95,7 @@ class IterationData:
         files: dict[str, FileRef] = {}
         models: dict[str, ModelRef] = {}
         if config.path is not None and config.source != "starter":
-            files["prompts"] = file_ref(config.path)
+            files["prompts"] = data_ref(config.path)
         if config.decontaminate is not None:
             files["benchmarks"] = file_ref(config.decontaminate)
         if config.source == "taxonomy":

@@ -40,7 +40,7 @@ class Pipeline:
         models: dict[str, ModelRef] = {}
         for role, (stage, config, start) in trained.items():
             data = examples.get(role)
-            models[role] = start if data is None else self._train(stage, 0, "sft", data, start, config)
+            models[role] = start if data is None else self.train_on(stage, 0, "sft", data, start, config)
         return Models(models["actor"], models["refiner"])
 
     def data(self, iteration: int, models: Models, first: Models) -> Data:
@@ -50,16 +50,16 @@ class Pipeline:
     def train(self, iteration: int, models: Models, data: Data) -> Models:
         """Both roles after learning from an iteration's data."""
         training = self._config.training
-        actor = self._train(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
+        actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
         if data.refiner is None:
             return Models(actor, models.refiner)
         if self._config.refiner_learns_by() == "dpo":
             judge = training.judge_training()
-            return Models(actor, self._train(TRAIN_REFINER, iteration, "dpo", data.refiner, models.refiner, judge))
-        refiner = self._train(TRAIN_REFINER, iteration, "sft", data.refiner, models.refiner, training.refiner)
+            return Models(actor, self.train_on(TRAIN_REFINER, iteration, "dpo", data.refiner, models.refiner, judge))
+        refiner = self.train_on(TRAIN_REFINER, iteration, "sft", data.refiner, models.refiner, training.refiner)
         return Models(actor, refiner)
 
-    def _train(
+    def train_on(
         self,
         stage: Stage,
         iteration: int,
@@ -68,6 +68,7 @@ class Pipeline:
         start: ModelRef,
         config: DpoTrainingConfig | SftTrainingConfig,
     ) -> ModelRef:
+        """A model after one training, or as it is where there is nothing to train on."""
         if not data.rows.get(training_table(kind, data)):
             _log.warning("%s, iteration %d: nothing to train on, the model stays as it is", stage.name, iteration)
             return start

@@ -11,7 +11,7 @@ from flows.models import SERVER_OPTIONS, ModelFinder, Served, ServerOptions, che
 from flows.publishing import stages_shown
 from flows.request import Override, Reference, Run
 from flows.runs import RunPlan, opened_run
-from flows.stage_calls import StageRunner, file_ref, plain
+from flows.stage_calls import StageRunner, data_ref, plain
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.hashing import digest
@@ -32,7 +32,7 @@ class SearchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     prompts: str
-    """JSON lines or Parquet of {"prompt"} rows, with "response" where an answer is given."""
+    """File, folder or hub name of {"prompt"} rows, with "response" where an answer is given (docs/data.md)."""
     actor: Reference | None
     """Who answers; null: every prompt comes with its answer."""
     refiner: Reference
@@ -110,7 +110,7 @@ def _searched(request: SearchRequest, run: Run, actor: Served | None, refiner: S
     engines = {"refiner": refiner.engine} | ({} if actor is None else {"actor": actor.engine})
     stages, method = StageRunner(run, engines), run.config.method
     reads = {"skip_bad": request.skip_bad}
-    prompts = stages.run(SEARCH_PROMPTS, 0, config=reads, files={"prompts": file_ref(request.prompts)})
+    prompts = stages.run(SEARCH_PROMPTS, 0, config=reads, files={"prompts": data_ref(request.prompts)})
     answering = {} if actor is None else {"actor": actor.model}
     sampling = {"responses": plain(method.responses)}
     responses = stages.run(SEARCH_RESPONSES, 0, {"prompts": prompts}, answering, sampling)

@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.request import Run
 from spar_core.config.base import FrozenConfig
+from spar_core.data.given_source import DataSource, find_files
 from spar_core.engines.configuration import EngineConfig
 from spar_core.errors import DataError
 from spar_core.hashing import digest, file_digest
@@ -116,3 +117,24 @@ def file_ref(place: Path | str) -> FileRef:
             f"cannot read {path}: {error.strerror or error}; check the path in the configuration"
         ) from error
     return FileRef(digest(["named", str(place)]), str(place))
+
+
+def data_ref(source: str | Path) -> FileRef:
+    """Training data or prompts (see `spar_core.data.given_source`): files by their bytes, a hub's data set by its name.
+
+    What is taken of them counts as well.
+
+    Raises:
+        DataError: they are not there, or cannot be read.
+    """
+    parsed = DataSource.parse(source)
+    if not parsed.path.is_dir():
+        found = file_ref(parsed.place)
+    else:
+        try:
+            content = digest([[file.short, file_digest(file.path)] for file in find_files(parsed).files])
+        except OSError as error:
+            raise DataError(f"cannot read {parsed.place}: {error.strerror or error}") from error
+        found = FileRef(content, parsed.place)
+    known = digest([found.digest, parsed.options]) if parsed.options else found.digest
+    return FileRef(known, parsed.written())

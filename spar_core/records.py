@@ -245,6 +245,17 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenPair:
+    """A preference pair of given data: `prompt` is a whole chat that ends with the user's turn, `source` its file."""
+
+    pair_id: str
+    source: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefinerExample:
     """Supervised example; the last message is the assistant's and the only one trained on."""
 

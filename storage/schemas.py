@@ -34,6 +34,7 @@ TABLES: dict[str, type] = {
     "tree_votes": records.Vote,
     "preference_pairs": records.PreferencePair,
     "judge_pairs": records.PreferencePair,
+    "given_pairs": records.GivenPair,
     "refiner_examples": records.RefinerExample,
     "drops": records.Drop,
     "eval_prompts": records.Prompt,

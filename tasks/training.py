@@ -13,7 +13,7 @@ def training_table(kind: str, data: ArtifactRef) -> str:
     """The table of a stage's artifact that a training of this kind (dpo or sft) reads."""
     if kind == "sft":
         return "refiner_examples"
-    return "judge_pairs" if "judge_pairs" in data.rows else "preference_pairs"
+    return next((table for table in ("judge_pairs", "given_pairs") if table in data.rows), "preference_pairs")
 
 
 def _work(context: ShardContext) -> ShardRows:

@@ -1,9 +1,7 @@
-"""Stage `warm_start_examples`: the supervised examples of iteration 0, one artifact per role."""
+"""Stage `warm_start_examples`: what the rule-based teacher has the roles learn from in iteration 0."""
 
-from pathlib import Path
 from typing import get_args
 
-from spar_core.data.example_files import read_examples
 from spar_core.hashing import derive_seed
 from spar_core.records import ModelRole
 from spar_core.starter.teacher import warm_start_examples
@@ -15,11 +13,8 @@ from tasks.stages import Stage
 def _work(context: ShardContext) -> ShardRows:
     config = context.call.config
     role: ModelRole = config["role"]
-    if config["source"] == "starter":
-        seed = derive_seed(context.call.seed, "warm_start", role)
-        examples = warm_start_examples(role, config["count"], seed)
-    else:
-        examples = list(read_examples(Path(context.call.files["examples"].location), role))
+    seed = derive_seed(context.call.seed, "warm_start", role)
+    examples = warm_start_examples(role, config["count"], seed)
     context.part.write("refiner_examples", examples)
     return ShardRows(len(examples), len(examples))
 

@@ -1,16 +1,18 @@
 """Whether the files that the work reads are there and their first rows can be understood."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import flows.own_benchmarks
+from flows.checks.models import hub_is_off
 from flows.checks.verdicts import Finding, judged
-from flows.checks.work import Work
+from flows.checks.work import GivenData, Work
 from spar_core.benchmarks import benchmark, package_of
 from spar_core.constraints import nltk_data
-from spar_core.data.example_files import read_examples
+from spar_core.data.example_files import read_examples, read_pairs
+from spar_core.data.given_source import DataSource
 from spar_core.errors import DataError
 from spar_core.evaluation.data_sources import Source, local_data
 from spar_core.records import ModelRole
@@ -24,6 +26,8 @@ def check_data(work: Work) -> Iterator[Finding]:
     """Prompts, warm-start examples, the decontamination folder, benchmarks, NLTK's resources."""
     if work.prompts is not None:
         yield _prompts(work.prompts, skip_bad=work.skip_bad, own_format=work.own_prompts)
+    if work.given is not None:
+        yield _given("training data", work.given, fetch=True)
     if work.trains:
         yield from _warm_start(work)
         folder = work.config.prompts.decontaminate
@@ -39,27 +43,40 @@ def check_data(work: Work) -> Iterator[Finding]:
 
 
 def _prompts(source: str, *, skip_bad: bool, own_format: bool) -> Finding:
-    path = Path(source).expanduser()
     if own_format:
-        return judged("prompts", lambda: _readable(path))
-    if not path.exists() and not path.is_absolute() and not path.suffix and not source.startswith("."):
-        return Finding("prompts", "warn", f"{source!r} is no file here: it is looked for as a data set's name", "")
-    rows = read_prompt_rows(source, skip_bad=skip_bad)
-    return judged("prompts", lambda: f"{source}: the first {len(list(islice(rows, _FIRST_ROWS)))} rows can be read")
+        return judged("prompts", lambda: _readable(Path(source).expanduser()))
+    return _rows("prompts", source, lambda: read_prompt_rows(source, skip_bad=skip_bad))
 
 
 def _warm_start(work: Work) -> Iterator[Finding]:
-    files: dict[ModelRole, Path | None] = {
-        "actor": work.config.warm_start.actor_file,
-        "refiner": work.config.warm_start.refiner_file,
-    }
-    for role, file in files.items():
-        if file is not None and work.config.warm_start.source == "file":
-            yield judged(f"warm start of the {role}", lambda role=role, file=file: _examples(file, role))  # type: ignore[misc]
+    warm = work.config.warm_start
+    files: dict[ModelRole, str | None] = {"actor": warm.actor_file, "refiner": warm.refiner_file}
+    for role, source in files.items():
+        if source is not None and warm.source == "file":
+            given = GivenData(source, role, pairs=False, skip_bad=warm.skip_bad)
+            yield _given(f"warm start of the {role}", given)
 
 
-def _examples(file: Path, role: ModelRole) -> str:
-    return f"{file}: the first {len(list(islice(read_examples(file, role), _FIRST_ROWS)))} rows can be read"
+def _given(name: str, given: GivenData, *, fetch: bool = False) -> Finding:
+    def read() -> Iterator[object]:
+        if given.pairs:
+            return read_pairs(given.source, skip_bad=given.skip_bad)
+        return read_examples(given.source, given.role, skip_bad=given.skip_bad)
+
+    return _rows(name, given.source, read, fetch=fetch)
+
+
+def _rows(name: str, source: str, read: Callable[[], Iterator[object]], *, fetch: bool = False) -> Finding:
+    """Whether the first rows of a source can be understood; a hub's data set is not fetched for that unless told to."""
+
+    def look() -> str:
+        may_wait = DataSource.parse(source).may_be_on_hub and not fetch and not hub_is_off()
+        return "" if may_wait else f"{source}: the first {len(list(islice(read(), _FIRST_ROWS)))} rows can be read"
+
+    found = judged(name, look)
+    if found.verdict == "ok" and not found.detail:
+        return Finding(name, "warn", f"{source!r} is no file here: it is looked for as a data set's name", "")
+    return found
 
 
 def _filled(folder: Path) -> str:

@@ -89,7 +89,7 @@ def _on_hub(name: str, reference: str) -> tuple[Finding, Path | None]:
     found = None if cached is None else judged(name, lambda: _whole(cached))
     if found is not None and found.verdict == "ok":
         return found, cached
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON") or not _hub_answers():
+    if hub_is_off() or not _hub_answers():
         detail = f"model {reference!r} is neither a folder nor on this machine, and the hub cannot be reached"
         missing = Finding(name, "fail", detail, "check the name and the network, or give a local folder")
         return found or missing, None
@@ -106,6 +106,11 @@ def _cached(reference: str) -> Path | None:
         return None
     folder = place / "snapshots" / newest
     return folder if (folder / "config.json").is_file() else None
+
+
+def hub_is_off() -> bool:
+    """Whether the hub is not to be asked; what was fetched from it before is found all the same."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
 
 
 def _hub_answers() -> bool:

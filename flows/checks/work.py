@@ -2,15 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flows.models import default_configuration
 from flows.request import Run
 from spar_core.config.loading import load_config
-from spar_core.config.run import RunConfig
+from spar_core.config.run import EvaluationConfig, PromptsConfig, RunConfig, WarmStartConfig
+from spar_core.engines.configuration import TransformersEngineConfig
 from spar_core.engines.model_reference import is_registered
 from spar_core.errors import SparError
+from spar_core.records import ModelRole
 from storage.home import Home
 from storage.ledger import Ledger
+
+
+class GivenData(NamedTuple):
+    """Training data that a user gives: for which role, as pairs or as examples."""
+
+    source: str
+    role: ModelRole
+    pairs: bool
+    skip_bad: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,8 @@ class Work:
     """Folder of the benchmarks' data; null: `$SPAR_DATA_DIR`, else earlier downloads."""
     own_prompts: bool = False
     """Whether the benchmark's prompts come from `prompts`."""
+    given: GivenData | None = None
+    """Training data beside those of the configuration."""
 
 
 def of_run(run: Run) -> Work:
@@ -42,6 +56,19 @@ def of_run(run: Run) -> Work:
     prompts = config.prompts.path if config.prompts.source != "starter" else None
     benchmarks = ("ability",) if config.promotion.ability_margin is not None else ()
     return Work(run.home, config, models, True, prompts, config.prompts.skip_bad, benchmarks)
+
+
+def of_training(home: Home, config: RunConfig, model: str | None, given: GivenData) -> Work:
+    """The work of one training on given data: of the configuration, what serves and measures models is not used."""
+    used = RunConfig(
+        training=config.training,
+        engine=TransformersEngineConfig(),
+        prompts=PromptsConfig(per_iteration=1),
+        warm_start=WarmStartConfig(source="none"),
+        evaluation=EvaluationConfig(enabled=False),
+        iterations=0,
+    )
+    return Work(home, used, {given.role: model or config.models.of(given.role)}, trains=True, given=given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from spar_core.config.training import TrainingConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
 from spar_core.engines.model_reference import check_reference, is_server
 from spar_core.hashing import digest
+from spar_core.records import ModelRole
 
 _OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
 
@@ -22,6 +23,10 @@ class ModelsConfig(FrozenConfig):
     """Model that answers."""
     refiner: str | None = None
     """Model that judges and rewrites; null: the same as the actor."""
+
+    def of(self, role: ModelRole) -> str:
+        """The model a role starts from."""
+        return self.actor if role == "actor" else self.refiner or self.actor
 
     @field_validator("actor", "refiner")
     @classmethod
@@ -39,9 +44,9 @@ class PromptsConfig(FrozenConfig):
 
     source: Literal["starter", "verifiable", "taxonomy", "file"] = "starter"
     """starter: the embedded world; verifiable: seed instructions + checkable constraints; taxonomy: seed prompts
-    evolved by the actor's model (paper); file: your own (JSONL, Parquet, or a `datasets` name)."""
+    evolved by the actor's model (paper); file: your own (docs/data.md)."""
     path: str | None = None
-    """`file`: path or hub name. `verifiable`, `taxonomy`: seed prompts; null takes the shipped seeds."""
+    """`file`: a file, folder or hub name. `verifiable`, `taxonomy`: seed prompts; null takes the shipped seeds."""
     per_iteration: Annotated[int, Field(ge=1)] = 400
     """Prompts per iteration (paper: 30k for three)."""
     skip_bad: bool = False
@@ -69,10 +74,13 @@ class WarmStartConfig(FrozenConfig):
     """`starter`: answers the actor learns from."""
     refiner_examples: Annotated[int, Field(ge=0)] = 2000
     """`starter`: judgements and refinements the refiner learns from."""
-    actor_file: Path | None = None
-    """`file`: JSONL or Parquet of {"messages": [...]} rows for the actor (null: actor not warm started)."""
-    refiner_file: Path | None = None
-    """`file`: the same for the refiner; rows may carry "kind": judgement or refinement."""
+    actor_file: str | None = None
+    """`file`: a file, folder or hub name with answers for the actor (null: actor not warm started). Shapes of rows and
+    what is taken of a folder: docs/data.md."""
+    refiner_file: str | None = None
+    """`file`: the same for the refiner: judgements and refinements, told by the column "kind" or by their text."""
+    skip_bad: bool = False
+    """`file`: record broken rows as drops instead of stopping at the first."""
 
     @model_validator(mode="after")
     def _file_needs_files(self) -> Self:

@@ -10,7 +10,7 @@ from spar_core.training.chat_tokens import ChatTokenizer
 from spar_core.training.specification import TrainingSpec
 
 COLUMNS = {"dpo": ("pair_id", "prompt", "chosen", "rejected"), "sft": ("example_id", "messages")}
-"""Columns read per kind: those of records.PreferencePair and records.RefinerExample."""
+"""Columns read per kind: those of records.PreferencePair, or of records.GivenPair, and of records.RefinerExample."""
 IGNORED_LABEL = -100
 """Label of a token that carries no loss (torch's default `ignore_index`)."""
 
@@ -77,7 +77,9 @@ def tokenise(spec: TrainingSpec, chat: ChatTokenizer, max_tokens: int) -> TokenR
 
 
 def _dpo_row(chat: ChatTokenizer, record: dict[str, Any]) -> tuple[dict[str, list[int]], int]:
-    encoded = chat.encode((Message("user", record["prompt"]),), [record["chosen"], record["rejected"]])
+    asked = record["prompt"]
+    turns = (Message("user", asked),) if isinstance(asked, str) else tuple(Message(**turn) for turn in asked)
+    encoded = chat.encode(turns, [record["chosen"], record["rejected"]])
     chosen, rejected = encoded.answers
     row = {"prompt_ids": encoded.prompt, "chosen_ids": chosen, "rejected_ids": rejected}
     return row, len(encoded.prompt) + max(len(chosen), len(rejected))

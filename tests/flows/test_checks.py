@@ -70,8 +70,8 @@ def test_warm_start_files_and_the_decontamination_folder_must_be_usable(tmp_path
     overrides = ["warm_start.source=file", f"warm_start.actor_file={file}"]
     overrides += [f"warm_start.refiner_file={tmp_path / 'absent.jsonl'}", f"prompts.decontaminate={tmp_path / 'empty'}"]
     failed = _failed(check_data(_work(tmp_path, *overrides)))
-    assert f"{file}:1: needs messages" in failed["warm start of the actor"]
-    assert "does not exist" in failed["warm start of the refiner"]
+    assert "no example for the actor in 1 rows" in failed["warm start of the actor"]
+    assert "no such file or folder" in failed["warm start of the refiner"]
     assert "prompts.decontaminate" in failed["decontamination data"]
 
 

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from spar_core.data import row_reading
 from spar_core.errors import DataError
 from spar_core.records import Constraint, Drop, Prompt
-from spar_core.synthesis import read_prompt_rows, sources
+from spar_core.synthesis import read_prompt_rows
 from spar_core.synthesis.sources import PromptRow
 
 NO_COMMA = Constraint.create("punctuation:no_comma")
@@ -43,7 +44,12 @@ def test_gzip_and_parquet_give_the_same_rows(tmp_path):
         (b'{"prompt": "a"', "line 2: not a JSON object"),
         (b'["a"]', "line 2: a row must be a JSON object, not list"),
         (b'{"prompt": "\xff"}', "line 2: not UTF-8 at byte 13"),
-        (b'{"text": "a"}', r"line 2: column 'prompt'.* is missing; the row has \['text'\]"),
+        (b'{"text": "a"}', r"line 2: the row has \['text'\]; expected are .*prompt"),
+        (b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}', "line 2: turn 2 needs role"),
+        (
+            b'{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]}',
+            "line 2: .* has 2 turns",
+        ),
         (b'{"prompt": " "}', "line 2: column 'prompt' must be text that is not blank"),
         (b'{"prompt": "a", "response": 3}', "line 2: column 'response' must be text"),
         (b'{"prompt": "a", "constraints": {}}', "line 2: column 'constraints': a list"),
@@ -65,7 +71,7 @@ def test_broken_row_names_its_line_or_is_a_drop(tmp_path, line, message):
 
 
 def test_over_long_line_is_one_bad_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(row_reading, "MAX_LINE_BYTES", 100)
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(b'{"prompt": "' + b"a" * 950 + b'"}\n{"prompt": "b"}\n')
     drop, row = read_prompt_rows(path, skip_bad=True)
@@ -76,8 +82,8 @@ def test_over_long_line_is_one_bad_row(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("absent.jsonl", None, "no such file"),
-        ("prompts.csv", b"prompt\n", "read from .jsonl"),
+        ("absent.jsonl", None, "no such file or folder"),
+        ("prompts.csv", b"prompt\n", "data are read from .json"),
         ("empty.jsonl", b"\n", "no usable prompt"),
         ("torn.jsonl.gz", gzip.compress(GOOD)[:-9], "cannot be read"),
         ("torn.parquet", b"PAR1", "not a readable Parquet file"),
@@ -93,23 +99,19 @@ def test_unusable_sources_are_explained(tmp_path, name, content, message):
 
 def test_parquet_without_the_column_names_what_it_has(tmp_path):
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"no column 'prompt'; the file has \['text'\]"):
+    with pytest.raises(DataError, match=r"no column of .*prompt.*; the file has \['text'\]"):
         list(read_prompt_rows(tmp_path / "t.parquet"))
 
 
-def test_unknown_name_is_explained(monkeypatch):
-    def refuse(name, **_options):
-        raise FileNotFoundError(f"no data set {name}")
-
-    monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(DataError, match=r"'nobody/nothing' is neither .* no data set"):
-        list(read_prompt_rows("nobody/nothing"))
-
-
-def test_named_data_set_is_streamed(monkeypatch):
-    def load(name, *, split, streaming):
-        assert (name, split, streaming) == ("somebody/prompts", "test", True)
-        return iter([{"prompt": "a", "other": 1}])
-
-    monkeypatch.setattr("datasets.load_dataset", load)
-    assert list(read_prompt_rows("somebody/prompts", data_split="test")) == [PromptRow(Prompt.create("a"), None)]
+def test_training_rows_of_one_turn_are_prompts_too(tmp_path):
+    rows = [
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "given"}]},
+        {"instruction": "b", "output": "given"},
+        {"prompt": [{"role": "user", "content": "c"}], "chosen": "x", "rejected": "y"},
+        {"conversations": [{"from": "human", "value": "d"}]},
+        {"prompt": "e", "chosen": "x", "rejected": "y"},
+    ]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows, indent=2))
+    found = [(row.prompt.text, row.response) for row in read_prompt_rows(path)]
+    assert found == [("a", "given"), ("b", "given"), ("c", None), ("d", None), ("e", None)]

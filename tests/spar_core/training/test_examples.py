@@ -38,6 +38,14 @@ def test_pair_row_splits_prompt_and_answers(make_spec: MakeSpec, tmp_path: Path,
     assert data.dropped == ()
 
 
+def test_a_pair_may_have_a_chat_as_its_prompt(make_spec: MakeSpec, tmp_path: Path, chat: ChatTokenizer) -> None:
+    turns = [("user", "a"), ("assistant", "b"), ("user", "hi?")]
+    row = {**PAIR, "prompt": [{"role": role, "content": text} for role, text in turns]}
+    data = tokenise(with_rows(make_spec, tmp_path, "dpo", [row]), chat, 100)
+    prompt = ids("<s>[INST] a [/INST] b</s>[INST] hi? [/INST]")
+    assert data.rows == [{"prompt_ids": prompt, "chosen_ids": ids(" yes</s>"), "rejected_ids": ids(" no</s>")}]
+
+
 def test_only_the_last_answer_is_labelled(make_spec: MakeSpec, tmp_path: Path, chat: ChatTokenizer) -> None:
     turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     row = {"example_id": "e", "messages": [{"role": role, "content": text} for role, text in turns]}
