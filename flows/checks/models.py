@@ -165,13 +165,27 @@ def _contexts(work: Work, reference: str, folder: Path) -> Iterator[Finding]:
     limit = _limit(work, folder)
     if limit is None:
         return
-    method, training = work.config.method, work.config.training
+    if work.given is None:  # else nothing is asked of it
+        yield from _answers(work, reference, folder, limit)
+    training, remedy = work.config.training, _longer(limit)
+    lengths = {"training.actor": training.actor.max_length, "training.refiner": training.refiner.max_length}
+    beyond = [f"{key}.max_length {value}" for key, value in lengths.items() if value > limit.tokens]
+    if work.trains and beyond and limit.source == "config.json":
+        yield Finding("training length", "warn", f"{', '.join(beyond)} exceed what {reference} can hold", remedy)
+
+
+def _longer(limit: _Limit) -> str:
+    return f"lower it, or take a model with more than the {limit.tokens} of {limit.source}"
+
+
+def _answers(work: Work, reference: str, folder: Path, limit: _Limit) -> Iterator[Finding]:
+    method = work.config.method
     answers = {
         "method.responses.max_tokens": method.responses.max_tokens,
         "method.judging.max_tokens": method.judging.max_tokens,
         "method.refinement.max_tokens": method.refinement.max_tokens,
     }
-    name, remedy = "context length", f"lower it, or take a model with more than the {limit.tokens} of {limit.source}"
+    name, remedy = "context length", _longer(limit)
     too_long = [f"{key} {value}" for key, value in answers.items() if value >= limit.tokens]
     asked = getattr(work.config.engine, "max_model_len", None)
     if asked is not None and asked > limit.tokens and not _stretches(work, folder):
@@ -183,10 +197,6 @@ def _contexts(work: Work, reference: str, folder: Path) -> Iterator[Finding]:
         yield Finding(name, "warn", detail, "long answers will be drops; lower method.responses.max_tokens")
     else:
         yield Finding(name, "ok", f"{reference}: {limit.tokens} tokens ({limit.source})")
-    lengths = {"training.actor": training.actor.max_length, "training.refiner": training.refiner.max_length}
-    beyond = [f"{key}.max_length {value}" for key, value in lengths.items() if value > limit.tokens]
-    if work.trains and beyond and limit.source == "config.json":
-        yield Finding("training length", "warn", f"{', '.join(beyond)} exceed what {reference} can hold", remedy)
 
 
 def _limit(work: Work, folder: Path) -> _Limit | None:
