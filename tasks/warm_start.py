@@ -5,6 +5,7 @@ from typing import get_args
 
 from spar_core.data.example_files import read_examples
 from spar_core.hashing import derive_seed
+from spar_core.prompts import PromptLibrary
 from spar_core.records import ModelRole
 from spar_core.starter.teacher import warm_start_examples
 from tasks.shards import ShardContext, ShardRows
@@ -17,7 +18,8 @@ def _work(context: ShardContext) -> ShardRows:
     role: ModelRole = config["role"]
     if config["source"] == "starter":
         seed = derive_seed(context.call.seed, "warm_start", role)
-        examples = warm_start_examples(role, config["count"], seed)
+        texts = PromptLibrary.load(context.call.surroundings.prompt_set)
+        examples = warm_start_examples(role, config["count"], seed, texts)
     else:
         examples = list(read_examples(Path(context.call.files["examples"].location), role))
     context.part.write("refiner_examples", examples)
