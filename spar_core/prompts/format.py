@@ -10,7 +10,7 @@ refine: continuation
 
 import re
 from importlib.resources.abc import Traversable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,6 +19,7 @@ from spar_core.config.base import FrozenConfig
 from spar_core.errors import ConfigError
 
 FILE = "format.yaml"
+Words = Annotated[tuple[str, ...], Field(min_length=1)]
 
 _WORD = re.compile(r"\w+(?:[ '\-]\w+)*")
 _COLON = " \t:\uff1a"
@@ -27,12 +28,12 @@ _COLON = " \t:\uff1a"
 class VerdictForm(FrozenConfig):
     """The last line of a vote: a label, a colon, a word."""
 
-    labels: tuple[str, ...] = Field(("Final verdict",), min_length=1)
+    labels: Words = ("Final verdict",)
     """What the line begins with, without its colon. All are read, beside "verdict" and "judgement" in their usual
     forms; the first stands in verdicts that no model wrote."""
-    yes: tuple[str, ...] = Field(("YES",), min_length=1)
+    yes: Words = ("YES",)
     """Words that say every requirement is met; case does not matter."""
-    no: tuple[str, ...] = Field(("NO",), min_length=1)
+    no: Words = ("NO",)
     """Words that say at least one requirement is not met."""
 
     @field_validator("labels")
