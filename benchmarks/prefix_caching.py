@@ -3,7 +3,7 @@
     python benchmarks/prefix_caching.py [--nodes N] [--rounds N] [--answer TOKENS]
 
 Rewrites asked in requests of their own (`refine: request`) against the judge's chat continued (`refine: continuation`).
-A real vLLM server (.venv-vllm, `make vllm`) serves a random Llama of some 30M parameters with the starter's tokenizer.
+A real vLLM server (.venv-vllm, `make vllm`) serves a random Llama of some 13M parameters with the starter's tokenizer.
 Per layout, in turns, with texts of their own every round: 5 votes on every node, then 3 rewrites of each, as the search
 asks them. The texts are those of the shipped sets `default` (request) and `published` (continuation), with prompts,
 responses and critiques of a few hundred words. Cached tokens are the server's own count (/metrics). Printed are medians
@@ -54,11 +54,11 @@ def write_model(folder: Path) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=512,
-        intermediate_size=1408,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        num_key_value_heads=8,
+        hidden_size=384,
+        intermediate_size=1024,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        num_key_value_heads=6,
         max_position_embeddings=CONTEXT,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -142,7 +142,7 @@ def table(found: dict[str, list[list[Phase]]]) -> list[str]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, default=8)
+    parser.add_argument("--nodes", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--answer", type=int, default=16, help="tokens of an answer")
     options = parser.parse_args()
