@@ -74,12 +74,13 @@ class IterationData:
                 continue
             source = files[role]
             if warm.source == "file" and source is not None:
-                reads = {"role": role, "skip_bad": warm.skip_bad}
-                examples[role] = self._stages.run(
-                    GIVEN_EXAMPLES[role], 0, files={"data": data_ref(source)}, config=reads
-                )
+                reads = {"role": role, "skip_bad": warm.skip_bad, **self._stages.templates("judge", "refine")}
+                given_data = {"data": data_ref(source)}
+                examples[role] = self._stages.run(GIVEN_EXAMPLES[role], 0, files=given_data, config=reads)
                 continue
-            config = {"role": role, "source": warm.source, "count": counts[role]}
+            config: dict[str, Any] = {"role": role, "source": warm.source, "count": counts[role]}
+            if role == "refiner":  # taught in the texts it will be asked in
+                config |= self._stages.templates("judge", "refine", "rubric", "meta_judge")
             examples[role] = self._stages.run(stage, 0, config=config)
         return examples
 

@@ -120,7 +120,8 @@ def training(request: TrainRequest) -> TrainedModel:
         reads: dict[str, Any] = {"skip_bad": request.skip_bad}
         reading = GIVEN_PAIRS
         if how.kind == "sft":
-            reading, reads = GIVEN_EXAMPLES[request.role], {"role": request.role, **reads}
+            templates = pipeline.stages.templates("judge", "refine")  # whose form tells the refiner's rows
+            reading, reads = GIVEN_EXAMPLES[request.role], {"role": request.role, **reads, **templates}
         data = pipeline.stages.run(reading, _ITERATION, files={"data": given}, config=reads)
         model = pipeline.train_on(how.stage, _ITERATION, how.kind, data, start, how.config)
         made = pipeline.trained_by[model.digest]

@@ -16,7 +16,12 @@ _BATCH = 1000
 
 def _examples(context: ShardContext) -> ShardRows:
     config = context.call.config
-    rows = read_examples(_source(context), config["role"], skip_bad=config["skip_bad"])
+    rows = read_examples(
+        _source(context),
+        config["role"],
+        skip_bad=config["skip_bad"],
+        prompt_set=context.call.surroundings.prompt_set,
+    )
     return _written(context, "refiner_examples", rows)
 
 

@@ -3,6 +3,7 @@
 from typing import get_args
 
 from spar_core.hashing import derive_seed
+from spar_core.prompts import PromptLibrary
 from spar_core.records import ModelRole
 from spar_core.starter.teacher import warm_start_examples
 from tasks.shards import ShardContext, ShardRows
@@ -14,7 +15,8 @@ def _work(context: ShardContext) -> ShardRows:
     config = context.call.config
     role: ModelRole = config["role"]
     seed = derive_seed(context.call.seed, "warm_start", role)
-    examples = warm_start_examples(role, config["count"], seed)
+    texts = PromptLibrary.load(context.call.surroundings.prompt_set)
+    examples = warm_start_examples(role, config["count"], seed, texts)
     context.part.write("refiner_examples", examples)
     return ShardRows(len(examples), len(examples))
 

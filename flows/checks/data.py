@@ -27,7 +27,7 @@ def check_data(work: Work) -> Iterator[Finding]:
     if work.prompts is not None:
         yield _prompts(work.prompts, skip_bad=work.skip_bad, own_format=work.own_prompts)
     if work.given is not None:
-        yield _given("training data", work.given, fetch=True)
+        yield _given("training data", work.given, work.config.method.prompt_set, fetch=True)
     if work.trains:
         yield from _warm_start(work)
         folder = work.config.prompts.decontaminate
@@ -54,14 +54,14 @@ def _warm_start(work: Work) -> Iterator[Finding]:
     for role, source in files.items():
         if source is not None and warm.source == "file":
             given = GivenData(source, role, pairs=False, skip_bad=warm.skip_bad)
-            yield _given(f"warm start of the {role}", given)
+            yield _given(f"warm start of the {role}", given, work.config.method.prompt_set)
 
 
-def _given(name: str, given: GivenData, *, fetch: bool = False) -> Finding:
+def _given(name: str, given: GivenData, prompt_set: str, *, fetch: bool = False) -> Finding:
     def read() -> Iterator[object]:
         if given.pairs:
             return read_pairs(given.source, skip_bad=given.skip_bad)
-        return read_examples(given.source, given.role, skip_bad=given.skip_bad)
+        return read_examples(given.source, given.role, skip_bad=given.skip_bad, prompt_set=prompt_set)
 
     return _rows(name, given.source, read, fetch=fetch)
 

@@ -62,6 +62,7 @@ def of_training(home: Home, config: RunConfig, model: str | None, given: GivenDa
     """The work of one training on given data: of the configuration, what serves and measures models is not used."""
     used = RunConfig(
         training=config.training,
+        method=config.method,
         engine=TransformersEngineConfig(),
         prompts=PromptsConfig(per_iteration=1),
         warm_start=WarmStartConfig(source="none"),

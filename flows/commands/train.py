@@ -85,8 +85,11 @@ def train(  # noqa: PLR0913 - one parameter per option
 
 @click.command("inspect")
 @click.argument("source")
+@click.option(
+    "--prompt-set", help="A prompt set of your own, whose format.yaml says how its verdicts and markers look."
+)
 @json_option
-def inspect_data(source: str, as_json: bool) -> int:
+def inspect_data(source: str, prompt_set: str | None, as_json: bool) -> int:
     """What training data hold and for whom: shapes, pairs, judgements, refinements, broken rows, what is lacking.
 
     \b
@@ -96,7 +99,7 @@ def inspect_data(source: str, as_json: bool) -> int:
     """
     from spar_core.data.inspection import inspect_source
 
-    contents = inspect_source(source)
+    contents = inspect_source(source, prompt_set)
     if as_json:
         click.echo(json.dumps(contents.plain(), ensure_ascii=False))
     else:

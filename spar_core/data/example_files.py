@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
-from spar_core.data.example_kinds import Kind, kind_of
+from spar_core.data.example_kinds import Formats, Kind, kind_of, known_formats
 from spar_core.data.given_source import DataFile, DataSource, find_files
 from spar_core.data.row_reading import RawRow, raw_rows
 from spar_core.data.shapes import COLUMNS, ShapedRow, shaped
@@ -30,7 +30,9 @@ _WHOSE: Final[Mapping[Kind, ModelRole | None]] = {
 }
 
 
-def read_examples(source: str | Path, role: ModelRole, *, skip_bad: bool = False) -> Iterator[RefinerExample | Drop]:
+def read_examples(
+    source: str | Path, role: ModelRole, *, skip_bad: bool = False, prompt_set: str | None = None
+) -> Iterator[RefinerExample | Drop]:
     """Supervised examples for one role, in order; whole chats, however many turns they have.
 
     Args:
@@ -39,12 +41,14 @@ def read_examples(source: str | Path, role: ModelRole, *, skip_bad: bool = False
             without an answer (`no_example`). The kind of a row is its column `kind`, else what the source says, else
             read off its text.
         skip_bad: yield a `Drop` (`bad_row`) for a broken row instead of stopping.
+        prompt_set: its format tells judgements and refinements too, beside those of the shipped sets.
 
     Raises:
         DataError: no such source; a broken row, naming file, line and what is expected; no usable row at all.
+        ConfigError: there is no such prompt set.
     """
-    parsed = DataSource.parse(source)
-    yield from _checked(_examples(parsed, role, skip_bad=skip_bad), f"{source}: no example for the {role}")
+    rows = _examples(DataSource.parse(source), role, known_formats(prompt_set), skip_bad=skip_bad)
+    yield from _checked(rows, f"{source}: no example for the {role}")
 
 
 def read_pairs(source: str | Path, *, skip_bad: bool = False) -> Iterator[GivenPair | Drop]:
@@ -97,7 +101,9 @@ def stated_kind(values: Mapping[str, Any], source: DataSource) -> Kind | None:
     return cast("Kind | None", kind)
 
 
-def _examples(source: DataSource, role: ModelRole, *, skip_bad: bool) -> Iterator[RefinerExample | Drop]:
+def _examples(
+    source: DataSource, role: ModelRole, formats: Formats, *, skip_bad: bool
+) -> Iterator[RefinerExample | Drop]:
     drop = _Drops("given_examples")
     for file, raw in source_rows(source):
         try:
@@ -111,7 +117,7 @@ def _examples(source: DataSource, role: ModelRole, *, skip_bad: bool) -> Iterato
             detail = "a pair (`--pairs` reads it)" if row.rejected is not None else "no answer by the assistant"
             yield drop(file, raw, NO_EXAMPLE, detail)
             continue
-        kind = stated or kind_of(row.messages)
+        kind = stated or kind_of(row.messages, formats)
         if _WHOSE[kind] not in (role, None):
             detail = f"{'stated' if stated else 'read'} as {kind}, which is the {_WHOSE[kind]}'s"
             yield drop(file, raw, OTHER_ROLE, detail)

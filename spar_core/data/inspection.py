@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from spar_core.data.example_files import shaped_row, stated_kind
-from spar_core.data.example_kinds import kind_of, verdict_of
+from spar_core.data.example_kinds import Formats, kind_of, known_formats, verdict_of
 from spar_core.data.given_source import DataSource, find_files
 from spar_core.data.row_reading import RawRow, raw_rows
 from spar_core.data.shapes import COLUMNS, ShapedRow
@@ -115,30 +115,33 @@ class Contents(NamedTuple):
         }
 
 
-def inspect_source(text: str) -> Contents:
+def inspect_source(text: str, prompt_set: str | None = None) -> Contents:
     """Read all of a source and say what it holds; broken rows are counted, not refused.
+
+    `prompt_set`: its format tells judgements and refinements too, beside those of the shipped sets.
 
     Raises:
         DataError: there is no such source.
+        ConfigError: there is no such prompt set.
     """
-    source = DataSource.parse(text)
+    source, formats = DataSource.parse(text), known_formats(prompt_set)
     found = find_files(source)
     files = {file.name: FileContents(file.name) for file in found.files}
     for file in found.files:
         contents = files[file.name]
         try:
             for raw in raw_rows(file.path, file.name, COLUMNS):
-                _count(contents, raw, source)
+                _count(contents, raw, source, formats)
         except DataError as error:
             contents.note(str(error), file.name)
     return Contents(text, tuple(files.values()), found.left_out)
 
 
-def _count(contents: FileContents, raw: RawRow, source: DataSource) -> None:
+def _count(contents: FileContents, raw: RawRow, source: DataSource, formats: Formats) -> None:
     contents.rows += 1
     try:
         row = shaped_row(raw)
-        use = _use(row, raw, source)
+        use = _use(row, raw, source, formats)
     except DataError as error:
         contents.note(str(error).removeprefix(f"{raw.where}: "), raw.where, rows=1)
         contents.uses[UNUSABLE] += 1
@@ -147,18 +150,18 @@ def _count(contents: FileContents, raw: RawRow, source: DataSource) -> None:
     contents.uses[use] += 1
     contents.turns[sum(turn.role != "system" for turn in row.messages)] += 1
     if use == "judgement":
-        contents.verdicts.update(_verdict(row))
+        contents.verdicts.update(_verdict(row, formats))
 
 
-def _use(row: ShapedRow, raw: RawRow, source: DataSource) -> str:
+def _use(row: ShapedRow, raw: RawRow, source: DataSource, formats: Formats) -> str:
     if row.rejected is not None:
         return PAIR
     if row.answer is None:
         return QUESTION
-    return stated_kind(raw.values, source) or kind_of(row.messages)
+    return stated_kind(raw.values, source) or kind_of(row.messages, formats)
 
 
-def _verdict(row: ShapedRow) -> Iterator[str]:
-    found: Verdict | None = None if row.answer is None else verdict_of(row.answer)
+def _verdict(row: ShapedRow, formats: Formats) -> Iterator[str]:
+    found: Verdict | None = None if row.answer is None else verdict_of(row.answer, formats)
     if found is not None:
         yield found.value

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spar_core.data.example_files import read_examples, read_pairs
-from spar_core.data.example_kinds import kind_of, verdict_of
+from spar_core.data.example_kinds import kind_of, known_formats, verdict_of
 from spar_core.errors import DataError
 from spar_core.records import Drop, GivenPair, Message, RefinerExample, Verdict
 
@@ -49,7 +49,7 @@ def saved(folder: Path, *rows: Any, name: str = "rows.json") -> Path:
     ],
 )
 def test_verdicts_of_both_wordings_are_seen(text, verdict):
-    assert verdict_of(text) is verdict
+    assert verdict_of(text, known_formats()) is verdict
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,19 @@ def test_verdicts_of_both_wordings_are_seen(text, verdict):
     ],
 )
 def test_kinds_are_read_off_the_text(row, kind):
-    assert kind_of([Message(**turn) for turn in row["messages"]]) == kind
+    assert kind_of([Message(**turn) for turn in row["messages"]], known_formats()) == kind
+
+
+def test_a_prompt_set_of_ones_own_tells_its_rows(tmp_path):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "judge.txt").write_text("{{prompt}} {{response}}")
+    (texts / "format.yaml").write_text('verdict: {labels: ["Urteil"], yes: [Ja], no: [Nein]}')
+    source = saved(tmp_path, {"messages": chat("Prüfe.", "Alles da.\nUrteil: Ja")})
+    (row,) = read_examples(source, "refiner", prompt_set=str(texts))
+    assert getattr(row, "kind", row) == "judgement"
+    with pytest.raises(DataError, match="no example for the refiner"):
+        list(read_examples(source, "refiner"))
 
 
 def test_each_role_takes_its_rows_whole_and_drops_the_others(tmp_path):
