@@ -167,11 +167,25 @@ def _contexts(work: Work, reference: str, folder: Path) -> Iterator[Finding]:
         return
     if work.given is None:  # else nothing is asked of it
         yield from _answers(work, reference, folder, limit)
-    training, remedy = work.config.training, _longer(limit)
-    lengths = {"training.actor": training.actor.max_length, "training.refiner": training.refiner.max_length}
-    beyond = [f"{key}.max_length {value}" for key, value in lengths.items() if value > limit.tokens]
-    if work.trains and beyond and limit.source == "config.json":
-        yield Finding("training length", "warn", f"{', '.join(beyond)} exceed what {reference} can hold", remedy)
+    beyond = [f"{key}.max_length {value}" for key, value in _lengths(work).items() if value > limit.tokens]
+    if beyond and limit.source == "config.json":
+        detail = f"{', '.join(beyond)} exceed what {reference} can hold"
+        yield Finding("training length", "warn", detail, _longer(limit))
+
+
+def _lengths(work: Work) -> dict[str, int]:
+    """Tokens per sequence of each training there will be, by its key of the configuration."""
+    training = work.config.training
+    if not work.trains:
+        return {}
+    if work.given is None:
+        return {"training.actor": training.actor.max_length, "training.refiner": training.refiner.max_length}
+    if not work.given.pairs:
+        own = training.warm_start_actor if work.given.role == "actor" else training.warm_start_refiner
+        return {f"training.warm_start_{work.given.role}": own.max_length}
+    if work.given.role == "refiner":
+        return {"training.judge": training.judge_training().max_length}
+    return {"training.actor": training.actor.max_length}
 
 
 def _longer(limit: _Limit) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast, get_args
 
 from spar_core.data.example_kinds import Formats, Kind, kind_of, known_formats
-from spar_core.data.given_source import DataFile, DataSource, find_files
+from spar_core.data.given_source import DataFile, DataSource, files_to_read
 from spar_core.data.row_reading import RawRow, raw_rows
 from spar_core.data.shapes import COLUMNS, ShapedRow, shaped
 from spar_core.errors import DataError
@@ -70,7 +70,7 @@ def source_rows(source: DataSource) -> Iterator[tuple[DataFile, RawRow]]:
     Raises:
         DataError: no such source, or a file that cannot be read.
     """
-    for file in find_files(source).files:
+    for file in files_to_read(source):
         for raw in raw_rows(file.path, file.name, COLUMNS):
             yield file, raw
 

@@ -15,6 +15,7 @@ Without `split`, files named for a test or validation split are left out, unless
 is not to be trained on because it lies in the same folder.
 """
 
+import logging
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Final, NamedTuple, Self
 
 from spar_core.errors import ConfigError, DataError
 
+_LOG = logging.getLogger(__name__)
 JSON_SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 PARQUET_SUFFIX: Final = ".parquet"
 SUFFIXES: Final = (*JSON_SUFFIXES, PARQUET_SUFFIX)
@@ -138,6 +140,19 @@ def find_files(source: DataSource) -> FoundFiles:
             "of the hub as organisation/name"
         )
     return _chosen(source, _downloaded(source), f"{source.place}: ")
+
+
+def files_to_read(source: DataSource) -> tuple[DataFile, ...]:
+    """Like `find_files`, for those who read them: what is left out is warned of.
+
+    Raises:
+        DataError: as `find_files`.
+    """
+    found = find_files(source)
+    if found.left_out:
+        left_out = ", ".join(found.left_out)
+        _LOG.warning("%s: left out, as named for a held-out split (#split= reads them): %s", source.place, left_out)
+    return found.files
 
 
 def _chosen(source: DataSource, folder: Path, shown: str) -> FoundFiles:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.constraints import bound_kind
-from spar_core.data.given_source import DataSource, find_files
+from spar_core.data.given_source import DataSource, files_to_read
 from spar_core.data.row_reading import RawRow, raw_rows
 from spar_core.data.shapes import COLUMNS, shaped
 from spar_core.errors import DataError
@@ -63,7 +63,7 @@ def seed_prompts() -> tuple[str, ...]:
 
 
 def _raw_rows(source: str | Path) -> Iterator[RawRow]:
-    for file in find_files(DataSource.parse(source)).files:
+    for file in files_to_read(DataSource.parse(source)):
         yield from raw_rows(file.path, file.name, COLUMNS)
 
 

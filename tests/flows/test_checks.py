@@ -18,7 +18,7 @@ from flows.checks.machine import check_machine, estimated_bytes
 from flows.checks.models import check_models
 from flows.checks.packages import check_packages
 from flows.checks.preflight import findings, preflight
-from flows.checks.work import Work, of_run
+from flows.checks.work import GivenData, Work, of_run, of_training
 from flows.cli import invoke
 from flows.request import RunRequest
 from spar_core.constraints import nltk_data
@@ -73,6 +73,28 @@ def test_warm_start_files_and_the_decontamination_folder_must_be_usable(tmp_path
     assert "no example for the actor in 1 rows" in failed["warm start of the actor"]
     assert "no such file or folder" in failed["warm start of the refiner"]
     assert "prompts.decontaminate" in failed["decontamination data"]
+
+
+def test_training_on_given_data_is_checked_by_its_first_rows_and_for_itself_alone(tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"prompt": "a", "chosen": "b"}\n')
+    config = _work(tmp_path).config
+    overlong = config.training.model_copy(
+        update={"actor": config.training.actor.model_copy(update={"max_length": 4096})}
+    )
+    config = config.model_copy(update={"training": overlong})
+
+    def work(*given):
+        return of_training(Home(tmp_path / "home"), config, None, GivenData(str(file), *given))
+
+    failed = _failed(check_data(work("actor", True, False)))["training data"]
+    assert f"{file}, line 1: a pair needs both chosen and rejected; rejected is missing" in failed
+    file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    assert _failed(check_data(work("actor", True, False))) == {}
+    told = {finding.name: finding.told for finding in check_models(work("actor", True, False))}
+    assert "training.actor.max_length 4096 exceed" in told["training length"]
+    assert "context length" not in told, "nothing is asked of the model"
+    assert "training length" not in {finding.name for finding in check_models(work("refiner", False, False))}
 
 
 def test_nltk_data_is_needed_by_those_who_use_it_and_looked_for_without_importing_nltk(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from spar_core.data.given_source import DataSource, find_files
+from spar_core.data.given_source import DataSource, files_to_read, find_files
 from spar_core.errors import ConfigError, DataError
 
 
@@ -56,13 +56,15 @@ def test_a_folder_is_its_data_files_in_order(tmp_path):
     assert find_files(DataSource.parse(tmp_path)).files[0].name == f"{tmp_path}/a.json"
 
 
-def test_held_out_files_are_left_out_unless_they_are_asked_for(tmp_path):
+def test_held_out_files_are_left_out_unless_they_are_asked_for(tmp_path, caplog):
     folder_of(
         tmp_path, "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet", "sft.json", "dev.jsonl"
     )
     found = find_files(DataSource.parse(tmp_path))
     assert [file.short for file in found.files] == ["data/train-00000-of-00001.parquet", "sft.json"]
     assert found.left_out == ("data/test-00000-of-00001.parquet", "dev.jsonl")
+    assert files_to_read(DataSource.parse(tmp_path)) == found.files
+    assert "left out, as named for a held-out split (#split= reads them): data/test-" in caplog.text
     assert names_of(f"{tmp_path}#split=test") == ["data/test-00000-of-00001.parquet"]
     assert names_of(f"{tmp_path}#split=validation") == ["dev.jsonl"]
     assert names_of(str(folder_of(tmp_path / "only", "test.jsonl"))) == ["test.jsonl"]
