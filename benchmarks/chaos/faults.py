@@ -208,3 +208,13 @@ def is_vllm(line: str) -> bool:
 def is_prefect_server(line: str) -> bool:
     """The home's Prefect server."""
     return "prefect" in line and "server" in line
+
+
+def is_worker(line: str) -> bool:
+    """A Prefect worker."""
+    return "prefect worker start" in line
+
+
+def is_flow_run(line: str) -> bool:
+    """The process in which a worker has a flow run."""
+    return "prefect.flow_engine" in line or "prefect.engine" in line or "flow-run execute" in line
