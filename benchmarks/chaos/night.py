@@ -2,8 +2,8 @@
 
     python -m benchmarks.chaos.night FOLDER REQUEST
 
-Exit code 0 where the flow run completed. Server and worker end with this process; FOLDER keeps the database of the server,
-so that the next attempt meets what the last one left there.
+Exit code 0 where the flow run completed. Server and worker end with this process; FOLDER keeps the server's
+database, so that the next attempt meets what the last one left there.
 """
 
 import json
