@@ -42,6 +42,7 @@ STAGES = (
 )
 _SEARCHED = ("*judgements", "*trees")
 _SERVED = ("001-judgements", "001-train_actor")
+_WITHOUT_SERVER = ("000-warm_start_actor", "000-eval_votes", "001-judgements", "001-trees", "001-eval_actor")
 _NIGHTLY = ("000-warm_start_actor", "001-judgements", "001-trees", "001-train_refiner")
 TRAININGS = ("000-warm_start_actor", "000-warm_start_refiner", "001-train_actor", "001-train_refiner")
 
@@ -152,8 +153,11 @@ def plan(small: bool) -> list[Lifetime]:
     return [
         Lifetime("flow-killed", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
         Lifetime("terminated", tuple(Fault("flow sent SIGTERM", stage, term) for stage in STAGES[1::3])),
-        Lifetime("server-killed", tuple(Fault("Prefect server killed -9", stage, server) for stage in STAGES[1::4])),
-        # A training that dies is tried again within the same attempt, which then runs to its end: a home for each.
+        # Prefect's server and trainings that die come back within the attempt, which runs to its end: a home for each.
+        *(
+            Lifetime(f"server-killed-{stage}", (Fault("Prefect server killed -9", stage, server),))
+            for stage in _WITHOUT_SERVER
+        ),
         *(Lifetime(f"training-killed-{stage}", (Fault("training killed -9", stage, training),)) for stage in TRAININGS),
         Lifetime("disk-full", tuple(Fault("disk full", stage, faults.full_disk) for stage in STAGES), own_disk=True),
         Lifetime("spoiled", _spoiled()),
