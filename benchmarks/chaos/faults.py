@@ -33,8 +33,13 @@ class Fault:
     """It destroys finished work, so that what that cost is asked again."""
 
 
-def kill(what: str, wanted: Callable[[str], bool] | None, number: int) -> Act:
-    """Signal one process while the stage runs, then let the attempt end (by itself, where it can)."""
+def kill(
+    what: str, wanted: Callable[[str], bool] | None, number: int, ready: Callable[[Subject], bool] = lambda _: True
+) -> Act:
+    """Signal one process while the stage runs, then let the attempt end (by itself, where it can).
+
+    Struck at the earliest when `ready`.
+    """
 
     def act(subject: Subject, stage: str, random: Random) -> str:
         process = subject.start()
@@ -43,6 +48,8 @@ def kill(what: str, wanted: Callable[[str], bool] | None, number: int) -> Act:
             raise NotHitError(f"the attempt ended with {code} before {stage} ran: {subject.said()}")
         delay = random.uniform(0, min(LONGEST_DELAY_S, 0.8 * subject.durations.get(stage, LONGEST_DELAY_S)))
         time.sleep(delay)
+        while not ready(subject) and process.poll() is None:
+            time.sleep(0.02)
         victim = psutil.Process(process.pid) if wanted is None else _waited(subject, process, wanted)
         victim.send_signal(number)
         started = time.monotonic()
@@ -94,9 +101,9 @@ def full_disk(subject: Subject, stage: str, random: Random) -> str:
     return f"no space from the start of {stage}: exit {code}, {told}"
 
 
-def _after_kill(then: Callable[[Subject, Random], str]) -> Act:
+def _after_kill(then: Callable[[Subject, Random], str], ready: Callable[[Subject], bool] = lambda _: True) -> Act:
     def act(subject: Subject, stage: str, random: Random) -> str:
-        killed = kill("killed -9", None, signal.SIGKILL)(subject, stage, random)
+        killed = kill("killed -9", None, signal.SIGKILL, ready)(subject, stage, random)
         subject.end_all()
         return f"{killed}; then {then(subject, random)}"
 
@@ -121,7 +128,7 @@ def spoil(pattern: str, how: str) -> Act:
                 handle.write(b"\0garbage\xff" * max(1, min(size, 4096) // 9))
         return f"{how}: {file.relative_to(subject.home)} of {size} bytes"
 
-    return _after_kill(then)
+    return _after_kill(then, lambda subject: any(subject.home.glob(pattern)))
 
 
 def remove(pattern: str) -> Act:
