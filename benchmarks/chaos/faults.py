@@ -50,6 +50,8 @@ def kill(
         time.sleep(delay)
         while not ready(subject) and process.poll() is None:
             time.sleep(0.02)
+        if process.poll() is not None:
+            raise NotHitError(f"the attempt ended with {process.returncode} before it could be struck")
         victim = psutil.Process(process.pid) if wanted is None else _waited(subject, process, wanted)
         victim.send_signal(number)
         started = time.monotonic()
