@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from prefect.client.schemas.objects import FlowRun
 
 from spar_core.ports import free_port
 
@@ -35,7 +34,8 @@ def main(folder: Path, request: str) -> int:
 
 
 def _night(request: dict[str, object]) -> int:
-    from prefect import get_client
+    from prefect import get_client  # Prefect reads the server's address when it is imported
+    from prefect.client.schemas.objects import FlowRun
     from prefect.deployments import run_deployment
 
     run = run_deployment("self_play/self-play", parameters={"request": request}, timeout=0, as_subflow=False)
