@@ -159,7 +159,10 @@ def plan(small: bool) -> list[Lifetime]:
             for stage in _WITHOUT_SERVER
         ),
         *(Lifetime(f"training-killed-{stage}", (Fault("training killed -9", stage, training),)) for stage in TRAININGS),
-        Lifetime("disk-full", tuple(Fault("disk full", stage, faults.full_disk) for stage in STAGES), own_disk=True),
+        *(
+            Lifetime(name, tuple(Fault("disk full", stage, faults.full_disk) for stage in stages), own_disk=True)
+            for name, stages in (("disk-full", STAGES[:10]), ("disk-full-later", STAGES[11:]))
+        ),
         Lifetime("spoiled", _spoiled()),
         Lifetime("spoiled-more", _spoiled_records()),
         Lifetime("places", _places()),
@@ -168,11 +171,13 @@ def plan(small: bool) -> list[Lifetime]:
         Lifetime(
             "vllm",
             (
-                *(Fault("vLLM server killed -9", stage, vllm) for stage in _SEARCHED),
+                Fault("vLLM server killed -9", _SEARCHED[0], vllm),
                 *(Fault("owner of a vLLM server killed -9", stage, kill9) for stage in _SEARCHED),
             ),
             subject=VllmSearch,
         ),
+        # A server that dies comes back within the attempt, which runs to its end: a home for each.
+        Lifetime("vllm-later", (Fault("vLLM server killed -9", _SEARCHED[1], vllm),), subject=VllmSearch),
         # A worker's flow run outlives it and runs to its end: a home for each.
         *(
             Lifetime(f"worker-killed-{stage}", (Fault("worker killed -9", stage, worker),), subject=Night)
@@ -302,7 +307,7 @@ def table(rows: list[dict[str, str]]) -> str:
     for kind in kinds:
         own = [row for row in rows if row["kind"] == kind]
         counts = [sum(row["verdict"] == verdict for row in own) for verdict in ("held", "not hit", "FAILED")]
-        stages = ", ".join(dict.fromkeys(row["stage"].partition("-")[2] for row in own))
+        stages = ", ".join(dict.fromkeys(row["stage"].rpartition("-")[2].lstrip("*") for row in own))
         lines.append(f"| {kind} | {stages} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines)
 
