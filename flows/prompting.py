@@ -37,28 +37,27 @@ class RunPrompts:
         self._finder = finder
         self._known: dict[int | ModelRole, ArtifactRef] = {}
         self._served: Served | None = None
+        self._missing: ConfigError | EngineError | None = None
 
     def of_iteration(self, number: int) -> ArtifactRef:
         """The self-play prompts of an iteration (from 1), which are none of those before it."""
-        return self._made(number)
+        return self._run_for(number)
 
     def of_warm_start(self, role: ModelRole) -> ArtifactRef:
         """The prompts that a teacher's examples for a role are made of, which are none of self-play."""
-        return self._made(role)
+        return self._run_for(role)
 
     def evolve_up_front(self) -> None:
         """Evolve the prompts of all configured iterations, where they are evolved: before anything is trained."""
         if self._config.source == "taxonomy":
             for number in range(1, self._run.config.iterations + 1):
-                self._made(number)
+                self._run_for(number)
 
-    def _made(self, place: int | ModelRole, *, earlier: bool = False) -> ArtifactRef:
-        """`earlier`: a later place must not repeat it; it is entered in the ledger only where it is made for that."""
-        if place not in self._known:
-            self._known[place] = self._found_or_run(place, earlier)
-        return self._known[place]
+    def _run_for(self, place: int | ModelRole, *, earlier: bool = False) -> ArtifactRef:
+        """The prompts of an iteration or a role.
 
-    def _found_or_run(self, place: int | ModelRole, earlier: bool) -> ArtifactRef:
+        `earlier`: they are wanted because a later place must not repeat them; what is there is then not entered again.
+        """
         iteration, stage = (place, PROMPTS) if isinstance(place, int) else (0, PROMPTS.named(f"warm_start_{place}"))
         try:
             models = self._evolver()
@@ -73,9 +72,14 @@ class RunPrompts:
             reads["skip"] = skip
         if models:
             reads |= self._stages.templates("evolve")
-        before = {f"prompts_{other}": self._made(other, earlier=True) for other in self._before(place)}
+        before = {f"prompts_{other}": self._earlier(other) for other in self._before(place)}
         call = self._stages.call(stage, iteration, before, models, reads, files=self._files())
         return (stage.finished(call) if earlier else None) or stage.run(call)
+
+    def _earlier(self, place: int | ModelRole) -> ArtifactRef:
+        if place not in self._known:
+            self._known[place] = self._run_for(place, earlier=True)
+        return self._known[place]
 
     def _reads(self, place: int | ModelRole) -> dict[str, Any]:
         """What the stage reads of `prompts`: what lies in files and who evolves count by content, not by name."""
@@ -120,8 +124,14 @@ class RunPrompts:
         """
         if self._config.source != "taxonomy":
             return {}
+        if self._missing is not None:
+            raise self._missing
         if self._served is None:
-            self._served = self._named_evolver()
+            try:
+                self._served = self._named_evolver()
+            except (ConfigError, EngineError) as error:
+                self._missing = error
+                raise
             self._stages.serve(EVOLVER, self._served.engine)
         return {EVOLVER: self._served.model}
 

@@ -239,7 +239,7 @@ def test_a_hub_model_that_is_here_in_part_is_fetched_where_the_hub_answers(model
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "holds no *.safetensors" in _failed(check_models(work))["model of the actor"]
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr("flows.checks.models._hub_answers", lambda: True)
+    monkeypatch.setattr("flows.checks.models.hub_answers", lambda: True)
     assert [f.verdict for f in check_models(work) if f.name == "model of the actor"] == ["warn"]
 
 

@@ -131,7 +131,7 @@ def test_earlier_prompts_are_entered_once_and_found_by_later_iterations(run):
 
 
 def test_named_benchmarks_count_by_their_content(run, tmp_path, benchmark_data):
-    (question,) = [json.loads(line)["prompt"] for line in (benchmark_data / "ifeval" / "input_data.jsonl").open()][:1]
+    question = json.loads((benchmark_data / "ifeval" / "input_data.jsonl").read_text().splitlines()[0])["prompt"]
     rows = written(tmp_path, [question, "Name a bird that can swim."])
     named = run("prompts.source=file", f"prompts.path={rows}", "prompts.decontaminate=[ifeval, llmbar]")
     (first,) = prompts(named, 1)

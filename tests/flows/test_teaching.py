@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,6 +85,10 @@ def asked(server: ChatServer) -> list[str]:
     return [prompt for prompt in server.prompts if prompt not in PROBES]
 
 
+def task_of(request: str) -> int:
+    return int(re.search(r"Task (\d+)", request).group(1))
+
+
 def stages(run: Run) -> dict[str, object]:
     return {entry.stage: entry for entry in Ledger(run.home).stages(run.run_id)}
 
@@ -95,20 +100,17 @@ def test_what_a_teacher_writes_becomes_the_examples_of_both_roles(run, server):
     assert answers == [[f"Task {n}", f"taught: Task {n}"] for n in range(6)]
 
     library = PromptLibrary.load("starter")
-    judged = {n: f"Task {n}" for n in range(6, 18)}
     kinds = Counter()
     for example in made["refiner"].read("refiner_examples"):
         request, said = (message.content for message in example.messages)
         kinds[example.kind] += 1
-        assert any(task in request.split("\n") or task in request for task in judged.values())
+        assert 6 <= task_of(request) < 18
         if example.kind == "refinement":
             assert request.startswith(library.text("refine").partition("{{")[0])
             assert said.startswith(format_rewrite(MENDED)[:20])
         else:
             assert said == teach(request)  # what it said, to just the request it will be asked with
-    assert kinds["refinement"] >= 4
-    assert kinds["judgement"] >= 4
-    assert kinds["judgement"] % 2 == 0
+    assert kinds == {"refinement": 6, "judgement": 6}
 
     done = stages(teaching)
     assert list(done) == [
@@ -158,15 +160,9 @@ def test_rules_filter_by_name_and_are_in_the_manifest(run, server):
     assert {row.reason: row.detail != "" for row in made["actor"].read("drops")} == {"rule_broken": True}
     assert made["actor"].manifest().config["check_rules"] is True
     lost = Counter(row.reason for row in made["refiner"].read("drops"))
-    even_failing = [
-        chat for chat in server.chats if kind_of_text(chat["messages"][-1]["content"]) == "judge" and chat["n"] > 1
-    ]
-    assert even_failing
     assert lost["rules_disagree"] > 0
-    for example in made["refiner"].read("refiner_examples"):
-        if example.kind == "judgement" and example.messages[1].content.endswith("NO"):
-            task = int(example.messages[0].content.partition("Task ")[2].partition("\n")[0].split()[0].strip(".\"'"))
-            assert task % 2 == 1
+    judged = [example.messages for example in made["refiner"].read("refiner_examples") if example.kind == "judgement"]
+    assert {task_of(request.content) % 2 for request, said in judged if said.content.endswith("NO")} == {1}
     without = run(f"warm_start.teacher={server.url}#m", "warm_start.check_rules=false")
     assert examples(without)["actor"].rows["refiner_examples"] == 6
 

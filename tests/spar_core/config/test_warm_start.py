@@ -26,10 +26,10 @@ def test_model_presets_are_taught_8k_and_5k_by_a_teacher_the_user_names(name):
     ("overrides", "parts"),
     [
         (["warm_start.teacher=http://a/v1"], ["warm_start", "`starter`", "warm_start.source=teacher"]),
-        (["warm_start.source=teacher", "warm_start.teacher=https://a/v1#m&kee=A"], ["warm_start.teacher", "key="]),
+        (["warm_start.source=teacher", "warm_start.teacher=https://a/v1#m&kee=A"], ["https://a/v1", "key="]),
         (["warm_start.min_agreement=0.3"], ["warm_start.min_agreement", "0.5"]),
         (["prompts.evolver=http://a/v1"], ["prompts.evolver", "`starter`", "prompts.source=taxonomy"]),
-        (["prompts.source=taxonomy", 'prompts.evolver=" "'], ["prompts.evolver", "empty"]),
+        (["prompts.source=taxonomy", 'prompts.evolver=" "'], ["reference is empty"]),
         (["prompts.decontaminate=[ifevil]"], ["prompts.decontaminate", "ifeval"]),
     ],
 )
