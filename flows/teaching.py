@@ -56,6 +56,8 @@ class Teaching:
             raise ConfigError(missing)
         counts: dict[ModelRole, int] = {"actor": config.actor_examples, "refiner": config.refiner_examples}
         roles: list[ModelRole] = [role for role, count in counts.items() if count]
+        if not roles:
+            return {}
         try:
             teacher = self._finder.served(str(config.teacher))
         except (ConfigError, EngineError) as error:
