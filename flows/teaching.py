@@ -13,6 +13,7 @@ from flows.prompting import RunPrompts, completed
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.method import SearchConfig
+from spar_core.data.taught import taught_quotas
 from spar_core.errors import ConfigError, EngineError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
@@ -96,8 +97,9 @@ class Teaching:
             **templates,
         }
         trees = self._stages.run(TREES.named("teacher"), 0, {"roots": roots}, judge, searching)
-        reads = {"count": self._config.refiner_examples, **templates}
-        return self._made("refiner", {**judged, "trees": trees}, reads)
+        count = self._config.refiner_examples
+        quotas = plain(taught_quotas(self._method.refiner_data, count))
+        return self._made("refiner", {**judged, "trees": trees}, {"count": count, "refiner_data": quotas, **templates})
 
     def _search(self) -> SearchConfig:
         """One level of rewrites. Whatever self-play takes, one that is cut or changes nothing teaches nothing."""
