@@ -1,13 +1,14 @@
 """What is about to be done, as far as checks care: models, files, benchmarks, and the configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from flows.models import default_configuration
 from flows.request import Run
 from spar_core.config.loading import load_config
-from spar_core.config.run import EvaluationConfig, PromptsConfig, RunConfig, WarmStartConfig
+from spar_core.config.run import EvaluationConfig, PromptsConfig, RunConfig
+from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import TransformersEngineConfig
 from spar_core.engines.model_reference import is_registered
 from spar_core.errors import SparError
@@ -33,6 +34,8 @@ class Work:
     config: RunConfig
     models: dict[str, str]
     trains: bool = False
+    asked: dict[str, str] = field(default_factory=dict)
+    """Models that only give data before anything trains, by role: a teacher, who evolves prompts."""
     prompts: str | None = None
     """File or data set of prompts; null: none is read."""
     skip_bad: bool = False
@@ -55,7 +58,32 @@ def of_run(run: Run) -> Work:
         models["second voter"] = str(second)
     prompts = config.prompts.path if config.prompts.source != "starter" else None
     benchmarks = ("ability",) if config.promotion.ability_margin is not None else ()
-    return Work(run.home, config, models, True, prompts, config.prompts.skip_bad, benchmarks)
+    return Work(
+        run.home,
+        config,
+        models,
+        trains=True,
+        asked=_still_asked(run),
+        prompts=prompts,
+        skip_bad=config.prompts.skip_bad,
+        benchmarks=benchmarks,
+    )
+
+
+def _still_asked(run: Run) -> dict[str, str]:
+    """The teacher and who evolves prompts, unless the run has all it wanted of them."""
+    config, ledger = run.config, Ledger(run.home)
+    done = {(stage.stage, stage.iteration) for stage in ledger.stages(run.run_id) if stage.state == "completed"}
+    asked = {}
+    warm = config.warm_start
+    taught = {("warm_start_examples_actor", 0): warm.actor_examples}
+    taught |= {("warm_start_examples_refiner", 0): warm.refiner_examples}
+    if warm.teacher is not None and not {place for place, count in taught.items() if count} <= done:
+        asked["teacher"] = warm.teacher
+    evolved = {("prompts", number) for number in range(1, config.iterations + 1)}
+    if config.prompts.evolver is not None and not evolved <= done:
+        asked["evolver"] = config.prompts.evolver
+    return asked
 
 
 def of_training(home: Home, config: RunConfig, model: str | None, given: GivenData) -> Work:
