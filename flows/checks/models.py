@@ -169,7 +169,7 @@ def _contexts(work: Work, reference: str, folder: Path) -> Iterator[Finding]:
     if limit is None:
         return
     if work.given is None:  # else nothing is asked of it
-        yield from _answers(work, reference, folder, limit)
+        yield from _room_for_answers(work, reference, folder, limit)
     beyond = [f"{key}.max_length {value}" for key, value in _lengths(work).items() if value > limit.tokens]
     if beyond and limit.source == "config.json":
         detail = f"{', '.join(beyond)} exceed what {reference} can hold"
@@ -195,7 +195,7 @@ def _longer(limit: _Limit) -> str:
     return f"lower it, or take a model with more than the {limit.tokens} of {limit.source}"
 
 
-def _answers(work: Work, reference: str, folder: Path, limit: _Limit) -> Iterator[Finding]:
+def _room_for_answers(work: Work, reference: str, folder: Path, limit: _Limit) -> Iterator[Finding]:
     method = work.config.method
     answers = {
         "method.responses.max_tokens": method.responses.max_tokens,
