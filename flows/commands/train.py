@@ -124,7 +124,7 @@ def _show(role: str, trained: "TrainedModel", home: Path, as_json: bool) -> None
         f"{name}: {plain['training']['steps']} steps with {trained.settings}\n  {trained.model.location}\nLook next:\n"
         f"  spar eval {benchmark} --model {name} {where}\n"
         f"  spar refine --{role} {name} {where} PROMPT\n"
-        f"  spar run --set models.{role}={name} --set warm_start.source=none {where}   with your preset and prompt set\n"
+        f"  spar run --set models.{role}={name} --set warm_start.source=none {where}  # with your preset\n"
         f"  spar status {trained.run_id} {where}"
     )
 
