@@ -26,7 +26,7 @@ from prefect.utilities.urls import url_for
 
 from flows.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle
 from flows.terminal import LOGGERS
-from spar_core.config.run import NO_RESULTS
+from spar_core.config.identity import deciding
 from spar_core.errors import ConfigError
 from storage.home import Home, HomeInUseError
 from storage.ledger import RunState
@@ -147,7 +147,7 @@ def _open(runtime: Runtime, plan: RunPlan) -> None:
     flow_run = None if outermost is None else str(outermost.id)
     config = dict(plan.config)
     run = runtime.ledger.open_run(
-        plan.run_id, config, plan.activity, whole=plan.whole, neutral=NO_RESULTS, aside=plan.aside, flow_run=flow_run
+        plan.run_id, config, plan.activity, whole=plan.whole, deciding=deciding, aside=plan.aside, flow_run=flow_run
     )
     if plan.tracked:
         tracker = runtime.tracking.tracker

@@ -10,7 +10,7 @@ One small file per fact, replaced in one step: it is right after kill -9, and re
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -164,7 +164,7 @@ class Ledger:
         activity: str = "run",
         *,
         whole: bool = False,
-        neutral: Collection[str] = (),
+        deciding: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
         aside: bool = False,
         flow_run: str | None = None,
     ) -> Run:
@@ -177,7 +177,7 @@ class Ledger:
             activity: what it is opened for.
             whole: the run is gone through from its start. Where the configuration changes results or asks for fewer
                 iterations, this supersedes what it had done, of which it enters again what it still does.
-            neutral: keys of the configuration that change no result.
+            deciding: what of a configuration decides results; the rest of it may change.
             aside: the activity only looks at the run (measures it), so that its state stays as it is.
             flow_run: id of Prefect's flow run.
 
@@ -191,7 +191,7 @@ class Ledger:
             same = canonical_json(known.config) == canonical_json(config)
             kept = {
                 "created": known.created,
-                "generation": known.generation + (whole and _begins_anew(known.config, config, neutral)),
+                "generation": known.generation + (whole and _begins_anew(known.config, config, deciding)),
             }
             if aside:
                 dead = known.state == "running"  # the home is held: its process died
@@ -334,9 +334,10 @@ class Ledger:
         write_json(path, entry.model_dump(mode="json"))
 
 
-def _begins_anew(before: Mapping[str, Any], now: Mapping[str, Any], neutral: Collection[str]) -> bool:
-    was, will = ({key: value for key, value in one.items() if key not in neutral} for one in (before, now))
-    return canonical_json(was) != canonical_json(will) or now.get("iterations", 0) < before.get("iterations", 0)
+def _begins_anew(
+    before: Mapping[str, Any], now: Mapping[str, Any], deciding: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> bool:
+    return canonical_json(deciding(before)) != canonical_json(deciding(now)) or now.get("iterations", 0) < before.get("iterations", 0)
 
 
 def utc_now() -> datetime:

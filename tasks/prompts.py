@@ -100,4 +100,4 @@ def _cleaned(
 
 
 _DATA = (*STARTER_WORLD, *SEED_PROMPTS, "spar_core.synthesis.taxonomy")
-PROMPTS = Stage("prompts", version=1, work=_work, splits=True, data=_DATA)
+PROMPTS = Stage("prompts", version=2, work=_work, splits=True, data=_DATA)

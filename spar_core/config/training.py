@@ -9,6 +9,7 @@ from spar_core.config.base import FrozenConfig
 from spar_core.secrets import Environment
 
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
+Schedule = Literal["linear", "cosine", "constant_with_warmup"]
 
 
 class LoraConfig(FrozenConfig):
@@ -29,7 +30,7 @@ class OptimisationConfig(FrozenConfig):
 
     learning_rate: LearningRate
     """Peak learning rate."""
-    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    schedule: Schedule = "linear"
     """Shape after warm-up."""
     warmup_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of all steps spent warming up."""
@@ -75,16 +76,33 @@ class DpoTrainingConfig(OptimisationConfig):
 
 
 class SftTrainingConfig(OptimisationConfig):
-    """Supervised training on the last assistant message only (paper, refiner: lr 1e-6, 3 epochs, batch 64, 4096)."""
+    """Supervised training on the last assistant message only (paper, refiner: lr 1e-6, constant with warm-up, 3 epochs,
+    batch 64, length 4096)."""
 
     learning_rate: LearningRate = 1e-6
     """Peak learning rate."""
+    schedule: Schedule = "constant_with_warmup"
+    """Shape after warm-up."""
     epochs: Annotated[float, Field(gt=0.0, le=100.0)] = 3.0
     """Passes over the data."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Examples per optimiser step over all processes."""
     max_length: Annotated[int, Field(ge=8)] = 4096
     """Tokens per sequence."""
+
+
+class WarmStartTrainingConfig(SftTrainingConfig):
+    """Iteration 0 (paper: as above with lr 2e-6)."""
+
+    learning_rate: LearningRate = 2e-6
+    """Peak learning rate."""
+
+
+class WarmStartActorTrainingConfig(WarmStartTrainingConfig):
+    """Iteration 0 of the actor (paper: 5 epochs)."""
+
+    epochs: Annotated[float, Field(gt=0.0, le=100.0)] = 5.0
+    """Passes over the data."""
 
 
 class LaunchConfig(FrozenConfig):
@@ -120,12 +138,10 @@ class TrainingConfig(FrozenConfig):
     judge: DpoTrainingConfig | None = None
     """`meta_rewarding`: DPO of the refiner on pairs of judgements; null takes the actor's values with the refiner's
     `max_length`."""
-    warm_start_actor: SftTrainingConfig = SftTrainingConfig(
-        learning_rate=2e-6, schedule="constant_with_warmup", epochs=5.0, max_length=2048
-    )
-    """Iteration 0, actor (paper: lr 2e-6, constant, batch 64, 5 epochs on 8k)."""
-    warm_start_refiner: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6, schedule="constant_with_warmup")
-    """Iteration 0, refiner (paper: lr 2e-6, constant, batch 64, 3 epochs)."""
+    warm_start_actor: WarmStartActorTrainingConfig = WarmStartActorTrainingConfig()
+    """Iteration 0, actor (paper: on 8k answers)."""
+    warm_start_refiner: WarmStartTrainingConfig = WarmStartTrainingConfig()
+    """Iteration 0, refiner (paper: on 5k judgements and refinements)."""
     launch: LaunchConfig = LaunchConfig()
     """The subprocess."""
 
