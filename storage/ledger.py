@@ -10,7 +10,7 @@ One small file per fact, replaced in one step: it is right after kill -9, and re
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -337,7 +337,9 @@ class Ledger:
 def _begins_anew(
     before: Mapping[str, Any], now: Mapping[str, Any], deciding: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> bool:
-    return canonical_json(deciding(before)) != canonical_json(deciding(now)) or now.get("iterations", 0) < before.get("iterations", 0)
+    return canonical_json(deciding(before)) != canonical_json(deciding(now)) or now.get("iterations", 0) < before.get(
+        "iterations", 0
+    )
 
 
 def utc_now() -> datetime:

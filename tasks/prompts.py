@@ -22,6 +22,8 @@ from tasks.sources import SEED_PROMPTS, STARTER_WORLD
 from tasks.stages import Stage
 
 _log = logging.getLogger(__name__)
+HELD_OUT = "held-out instructions"
+"""How drops name them, beside the benchmarks."""
 
 
 class Candidates(NamedTuple):
@@ -90,11 +92,14 @@ def _cleaned(
     context: ShardContext, prompts: Sequence[Prompt], config: PromptsConfig
 ) -> tuple[Sequence[Prompt], Sequence[Drop]]:
     kept, drops = deduplicate(prompts, config.near_duplicates)
-    benchmarks = context.call.files.get("benchmarks")
-    if benchmarks is None:
-        return kept, drops
-    clean = decontaminate(kept, read_benchmarks(Path(benchmarks.location)), config.decontaminate_ngram)
+    # A user's seeds or prompts may hold what the verifiable world measures on.
+    measured_on: dict[str, tuple[str, ...]] = {HELD_OUT: (*seed_prompts("dev"), *seed_prompts("test"))}
+    if benchmarks := context.call.files.get("benchmarks"):
+        measured_on |= read_benchmarks(Path(benchmarks.location))
+    clean = decontaminate(kept, measured_on, config.decontaminate_ngram)
     for name, count in clean.counts.items():
+        if not count:
+            continue
         _log.info("decontamination: %d prompts share %d words with %s", count, config.decontaminate_ngram, name)
     return clean.kept, [*drops, *clean.drops]
 

@@ -23,7 +23,7 @@ NO_RESULTS: Final = frozenset(
 )
 """They enter no stage key: how the work is spread, how far it goes, when it stops. `*` stands for any name."""
 
-FITTING: Final = frozenset({"training.*.gradient_checkpointing", "training.*.micro_batch_size"})
+FITTING: Final = frozenset({"training.*.attention", "training.*.gradient_checkpointing", "training.*.micro_batch_size"})
 """What makes a training fit the hardware. It does not name the run, so that the remedy for a full memory goes on with
 the run that ran out of it; it does enter the training's key, since sums in another order round differently, and an
 average over the tokens of a micro-batch is another one."""

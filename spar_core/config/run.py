@@ -165,7 +165,7 @@ class RunConfig(FrozenConfig):
     """One self-play run."""
 
     preset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)] = "starter"
-    """Name of the preset it was made from, or a name of your own in your own file; the default run id begins with it."""
+    """Name of the preset it was made from, or one of your own in your own file; the default run id begins with it."""
     profile: Literal["ours", "paper"] = "ours"
     """Which defaults the method has where published behaviour and ours differ."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -30,6 +30,11 @@ _TRAIN_KEYWORDS = """
     travel treasure tunnel valley velvet village vintage violet voyage wagon walnut weather whisper window
     winter wisdom wonder yellow zebra
 """
+_TRAIN_FIRST_WORDS = """
+    although because consider every finally first however imagine meanwhile next often perhaps remember several
+    sometimes today together while
+"""
+_TRAIN_LANGUAGES = "ar bn de es fa fr gu he hi ja kn ml mr ne pl ru ta te ur"
 _DEV_KEYWORDS = """
     acorn almond amber arrow barrel beacon blossom bronze cabin camel chimney clover cobalt cotton cricket dawn drizzle
     feast ferry flute fossil hammock hazel hinge ivory jacket kayak lemon lilac mango
@@ -55,12 +60,9 @@ BANKS: Final[Mapping[Split, Bank]] = {
             "Any other questions?",
             "Stay curious.",
         ),
-        first_words=tuple(
-            "although because consider every finally first however imagine meanwhile next often perhaps remember several "
-            "sometimes today together while".split()
-        ),
+        first_words=tuple(_TRAIN_FIRST_WORDS.split()),
         section_splitters=("Section", "SECTION", "PARAGRAPH", "Part", "Day", "Chapter", "Step"),
-        languages=tuple("ar bn de es fa fr gu he hi ja kn ml mr ne pl ru ta te ur".split()),
+        languages=tuple(_TRAIN_LANGUAGES.split()),
     ),
     "dev": Bank(
         keywords=tuple(_DEV_KEYWORDS.split()),

@@ -5,9 +5,9 @@ number `index` is a function of (run seed, split, index) and the seed instructio
 anywhere in any order.
 
 Splits share no instruction (`seed_prompts`). Training draws from `TRAIN_KINDS` and the training bank of words. Half of
-`dev` and `test`, the even numbers, is drawn like that (source `verifiable/iid`: new instructions, known constraints); in
-the other half the main constraint is of a kind, and every word and phrase of a bank, that no other split has
-(`verifiable/heldout`).
+`dev` and `test`, the even numbers, is drawn like that (source `verifiable/iid`: new instructions, known
+constraints). In the other half (`verifiable/heldout`) the main constraint is of a kind, and every word and phrase of a
+bank, that no other split has.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
