@@ -26,7 +26,7 @@ from prefect.utilities.urls import url_for
 
 from flows.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle
 from flows.terminal import LOGGERS
-from spar_core.config.identity import deciding
+from spar_core.config.run_identity import deciding
 from spar_core.errors import ConfigError
 from storage.home import Home, HomeInUseError
 from storage.ledger import RunState

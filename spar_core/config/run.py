@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
-from spar_core.config.identity import naming
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
+from spar_core.config.run_identity import naming
 from spar_core.config.training import TrainingConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
 from spar_core.engines.model_reference import check_reference, is_server
@@ -215,7 +215,7 @@ class RunConfig(FrozenConfig):
         return "dpo" if method == "meta_rewarding" else "rft"
 
     def results_digest(self) -> str:
-        """Digest of what tells runs apart: not how the work is spread, nor the hardware (`config.identity`)."""
+        """Digest of what tells runs apart: not how the work is spread, nor the hardware (`config.run_identity`)."""
         return digest(naming(self.model_dump(mode="json")))
 
     def default_run_id(self) -> str:

@@ -6,9 +6,9 @@ from typing import Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from spar_core.config.identity import FITTING, NO_RESULTS, deciding, naming
 from spar_core.config.loading import build_config, load_config
 from spar_core.config.run import RunConfig
+from spar_core.config.run_identity import FITTING, NO_RESULTS, deciding, naming
 from spar_core.engines.configuration import (
     OpenAIEngineConfig,
     ScriptedEngineConfig,
@@ -104,7 +104,7 @@ def test_every_key_is_entered_in_one_of_the_three_classes():
     classes = [set(text.split()) for text in (DECIDES, FITS_THE_HARDWARE, DECIDES_NOTHING)]
     entered = set().union(*classes)
     known = {_general(path) for path in LEAVES}
-    assert known - entered == set(), "new keys: does each decide results? Enter it above, and in config/identity.py"
+    assert known - entered == set(), "new keys: does each decide results? Enter it above, and in config/run_identity.py"
     assert entered - known == set(), "keys that are gone"
     assert sum(map(len, classes)) == len(entered)
 
