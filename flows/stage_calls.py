@@ -68,8 +68,25 @@ class StageRunner:
             intervals: of checkpoints and logs of a training; they enter no key.
             seed: instead of the run's seed.
         """
+        return stage.run(
+            self.call(stage, iteration, inputs, models, config, files=files, intervals=intervals, seed=seed)
+        )
+
+    def call(
+        self,
+        stage: Stage,
+        iteration: int | None,
+        inputs: Mapping[str, ArtifactRef] | None = None,
+        models: Mapping[str, ModelRef] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        files: Mapping[str, FileRef] | None = None,
+        intervals: Mapping[str, int] | None = None,
+        seed: int | None = None,
+    ) -> StageCall:
+        """What `run` would run, which has the artifact's key. Takes the arguments of `run`."""
         config_of_run, inputs, models = self._run.config, inputs or {}, models or {}
-        call = StageCall(
+        return StageCall(
             stage=stage.name,
             version=stage.version,
             home=str(self._run.home.root),
@@ -90,7 +107,6 @@ class StageRunner:
                 health=self._health,
             ),
         )
-        return stage.run(call)
 
 
 def plain(config: FrozenConfig) -> dict[str, Any]:

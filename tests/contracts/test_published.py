@@ -35,6 +35,9 @@ PUBLISHED: dict[str, Any] = {
     "engine.kind": "vllm",  # C: eight vLLM processes
     "prompts.source": "taxonomy",  # P: 14 constraint groups, one main and one to three others
     "prompts.per_iteration": 10_000,  # P: 30k in three iterations
+    "warm_start.source": "teacher",  # P: a strong model
+    "warm_start.actor_examples": 8000,  # P
+    "warm_start.refiner_examples": 5000,  # P
     "method.responses.per_prompt": 5,  # P
     "method.responses.temperature": 0.9,  # P
     "method.responses.top_p": 0.9,  # P
@@ -101,7 +104,8 @@ PUBLISHED: dict[str, Any] = {
 # Set in a model preset, and not published.
 OURS = {
     "profile": "takes the published choices",
-    "warm_start.source": "published: 8k and 5k examples by a strong model; the user has to name one, or give files",
+    "prompts.near_duplicates": "prompts evolved from one seed are alike",
+    "prompts.decontaminate": "what the paper measures with must not be trained on",
     "evaluation.source": "held-out prompts with a checker, beside the paper's benchmarks",
     "orchestration.shard_size": "spreads the work",
     "engine.tensor_parallel": "70B parameters need several GPUs to be served",

@@ -21,8 +21,9 @@ DECIDES = """
 preset profile seed train_refiner
 models.actor models.refiner
 prompts.source prompts.path prompts.per_iteration prompts.skip_bad prompts.near_duplicates prompts.decontaminate
-prompts.decontaminate_ngram
-warm_start.source warm_start.actor_examples warm_start.refiner_examples warm_start.actor_file warm_start.refiner_file
+prompts.decontaminate_ngram prompts.evolver
+warm_start.source warm_start.teacher warm_start.tries warm_start.min_agreement warm_start.check_rules
+warm_start.actor_examples warm_start.refiner_examples warm_start.actor_file warm_start.refiner_file
 method.prompt_set
 method.responses.temperature method.responses.top_p method.responses.max_tokens method.responses.per_prompt
 method.judging.temperature method.judging.top_p method.judging.max_tokens method.judging.votes method.judging.quorum
