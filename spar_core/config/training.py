@@ -51,7 +51,9 @@ class OptimisationConfig(FrozenConfig):
     micro_batch_size: Annotated[int, Field(ge=1)] = 1
     """Examples per forward pass and process; the rest of the batch is accumulated."""
     max_length: Annotated[int, Field(ge=8)] = 2048
-    """Tokens per sequence, prompt and answer together; longer rows are recorded drops, never cut."""
+    """Tokens per sequence, prompt and answer together."""
+    overlong: Literal["drop", "truncate"] = "drop"
+    """A longer row is left out and recorded as a drop, or its texts are cut at their ends (published)."""
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """AdamW weight decay."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
@@ -116,8 +118,8 @@ class DpoTrainingConfig(OptimisationConfig):
 
 
 class SftTrainingConfig(OptimisationConfig):
-    """Supervised training on the last assistant message only (paper, refiner: lr 1e-6, constant with warm-up, 3 epochs,
-    batch 64, length 4096)."""
+    """Supervised training on assistant messages (paper, refiner: lr 1e-6, constant with warm-up, 3 epochs, batch 64,
+    length 4096)."""
 
     _ADAPTER_RATE = 1e-4
 
@@ -131,20 +133,9 @@ class SftTrainingConfig(OptimisationConfig):
     """Examples per optimiser step over all processes."""
     max_length: Annotated[int, Field(ge=8)] = 4096
     """Tokens per sequence."""
-
-
-class WarmStartTrainingConfig(SftTrainingConfig):
-    """Iteration 0 (paper: as above with lr 2e-6)."""
-
-    learning_rate: LearningRate = 2e-6
-    """Peak learning rate."""
-
-
-class WarmStartActorTrainingConfig(WarmStartTrainingConfig):
-    """Iteration 0 of the actor (paper: 5 epochs)."""
-
-    epochs: Annotated[float, Field(gt=0.0, le=100.0)] = 5.0
-    """Passes over the data."""
+    loss_turns: Literal["last", "all"] = "last"
+    """What of a chat is learned: the last assistant message, or every one (published). The two differ where a chat has
+    several, such as refinements under a prompt set with `refine: continuation`, whose critique is then learned too."""
 
 
 class TrainingConfig(FrozenConfig):
@@ -157,10 +148,10 @@ class TrainingConfig(FrozenConfig):
     judge: DpoTrainingConfig | None = None
     """`meta_rewarding`: DPO of the refiner on pairs of judgements; null takes the actor's values with the refiner's
     `max_length`."""
-    warm_start_actor: WarmStartActorTrainingConfig = WarmStartActorTrainingConfig()
-    """Iteration 0, actor (paper: on 8k answers)."""
-    warm_start_refiner: WarmStartTrainingConfig = WarmStartTrainingConfig()
-    """Iteration 0, refiner (paper: on 5k judgements and refinements)."""
+    warm_start_actor: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6, epochs=5.0)
+    """Iteration 0, actor (paper: lr 2e-6, 5 epochs on 8k answers)."""
+    warm_start_refiner: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6)
+    """Iteration 0, refiner (paper: lr 2e-6, 3 epochs on 5k judgements and refinements)."""
     launch: LaunchConfig = LaunchConfig()
     """The subprocess."""
 

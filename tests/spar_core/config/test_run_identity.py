@@ -28,18 +28,21 @@ method.prompt_set
 method.responses.temperature method.responses.top_p method.responses.max_tokens method.responses.per_prompt
 method.judging.temperature method.judging.top_p method.judging.max_tokens method.judging.votes method.judging.quorum
 method.judging.max_reasks method.judging.tie method.judging.wordings method.judging.second_voter method.judging.anchor
+method.judging.reasked
 method.refinement.temperature method.refinement.top_p method.refinement.max_tokens
 method.search.strategy method.search.branch method.search.beam_width method.search.max_depth method.search.node_budget
 method.search.accept_above method.search.selection method.search.tie_break method.search.root_value
 method.search.detect_duplicates method.search.accept_truncated method.search.failed_expansion_costs
+method.search.rewrite_attempts method.search.max_reasks method.search.cache_values
 method.pairs.method method.pairs.scorer method.pairs.max_pairs method.pairs.max_negatives
 method.refiner_data.refinements method.refiner_data.tree_yes method.refiner_data.tree_no
 method.refiner_data.response_no method.refiner_data.response_yes method.refiner_data.unanimous
 method.refiner_data.order method.refiner_data.balance method.refiner_data.deduplicate
-method.refiner_data.replay_fraction
+method.refiner_data.replay_fraction method.refiner_data.target
 training.*.learning_rate training.*.schedule training.*.warmup_ratio training.*.epochs training.*.max_steps
 training.*.batch_size training.*.max_length training.*.weight_decay training.*.max_grad_norm training.*.precision
-training.*.optimizer training.*.keep_masters training.*.lora.rank training.*.lora.alpha training.*.lora.dropout
+training.*.overlong training.*.loss_turns training.*.optimizer training.*.keep_masters training.*.lora.rank
+training.*.lora.alpha training.*.lora.dropout
 training.*.lora.target_modules training.*.lora.learning_rate training.*.lora.base_bits
 training.*.beta training.*.sft_weight training.*.sft_reduction
 evaluation.enabled evaluation.source evaluation.split evaluation.prompts evaluation.samples evaluation.seed
