@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from spar_core.config.launch import LaunchConfig
 from spar_core.config.run import HealthConfig, OrchestrationConfig
-from spar_core.config.training import LaunchConfig
 from spar_core.engines.configuration import EngineConfig
 from spar_core.hashing import digest
 from storage.artifacts import ArtifactRef

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from spar_core.config.training import LaunchConfig
+from spar_core.config.launch import LaunchConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import digest, file_digest, model_digest
 from spar_core.processes import process_mark

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
-from spar_core.config.training import DpoTrainingConfig, LaunchConfig, SftTrainingConfig
+from spar_core.config.launch import LaunchConfig
+from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
 from spar_core.hashing import digest
 from spar_core.records import Drop
 

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "spar_core" / "training"))
 from trainable_models import save_tiny_model
 from training_data import example_rows, pair_rows, write_parquet
 
-from spar_core.config.training import DpoTrainingConfig, LaunchConfig, LoraConfig, SftTrainingConfig
+from spar_core.config.launch import LaunchConfig
+from spar_core.config.training import DpoTrainingConfig, LoraConfig, SftTrainingConfig
 from spar_core.hashing import model_digest
 from spar_core.training import TrainingSpec, train
 

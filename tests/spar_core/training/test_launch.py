@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from trainable_models import save_tiny_model
 
-from spar_core.config.training import LaunchConfig
+from spar_core.config.launch import LaunchConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
 from spar_core.training import TrainingSpec, train
