@@ -28,12 +28,12 @@ Inputs = dict[str, ArtifactRef]
 class IterationData:
     """Runs the stages that make an iteration's data. Use it inside a flow."""
 
-    def __init__(self, run: Run, stages: StageRunner) -> None:
+    def __init__(self, run: Run, stages: StageRunner, finder: ModelFinder | None = None) -> None:
         self._run = run
         self._config = run.config
         self._method = run.config.method
         self._stages = stages
-        self._finder = ModelFinder(run.home, run.config.engine)
+        self._finder = finder or ModelFinder(run.home, run.config.engine)
 
     def make(self, iteration: int, models: Models, first: Models) -> Data:
         """Prompts, answers, what the method knows of them, and the training data made of that.

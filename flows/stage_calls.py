@@ -15,6 +15,7 @@ from storage.artifacts import ArtifactRef
 from tasks.calls import FileRef, StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.judgements import SECOND_VOTER
+from tasks.models import local_model
 from tasks.stages import Stage
 
 _ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model")
@@ -87,9 +88,18 @@ class StageRunner:
                 launch=config_of_run.training.launch,
                 prompt_set=config_of_run.method.prompt_set,
                 training_intervals=intervals or {},
+                budget=config_of_run.budget,
                 health=self._health,
             ),
         )
+        return self._made(stage, call)
+
+    def trained_model(self, artifact: ArtifactRef) -> ModelRef:
+        """The model of a training's artifact."""
+        return local_model(artifact.model_folder, self._run.home)
+
+    def _made(self, stage: Stage, call: StageCall) -> ArtifactRef:
+        """What a call comes to; a plan only looks (`flows.planning.walk`)."""
         return stage.run(call)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
+from spar_core.config.budget import BudgetConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.training import TrainingConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
@@ -159,7 +160,7 @@ class OrchestrationConfig(FrozenConfig):
     """Times a failed shard is tried again (finished completions are replayed)."""
 
 
-NO_RESULTS = frozenset({"orchestration", "iterations", "health"})
+NO_RESULTS = frozenset({"orchestration", "iterations", "health", "budget"})
 """Keys of a run's configuration that change no result: how the work is spread, how far it goes, when it stops."""
 
 
@@ -195,6 +196,8 @@ class RunConfig(FrozenConfig):
     """The gate from candidate to champion."""
     health: HealthConfig = HealthConfig()
     """When a run stops for lack of anything to learn from."""
+    budget: BudgetConfig = BudgetConfig()
+    """What it may spend."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
 

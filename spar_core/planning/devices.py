@@ -40,20 +40,24 @@ GPUS: Final = {
     )
 }
 """By the name that `--device` takes."""
+_USUAL = 80.0 * GIB
 _BY_MEMORY = ((20.0, "l4"), (30.0, "rtx4090"), (60.0, "l40s"), (100.0, "a100"), (150.0, "h200"), (185.0, "b200"))
 
 
-def gpu_named(name: str | None, memory: float) -> Device:
-    """A GPU with `memory` bytes; without a name the one whose memory is nearest, of two alike the slower.
+def gpu_named(name: str | None, memory: float | None) -> Device:
+    """A GPU with `memory` bytes (None: its maker's), without a name one of such a memory, of two alike the slower.
 
     Raises:
         ConfigError: the name is not known.
     """
     if name is None:
-        name = next((entry for limit, entry in _BY_MEMORY if memory <= limit * GIB), "mi300x")
+        has = (memory or _USUAL) / GIB
+        name = next((entry for limit, entry in _BY_MEMORY if has <= limit), "mi300x")
     if name not in GPUS:
-        raise ConfigError(f"unknown device {name!r}; known: {', '.join(GPUS)}. Any other: give its rates (--rates FILE)")
-    return GPUS[name]._replace(memory=memory)
+        raise ConfigError(
+            f"unknown device {name!r}; known: {', '.join(GPUS)}. Any other: give its rates (--rates FILE)"
+        )
+    return GPUS[name] if memory is None else GPUS[name]._replace(memory=memory)
 
 
 def this_cpu(cores: int, memory: float) -> Device:

@@ -9,7 +9,8 @@ are computed before training, so there is no second model.
 
 from typing import Literal, NamedTuple
 
-from spar_core.config.training import DpoTrainingConfig, LaunchConfig, OptimisationConfig
+from spar_core.config.launch import LaunchConfig
+from spar_core.config.training import DpoTrainingConfig, OptimisationConfig
 from spar_core.planning.devices import GIB
 from spar_core.planning.shapes import ModelShape
 
@@ -52,11 +53,11 @@ class TrainingLoad(NamedTuple):
             tokens=config.max_length,
             precision="bf16" if bf16 else "fp32",
             checkpointing=config.gradient_checkpointing,
-            sharded=getattr(launch, "sharding", "none") == "full",
-            offload=bool(getattr(launch, "offload", False)),
-            optimizer=getattr(config, "optimizer", "adamw"),
+            sharded=launch.shards,
+            offload=launch.offload,
+            optimizer=config.optimizer,
             lora_rank=lora.rank if lora else 0,
-            base_bits=(getattr(lora, "base_bits", None) or 16) if lora else 16,
+            base_bits=(lora.base_bits or 16) if lora else 16,
             padded=pairs or config.micro_batch_size > 1,
         )
 

@@ -15,6 +15,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from spar_core.config.training import DpoTrainingConfig, LoraConfig, OptimisationConfig
 from spar_core.training.batches import LengthSortedSampler
 from spar_core.training.specification import TrainingSpec
+from spar_core.training.steps import planned_steps
 
 _KEPT_CHECKPOINTS = 2  # the newest may be half written when the process dies
 
@@ -145,17 +146,6 @@ def _pair_trainer(config: DpoTrainingConfig, arguments: dict[str, Any], shared: 
 
 def _length(row: dict[str, list[int]]) -> int:
     return sum(len(row[name]) for name in ("prompt_ids", "chosen_ids", "input_ids") if name in row)
-
-
-def planned_steps(config: OptimisationConfig, rows: int) -> int:
-    """Optimiser steps of the whole training; the last step of an epoch may hold fewer rows.
-
-    `max_steps` is met exactly: epochs go on until it is reached.
-    """
-    if config.max_steps is not None:
-        return config.max_steps
-    per_epoch = -(-rows // config.batch_size)
-    return -(-int(per_epoch * config.epochs * 1_000_000) // 1_000_000)
 
 
 def warmup_steps(config: OptimisationConfig, steps: int) -> int:

@@ -1,0 +1,96 @@
+"""The stages of a run as the run itself would call them, one after the other: what is there is found, the rest forecast.
+
+The real pipeline is walked, with a runner that only looks. So a plan knows every stage that a run has, and reuses what
+the run would reuse: the keys are those of the run, as far as their inputs are there already.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from flows.handovers import Models
+from flows.measuring import Measurement
+from flows.pipeline import Pipeline
+from flows.planning.forecast import Forecast, Forecaster
+from flows.planning.models import UNKNOWN, PlannedModels, known_model
+from flows.request import Run
+from flows.stage_calls import StageRunner
+from spar_core.errors import StorageError
+from spar_core.planning.stage_work import Work
+from storage.artifacts import ArtifactRef
+from tasks.calls import StageCall
+from tasks.engines import ModelRef
+from tasks.stages import Stage
+
+
+class Step(NamedTuple):
+    """One stage of the plan. `reuse`: it is in the home already, so that it takes neither tokens nor time."""
+
+    iteration: int | None
+    stage: str
+    state: Literal["compute", "reuse"]
+    forecast: Forecast
+
+
+class LookingRunner(StageRunner):
+    """Runs nothing: a stage that is not there yet becomes a reference to what it will probably hold."""
+
+    def __init__(self, run: Run, forecaster: Forecaster) -> None:
+        super().__init__(run)
+        self.steps: list[Step] = []
+        self._forecaster = forecaster
+        self._seen: dict[str, ArtifactRef] = {}
+
+    def trained_model(self, artifact: ArtifactRef) -> ModelRef:
+        """The model that a training made, or will make."""
+        return ModelRef(artifact.model_digest or artifact.content_digest, str(artifact.folder))
+
+    def _made(self, stage: Stage, call: StageCall) -> ArtifactRef:
+        key = call.key
+        if key not in self._seen:
+            self._seen[key] = self._looked_up(stage, call, key)
+        return self._seen[key]
+
+    def _looked_up(self, stage: Stage, call: StageCall, key: str) -> ArtifactRef:
+        found = _finished(stage, call)
+        if found is not None:
+            work = Work("compute", found.manifest().rows_in, found.rows)
+            self.steps.append(Step(call.iteration, stage.name, "reuse", Forecast(work, 0.0, "measured")))
+            return found
+        models = {role: model.digest for role, model in call.models.items()}
+        forecast = self._forecaster.of(stage.name, _rows(call.inputs), models)
+        self.steps.append(Step(call.iteration, stage.name, "compute", forecast))
+        return ArtifactRef(stage.name, key, UNKNOWN + key, forecast.work.tables, None, Path())
+
+
+def walk(run: Run, forecaster: Forecaster) -> list[Step]:
+    """Every stage of a run, in the order in which they come."""
+    runner, config = LookingRunner(run, forecaster), run.config
+    pipeline = Pipeline(run, runner, PlannedModels(run.home, config.engine))
+    measurement = Measurement(run, runner)
+    actor, refiner = config.models.actor, config.models.refiner or config.models.actor
+    first = pipeline.warm_start(Models(known_model(actor, run.home), known_model(refiner, run.home)))
+    measurement.evaluate(0, first, first, None)
+    models = first
+    for index in range(1, config.iterations + 1):
+        data = pipeline.data(index, models, first)
+        models = pipeline.train(index, models, data)
+        measurement.evaluate(index, models, first, data)
+    return runner.steps
+
+
+def _finished(stage: Stage, call: StageCall) -> ArtifactRef | None:
+    """What is there; an artifact that cannot be read is made again."""
+    try:
+        return stage.finished(call)
+    except StorageError:
+        return None
+
+
+def _rows(inputs: Mapping[str, ArtifactRef]) -> Counter[str]:
+    """Rows of all inputs by table; none of a table that no input has."""
+    rows: Counter[str] = Counter()
+    for artifact in inputs.values():
+        rows.update(artifact.rows)
+    return rows
