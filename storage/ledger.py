@@ -71,7 +71,7 @@ class Run(_Entry):
 class StageRun(_Entry):
     """What became of one stage in one run. `iteration` is null for stages outside of iterations; rows are null
     until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home;
-    `collected`: `spar gc` has deleted the artifact since. `made_here`: this run computed it, now or in an earlier start.
+    `collected`: `spar gc` has deleted the artifact since; `made_here`: this run computed it, now or earlier.
     """
 
     run_id: str

@@ -76,7 +76,7 @@ def _given(home: Home, manifest: Manifest) -> Counter[str] | None:
 
 
 def _start_s(folder: Path, seconds: float) -> float:
-    """Seconds of a training stage outside of the training itself: to start the subprocess and to take its model over."""
+    """Seconds of a training stage outside of the training itself: to start its subprocess, to take its model over."""
     try:
         inside = json.loads((folder / MODEL_FOLDER / _PROVENANCE).read_text(encoding="utf-8"))["seconds"]
     except (OSError, ValueError, LookupError, TypeError):

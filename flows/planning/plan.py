@@ -121,7 +121,7 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
 
 
 def _hardware(config: RunConfig, options: PlanOptions) -> Hardware:
-    """What the options name; else the GPUs of this machine, else those that the configuration asks for, else its CPU."""
+    """What the options name; else this machine's GPUs, else those that the configuration asks for, else its CPU."""
     here = [] if getattr(config.engine, "device", "auto") == "cpu" else visible_gpus()
     launch = config.training.launch
     wanted = options.gpus is not None or options.gpu_memory is not None or options.device is not None

@@ -1,4 +1,4 @@
-"""The stages of a run as the run itself would call them, one after the other: what is there is found, the rest forecast.
+"""The stages of a run as the run itself would call them, in order: what is there is found, the rest is forecast.
 
 The real pipeline is walked, with a runner that only looks. So a plan knows every stage that a run has, and reuses what
 the run would reuse: the keys are those of the run, as far as their inputs are there already.

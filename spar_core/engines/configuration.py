@@ -130,7 +130,7 @@ class VllmEngineConfig(ServedSettings):
     """GPUs over which the model is split."""
     data_parallel: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
     """Copies of the model that answer at once behind one address, each on `tensor_parallel` GPUs of its own; auto: as
-    many as the visible GPUs hold (those that other models need beside it left out). `max_concurrency` counts for each."""
+    many as the visible GPUs hold, those left out that other models need. `max_concurrency` counts for each copy."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of a GPU's memory that all servers on it may take together; a CPU server ignores it (see cpu_cache_gib)."""
     cpu_cache_gib: int = Field(default=2, ge=1, le=4096)

@@ -128,8 +128,8 @@ def check_free(gpus: Sequence[Gpu], share: float) -> None:
         holders = holders or "processes that the driver does not name"
         raise EngineError(
             f"GPU {gpu.number} has {gpu.free / _GIB:.1f} of {gpu.total / _GIB:.1f} GiB free, and a server wants "
-            f"{wanted / _GIB:.1f}: end what holds the rest ({holders}), lower engine.gpu_memory_utilization, or use fewer "
-            f"GPUs ({VISIBLE}, engine.data_parallel)"
+            f"{wanted / _GIB:.1f}: end what holds the rest ({holders}), lower engine.gpu_memory_utilization, or use "
+            f"fewer GPUs ({VISIBLE}, engine.data_parallel)"
         )
 
 

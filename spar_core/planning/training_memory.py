@@ -145,8 +145,8 @@ def saved_activations(shape: ModelShape, load: TrainingLoad) -> float:
 def block_activations(shape: ModelShape, load: TrainingLoad) -> float:
     """Bytes that autograd keeps of one block without checkpointing.
 
-    Norms keep fp32 tensors; linear layers their input, of which autocast makes a copy each; attention its queries, keys,
-    values and result; the gated layer three of its width.
+    Norms keep fp32 tensors; linear layers their input, of which autocast makes a copy each; attention its queries,
+    keys, values and result; the gated layer three of its width.
     """
     hidden, wide, queries, keys = shape.hidden, shape.intermediate, shape.query_width, shape.kv_width
     tokens = load.sequences * load.tokens
