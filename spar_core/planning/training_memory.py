@@ -136,7 +136,8 @@ def base_bytes(shape: ModelShape, load: TrainingLoad) -> float:
 def saved_activations(shape: ModelShape, load: TrainingLoad) -> float:
     """Bytes that autograd keeps from the forward to the backward pass, over all blocks."""
     tokens = load.sequences * load.tokens
-    around = tokens * shape.hidden * 3 * _residual_bytes(load)  # of the last norm and its result
+    last = 6 if load.lora_rank else 8 if _residual_bytes(load) == 2 else 12  # of the last norm, and of its result
+    around = tokens * shape.hidden * last
     if not load.checkpointing:
         return shape.layers * block_activations(shape, load) + around
     return shape.layers * tokens * shape.hidden * _residual_bytes(load) + around

@@ -74,7 +74,7 @@ def test_a_model_that_no_card_can_serve_says_what_would(tmp_path: Path) -> None:
         tmp_path, "--preset", "llama3-70b", "--gpus", "8", "--gpu-memory", "80", "--set", "engine.tensor_parallel=1"
     )
     assert code == 1
-    assert any("engine.tensor_parallel=4" in problem for problem in found["problems"])
+    assert any("engine.tensor_parallel=2" in problem for problem in found["problems"])
 
 
 @pytest.mark.parametrize("method", PairsMethod.__args__)  # type: ignore[attr-defined]

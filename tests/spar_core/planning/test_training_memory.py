@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
+from trl.trainer.utils import add_fused_lm_head
 
 from spar_core.planning import KNOWN, ModelShape, TrainingLoad, training_memory
 from spar_core.planning.training_memory import adapter_parameters, block_activations, saved_activations
@@ -22,7 +23,7 @@ _SIZES: dict[str, Any] = {
 }
 _SEQUENCES, _TOKENS = 2, 208
 SHAPE = ModelShape.of_config(_SIZES, "small")
-_NEAR = 0.15
+_NEAR = 0.05
 
 
 def model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
@@ -33,7 +34,7 @@ def model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
 
 
 def saved_bytes(network: Any, *, autocast: bool, padded: bool) -> tuple[int, int]:
-    """Bytes autograd keeps of the forward pass of the blocks: (activations, copies of weights)."""
+    """Bytes autograd keeps of the forward pass: (activations, copies of weights)."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     shapes = {tuple(parameter.shape) for parameter in network.parameters() if parameter.ndim == 2}
     shapes |= {shape[::-1] for shape in shapes}
@@ -51,8 +52,10 @@ def saved_bytes(network: Any, *, autocast: bool, padded: bool) -> tuple[int, int
     if padded:
         mask[0, -20:] = 0
     casting = torch.autocast("cpu", dtype=torch.bfloat16) if autocast else nullcontext()
+    base = network.get_base_model() if hasattr(network, "get_base_model") else network
+    add_fused_lm_head(base)  # as the trainers do
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), casting:
-        network(input_ids=ids, attention_mask=mask, use_cache=False)
+        network(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True)
     return tuple(sum(storage.nbytes() for storage in found.values()) for found in (activations, copies))  # type: ignore[return-value]
 
 
@@ -60,19 +63,17 @@ def saved_bytes(network: Any, *, autocast: bool, padded: bool) -> tuple[int, int
 @pytest.mark.parametrize("regime", ["fp32", "autocast", "bf16", "adapters"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_saved_activations(regime: str, padded: bool, checkpointing: bool) -> None:
-    network = model(torch.bfloat16 if regime in ("bf16", "adapters") else torch.float32)
+    network: Any = model(torch.bfloat16 if regime in ("bf16", "adapters") else torch.float32)
     autocast, rank = regime in ("autocast", "adapters"), 0
-    body: Any = network.model
     if regime == "adapters":
         from peft import LoraConfig, get_peft_model
 
         rank = 8
-        adapted = get_peft_model(network, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
-        adapted.enable_input_require_grads()
-        body = adapted.get_base_model().model
+        network = get_peft_model(network, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
+        network.enable_input_require_grads()
     if checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
-    kept, copied = saved_bytes(body, autocast=autocast, padded=padded)
+    kept, copied = saved_bytes(network, autocast=autocast, padded=padded)
     load = TrainingLoad(
         sequences=_SEQUENCES,
         tokens=_TOKENS,
@@ -118,5 +119,5 @@ def test_sharding_shares_everything_but_what_a_block_needs() -> None:
     assert eight.checkpoint == 12 * shape.parameters
     assert training_memory(shape, load._replace(offload=True), 8).weights == 0
     # Kept of each block: its input, two bytes per feature.
-    assert saved_activations(shape, load) == pytest.approx(32 * 2 * 2048 * 4096 * 2, rel=0.1)
+    assert saved_activations(shape, load) == pytest.approx(32 * 2 * 2048 * 4096 * 2, rel=0.15)
     assert block_activations(shape, load) < 4e9
