@@ -34,7 +34,8 @@ class Anchoring(NamedTuple):
 
 def anchoring(home: Home, run_id: str) -> Anchoring:
     """Counted in the catalogue."""
-    count = "SELECT count(*) FILTER (anchored <> 'no') AS decided, count(*) AS in_all FROM {} WHERE run_id = ?"
+    count = "SELECT count(*) FILTER (anchored <> 'no') AS decided, count(*) AS in_all FROM {} "
+    count += "WHERE run_id = ? AND iteration > 0"  # a teacher's judgements, in iteration 0, are none of self-play's
     with open_catalog(home) as catalog:
         (answers,) = catalog.rows(count.format("judgements"), [run_id])
         (nodes,) = catalog.rows(count.format("tree_nodes") + " AND depth > 0 AND value IS NOT NULL", [run_id])

@@ -7,15 +7,15 @@ from typing import Any
 
 from flows.handovers import Data, Models
 from flows.models import ModelFinder
+from flows.prompting import RunPrompts
 from flows.request import Run
 from flows.stage_calls import StageRunner, file_ref, plain
+from flows.teaching import Teaching
 from spar_core.config.method import SCORING, SearchConfig
 from storage.artifacts import ArtifactRef
-from tasks.calls import FileRef
 from tasks.engines import ModelRef
 from tasks.judgements import JUDGEMENTS, SECOND_VOTER
 from tasks.negatives import NEGATIVES
-from tasks.prompts import PROMPTS
 from tasks.responses import RESPONSES
 from tasks.rubric_scores import META_JUDGEMENTS, RUBRIC_SCORES
 from tasks.training_data import JUDGE_PAIRS, PAIRS, REFINER_DATA
@@ -34,6 +34,11 @@ class IterationData:
         self._method = run.config.method
         self._stages = stages
         self._finder = finder or ModelFinder(run.home, run.config.engine)
+        self._prompts = RunPrompts(run, stages, self._finder)
+
+    def prepare(self) -> None:
+        """What is made once for all iterations, before the first: prompts that a model evolves."""
+        self._prompts.evolve_up_front()
 
     def make(self, iteration: int, models: Models, first: Models) -> Data:
         """Prompts, answers, what the method knows of them, and the training data made of that.
@@ -64,6 +69,9 @@ class IterationData:
     def warm_start_examples(self) -> dict[str, ArtifactRef]:
         """The examples of iteration 0 per role; a role without any is left out."""
         warm = self._config.warm_start
+        if warm.source == "teacher":
+            teaching = Teaching(self._run, self._stages.beside(), self._prompts, self._finder)
+            return teaching.examples(self._finder.base(self._run))
         counts = {"actor": warm.actor_examples, "refiner": warm.refiner_examples}
         files = {"actor": warm.actor_file, "refiner": warm.refiner_file}
         examples = {}
@@ -78,28 +86,10 @@ class IterationData:
         return examples
 
     def _answered(self, iteration: int, actor: ModelRef) -> Inputs:
-        prompts = self._prompts(iteration, actor)
+        prompts = self._prompts.of_iteration(iteration)
         sampling = {"responses": plain(self._method.responses)}
         responses = self._stages.run(RESPONSES, iteration, {"prompts": prompts}, {"actor": actor}, sampling)
         return {"prompts": prompts, "responses": responses}
-
-    def _prompts(self, iteration: int, actor: ModelRef) -> ArtifactRef:
-        config = self._config.prompts
-        reads: dict[str, Any] = {"iteration": iteration, "prompts": plain(config)}
-        files: dict[str, FileRef] = {}
-        models: dict[str, ModelRef] = {}
-        if config.path is not None and config.source != "starter":
-            files["prompts"] = file_ref(config.path)
-        if config.decontaminate is not None:
-            files["benchmarks"] = file_ref(config.decontaminate)
-        if config.source == "taxonomy":
-            models["actor"] = actor
-            reads |= self._stages.templates("evolve")
-        for place in ("path", "decontaminate"):  # what lies there counts, not where
-            reads["prompts"].pop(place)
-        if config.source == "file":
-            reads["prompts"]["path"] = ""
-        return self._stages.run(PROMPTS, iteration, models=models, config=reads, files=files)
 
     def _judges(self, refiner: ModelRef, first_refiner: ModelRef) -> dict[str, ModelRef]:
         """Who votes, by role in the stages."""

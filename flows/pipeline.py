@@ -30,7 +30,11 @@ class Pipeline:
         self._config = run.config
 
     def warm_start(self, base: Models) -> Models:
-        """Iteration 0: both roles after supervised training, or the base models as they are."""
+        """Iteration 0: both roles after supervised training, or the base models as they are.
+
+        What is made once for all iterations is made before.
+        """
+        self._data.prepare()
         examples = self._data.warm_start_examples()
         training = self._config.training
         trained = {

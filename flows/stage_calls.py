@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.request import Run
+from spar_core.benchmarks import data_source
 from spar_core.config.base import FrozenConfig
 from spar_core.engines.configuration import EngineConfig
 from spar_core.errors import DataError
+from spar_core.evaluation.data_sources import find_data
 from spar_core.hashing import digest, file_digest
 from spar_core.prompts import PromptLibrary
 from spar_core.roles.requests import judge_wordings
@@ -69,8 +71,25 @@ class StageRunner:
             intervals: of checkpoints and logs of a training; they enter no key.
             seed: instead of the run's seed.
         """
+        return self.made(
+            stage, self.call(stage, iteration, inputs, models, config, files=files, intervals=intervals, seed=seed)
+        )
+
+    def call(
+        self,
+        stage: Stage,
+        iteration: int | None,
+        inputs: Mapping[str, ArtifactRef] | None = None,
+        models: Mapping[str, ModelRef] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        files: Mapping[str, FileRef] | None = None,
+        intervals: Mapping[str, int] | None = None,
+        seed: int | None = None,
+    ) -> StageCall:
+        """What `run` would run, which has the artifact's key. Takes the arguments of `run`."""
         config_of_run, inputs, models = self._run.config, inputs or {}, models or {}
-        call = StageCall(
+        return StageCall(
             stage=stage.name,
             version=stage.version,
             home=str(self._run.home.root),
@@ -92,15 +111,26 @@ class StageRunner:
                 health=self._health,
             ),
         )
-        return self._made(stage, call)
+
+    def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
+        """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`)."""
+        return stage.run(call)
 
     def trained_model(self, artifact: ArtifactRef) -> ModelRef:
         """The model of a training's artifact."""
         return local_model(artifact.model_folder, self._run.home)
 
-    def _made(self, stage: Stage, call: StageCall) -> ArtifactRef:
-        """What a call comes to; a plan only looks (`flows.planning.walk`)."""
-        return stage.run(call)
+    def benchmark_data(self, name: str) -> FileRef:
+        """The data of a benchmark, as `spar eval` would read them; what it would fetch is fetched.
+
+        Raises:
+            DataError: they are neither on this machine nor on the hub; the message says what to give.
+        """
+        return file_ref(find_data(name, data_source(name)))
+
+    def beside(self) -> "StageRunner":
+        """Another runner for the same run, whose roles may be served by other models."""
+        return StageRunner(self._run)
 
 
 def plain(config: FrozenConfig) -> dict[str, Any]:

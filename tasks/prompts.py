@@ -1,8 +1,8 @@
-"""Stage `prompts`: the self-play prompts of one iteration, deduplicated and, if asked, decontaminated."""
+"""Stage `prompts`: the prompts of one iteration, none of them an earlier one's and, if asked, none a benchmark's."""
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from spar_core.hashing import derive_seed
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Drop, Prompt
 from spar_core.starter.world import generate_prompts
-from spar_core.synthesis.decontamination import decontaminate, read_benchmarks
+from spar_core.synthesis.decontamination import decontaminate, read_benchmark, read_benchmarks
 from spar_core.synthesis.deduplication import deduplicate
 from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompts
 from spar_core.synthesis.taxonomy import evolve
@@ -22,31 +22,40 @@ from tasks.sources import SEED_PROMPTS, STARTER_WORLD
 from tasks.stages import Stage
 
 _log = logging.getLogger(__name__)
+BENCHMARK = "benchmark."
+"""How the data of benchmarks are called among the stage's files, before their names."""
 
 
 class Candidates(NamedTuple):
-    """Prompts before cleaning, and what was lost on the way to them."""
+    """Prompts before cleaning, and what was lost on the way to them.
+
+    `reused`: a file too short for the run has started over, so that prompts of earlier iterations are meant to return.
+    """
 
     prompts: Sequence[Prompt]
     drops: Sequence[Drop]
+    reused: bool = False
 
 
 def _work(context: ShardContext) -> ShardRows:
     config = PromptsConfig.model_validate(context.call.config["prompts"])
     candidates = _candidates(context, config)
-    kept, drops = _cleaned(context, candidates.prompts, config)
+    kept, drops = _cleaned(context, candidates, config)
     write_in_parts(context, "prompts", kept)
     context.part.write("drops", [*candidates.drops, *drops])
     return ShardRows(len(candidates.prompts) + len(candidates.drops), len(kept))
 
 
 def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
+    """The prompts of these numbers: iteration 0 is a warm start's, the iterations go on after `skip`."""
     call, count = context.call, config.per_iteration
-    iteration = call.config["iteration"]
-    numbers = range((iteration - 1) * count, iteration * count)
+    iteration, skip = call.config["iteration"], call.config.get("skip", 0)
+    first = skip + max(iteration - 1, 0) * count
+    numbers = range(first, first + count)
     file = call.files.get("prompts")
     if config.source == "starter":
-        return Candidates(generate_prompts(count, derive_seed(call.seed, "prompts", str(iteration)), "train"), ())
+        draw = str(iteration) if iteration else f"warm_start/{skip}"
+        return Candidates(generate_prompts(count, derive_seed(call.seed, "prompts", draw), "train"), ())
     if config.source == "file":
         return _from_file(_read(file, config), numbers)
     rows = _read(file, config) if file is not None else ()
@@ -54,6 +63,13 @@ def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
     lost = [row for row in rows if isinstance(row, Drop)]
     if config.source == "verifiable":
         return Candidates(list(verifiable_prompts(seeds, numbers, call.seed)), lost)
+    if numbers.stop > len(seeds):
+        _log.warning(
+            "%d seed instructions for %d prompts so far: each is evolved up to %d times; name more in prompts.path",
+            len(seeds),
+            numbers.stop,
+            -(-numbers.stop // len(seeds)),
+        )
     evolved = asyncio.run(_evolved(context, seeds, numbers))
     return Candidates(evolved.prompts, [*lost, *evolved.drops])
 
@@ -66,10 +82,11 @@ def _from_file(rows: Sequence[PromptRow | Drop], numbers: range) -> Candidates:
     """The rows whose turn it is; a file shorter than the run starts over."""
     prompts = [row.prompt for row in rows if isinstance(row, PromptRow)]
     drops = [row for row in rows if isinstance(row, Drop)]
-    if len(prompts) < numbers.stop:
+    reused = len(prompts) < numbers.stop
+    if reused:
         _log.warning("the prompts file holds %d prompts; iterations reuse some of them", len(prompts))
     turn = [prompts[number % len(prompts)] for number in numbers[: len(prompts)]] if prompts else []
-    return Candidates(turn, drops)
+    return Candidates(turn, drops, reused)
 
 
 async def _evolved(context: ShardContext, seeds: Sequence[str], numbers: Iterable[int]) -> Candidates:
@@ -77,7 +94,7 @@ async def _evolved(context: ShardContext, seeds: Sequence[str], numbers: Iterabl
     prompts: list[Prompt] = []
     drops: list[Drop] = []
     limit = context.call.surroundings.orchestration.requests_in_flight
-    engine = context.engine("actor")
+    engine = context.engine("evolver")
     async for made in evolve(seeds, numbers, engine, library, context.call.seed, max_requests_in_flight=limit):
         if made.prompt is not None:
             prompts.append(made.prompt)
@@ -87,16 +104,32 @@ async def _evolved(context: ShardContext, seeds: Sequence[str], numbers: Iterabl
 
 
 def _cleaned(
-    context: ShardContext, prompts: Sequence[Prompt], config: PromptsConfig
+    context: ShardContext, candidates: Candidates, config: PromptsConfig
 ) -> tuple[Sequence[Prompt], Sequence[Drop]]:
-    kept, drops = deduplicate(prompts, config.near_duplicates)
-    benchmarks = context.call.files.get("benchmarks")
-    if benchmarks is None:
+    kept, drops = deduplicate(
+        candidates.prompts, config.near_duplicates, () if candidates.reused else _earlier(context)
+    )
+    benchmarks = _benchmarks(context)
+    if not benchmarks:
         return kept, drops
-    clean = decontaminate(kept, read_benchmarks(Path(benchmarks.location)), config.decontaminate_ngram)
+    clean = decontaminate(kept, benchmarks, config.decontaminate_ngram)
     for name, count in clean.counts.items():
         _log.info("decontamination: %d prompts share %d words with %s", count, config.decontaminate_ngram, name)
     return clean.kept, [*drops, *clean.drops]
+
+
+def _earlier(context: ShardContext) -> Iterator[Prompt]:
+    """The prompts of the warm start and of earlier iterations, in their order: the stage's inputs."""
+    for artifact in context.call.inputs.values():
+        yield from artifact.read("prompts")
+
+
+def _benchmarks(context: ShardContext) -> dict[str, tuple[str, ...]]:
+    files = context.call.files
+    if "benchmarks" in files:
+        return read_benchmarks(Path(files["benchmarks"].location))
+    named = ((name.removeprefix(BENCHMARK), file) for name, file in files.items() if name.startswith(BENCHMARK))
+    return {name: read_benchmark(name, Path(file.location)) for name, file in named}
 
 
 _DATA = (*STARTER_WORLD, *SEED_PROMPTS, "spar_core.synthesis.taxonomy")

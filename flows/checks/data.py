@@ -6,17 +6,23 @@ from itertools import islice
 from pathlib import Path
 
 import flows.own_benchmarks
+from flows.checks.models import hub_answers
 from flows.checks.verdicts import Finding, judged
 from flows.checks.work import Work
-from spar_core.benchmarks import benchmark, package_of
+from spar_core.benchmarks import benchmark, data_source, package_of
+from spar_core.config.run import PromptsConfig
 from spar_core.constraints import nltk_data
 from spar_core.data.example_files import read_examples
 from spar_core.errors import DataError
 from spar_core.evaluation.data_sources import Source, local_data
 from spar_core.records import ModelRole
-from spar_core.synthesis.sources import read_prompt_rows
+from spar_core.synthesis.sources import read_prompt_rows, seed_prompts
 
 _FIRST_ROWS = 20
+_NO_DATA = (
+    "name a folder that is laid out as docs/data.md says (SPAR_DATA_DIR=FOLDER, or prompts.decontaminate=FOLDER), or "
+    "go without and say so beside the results: prompts.decontaminate=null"
+)
 _NLTK_OF = {"ifeval": ("punkt_tab",), "ifbench": tuple(nltk_data.RESOURCES), "verifiable": ("punkt_tab",)}
 
 
@@ -26,9 +32,8 @@ def check_data(work: Work) -> Iterator[Finding]:
         yield _prompts(work.prompts, skip_bad=work.skip_bad, own_format=work.own_prompts)
     if work.trains:
         yield from _warm_start(work)
-        folder = work.config.prompts.decontaminate
-        if folder is not None:
-            yield judged("decontamination data", lambda: _filled(folder))
+        yield from _seeds(work)
+        yield from _decontamination(work.config.prompts)
     for name in work.benchmarks:
         if package_of(name) == flows.own_benchmarks.__name__:
             continue
@@ -48,7 +53,56 @@ def _prompts(source: str, *, skip_bad: bool, own_format: bool) -> Finding:
     return judged("prompts", lambda: f"{source}: the first {len(list(islice(rows, _FIRST_ROWS)))} rows can be read")
 
 
+def _seeds(work: Work) -> Iterator[Finding]:
+    """Who evolves how many prompts of how many seeds."""
+    prompts, warm = work.config.prompts, work.config.warm_start
+    if prompts.source != "taxonomy":
+        return
+    if prompts.evolver is None:
+        yield Finding(
+            "prompt evolution",
+            "warn",
+            "the base actor itself evolves the prompts (published: a stronger model)",
+            "name one in prompts.evolver",
+        )
+    wanted = work.config.iterations * prompts.per_iteration
+    wanted += warm.actor_examples + warm.refiner_examples if warm.source == "teacher" else 0
+    if prompts.path is None and wanted > (there := len(seed_prompts())):
+        yield Finding(
+            "seed prompts",
+            "warn",
+            f"{wanted} prompts are evolved from {there} shipped seeds, each up to {-(-wanted // there)} times",
+            "name a file or data set of more in prompts.path",
+        )
+
+
+def _decontamination(prompts: PromptsConfig) -> Iterator[Finding]:
+    name, against = "decontamination data", prompts.decontaminate
+    if against is None:
+        return
+    if not isinstance(against, tuple):
+        yield judged(name, lambda: _filled(against))
+        return
+    absent, barred = [], False
+    for benchmark_name in against:
+        try:
+            if local_data(data_source(benchmark_name)) is None:
+                absent.append(benchmark_name)
+        except DataError:  # the folder of data that is named lacks it: the hub is not asked
+            absent.append(benchmark_name)
+            barred = True
+    if not absent:
+        yield Finding(name, "ok", ", ".join(against))
+    elif barred or not hub_answers():
+        yield Finding(name, "fail", f"no data of {', '.join(absent)} (prompts.decontaminate) on this machine", _NO_DATA)
+    else:
+        yield Finding(name, "warn", f"{', '.join(absent)} not on this machine", "it is fetched from the hub")
+
+
 def _warm_start(work: Work) -> Iterator[Finding]:
+    missing = work.config.warm_start.needs_teacher()
+    if missing is not None:
+        yield Finding("warm start", "fail", missing, misused=True)
     files: dict[ModelRole, Path | None] = {
         "actor": work.config.warm_start.actor_file,
         "refiner": work.config.warm_start.refiner_file,
@@ -66,7 +120,7 @@ def _filled(folder: Path) -> str:
     if not folder.is_dir() or not any(folder.iterdir()):
         raise DataError(
             f"{folder} (prompts.decontaminate) is no folder with benchmark data; name one that is laid out as "
-            "docs/data.md says, or leave it unset"
+            "docs/data.md says, or benchmarks in brackets: [ifeval, llmbar], or leave it unset"
         )
     return str(folder)
 

@@ -28,7 +28,7 @@ _HEADER_LIMIT = 100_000_000  # bytes; that of the safetensors format
 def check_models(work: Work) -> Iterator[Finding]:
     """Every model the work names, and what it is asked to hold."""
     places: dict[str, Path | None] = {}
-    for role, reference in work.models.items():
+    for role, reference in (*work.models.items(), *work.asked.items()):
         if reference in places:
             continue
         finding, places[reference] = _located(f"model of the {role}", reference, work.home)
@@ -89,7 +89,7 @@ def _on_hub(name: str, reference: str) -> tuple[Finding, Path | None]:
     found = None if cached is None else judged(name, lambda: _whole(cached))
     if found is not None and found.verdict == "ok":
         return found, cached
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON") or not _hub_answers():
+    if not hub_answers():
         detail = f"model {reference!r} is neither a folder nor on this machine, and the hub cannot be reached"
         missing = Finding(name, "fail", detail, "check the name and the network, or give a local folder")
         return found or missing, None
@@ -109,9 +109,12 @@ def cached_folder(reference: str) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
+    """Whether the hub can be asked; behind a proxy or a mirror that shows when it is."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return False
     if any(os.environ.get(name) for name in ("HF_ENDPOINT", "https_proxy", "HTTPS_PROXY")):
-        return True  # whether it does shows when it is asked
+        return True
     return _answers(*_HUB)
 
 

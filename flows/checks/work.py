@@ -1,6 +1,6 @@
 """What is about to be done, as far as checks care: models, files, benchmarks, and the configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.models import default_configuration
@@ -21,6 +21,8 @@ class Work:
     config: RunConfig
     models: dict[str, str]
     trains: bool = False
+    asked: dict[str, str] = field(default_factory=dict)
+    """Models that only give data before anything trains, by role: a teacher, who evolves prompts."""
     prompts: str | None = None
     """File or data set of prompts; null: none is read."""
     skip_bad: bool = False
@@ -41,7 +43,23 @@ def of_run(run: Run) -> Work:
         models["second voter"] = str(second)
     prompts = config.prompts.path if config.prompts.source != "starter" else None
     benchmarks = ("ability",) if config.promotion.ability_margin is not None else ()
-    return Work(run.home, config, models, True, prompts, config.prompts.skip_bad, benchmarks)
+    return Work(run.home, config, models, True, _still_asked(run), prompts, config.prompts.skip_bad, benchmarks)
+
+
+def _still_asked(run: Run) -> dict[str, str]:
+    """The teacher and who evolves prompts, unless the run has all it wanted of them."""
+    config, ledger = run.config, Ledger(run.home)
+    done = {(stage.stage, stage.iteration) for stage in ledger.stages(run.run_id) if stage.state == "completed"}
+    asked = {}
+    warm = config.warm_start
+    taught = {("warm_start_examples_actor", 0): warm.actor_examples}
+    taught |= {("warm_start_examples_refiner", 0): warm.refiner_examples}
+    if warm.teacher is not None and not {place for place, count in taught.items() if count} <= done:
+        asked["teacher"] = warm.teacher
+    evolved = {("prompts", number) for number in range(1, config.iterations + 1)}
+    if config.prompts.evolver is not None and not evolved <= done:
+        asked["evolver"] = config.prompts.evolver
+    return asked
 
 
 @dataclass(frozen=True, slots=True)

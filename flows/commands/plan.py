@@ -52,7 +52,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     \b
     Example:
       spar plan --preset llama3-8b --gpus 8 --gpu-memory 80 --price 2.50
-      spar plan --preset mistral-7b --gpus 1 --gpu-memory 24 --set training.actor.lora.rank=16
+      spar plan --preset mistral-7b --gpus 1 --gpu-memory 24 --set training.actor.lora.rank=16 --set warm_start.source=none
       spar plan --rates .spar --iterations 5
     """
     from flows.planning.plan import PlanOptions
@@ -74,8 +74,10 @@ def show_plan(run: Run, options: "PlanOptions", *, as_json: bool) -> int:
     """Print the plan of a run; 1 where it does not fit."""
     from flows.planning.plan import make_plan, plain
     from flows.planning.shown import show
+    from flows.terminal import warnings_told
 
-    made = make_plan(run, options)
+    with warnings_told():
+        made = make_plan(run, options)
     if as_json:
         click.echo(json.dumps(plain(made)))
     else:

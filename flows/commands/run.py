@@ -39,7 +39,7 @@ def run(  # noqa: PLR0913 - one parameter per option
     Example:
       spar run
       spar run --preset starter --iterations 1 --set training.actor.learning_rate=5e-5
-      spar run --preset llama3-8b --set models.actor=/models/llama3-8b-instruct
+      spar run --preset llama3-8b --set models.actor=/models/llama3-8b-instruct --set warm_start.teacher=/models/strong
     """
     request = RunRequest(
         preset=preset,
@@ -70,10 +70,18 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
 
     if run.config.method.judging.anchor == "verifier":
         click.echo(WARNING, err=True)
+    if _is_filtered_by_rules(run):
+        from flows.teaching import RULES_NOTE
+
+        click.echo(RULES_NOTE, err=True)
     with session(run.home, run.run_id, quiet=quiet):
         from flows.self_play import self_play
 
         self_play(request)
+
+
+def _is_filtered_by_rules(run: Run) -> bool:
+    return run.config.warm_start.source == "teacher" and run.config.warm_start.check_rules
 
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
@@ -82,10 +90,12 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.judge_summary import judges
     from flows.spending import spent_plain, spent_shown
     from flows.summary import COLUMNS, benchmark_table, kind_table, run_summary
+    from flows.teaching import taught
 
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
     anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None
     healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
+    lessons = taught(run.home, run.run_id) if run.config.warm_start.source == "teacher" else []
     if as_json:
         lost = {health.iteration: health.plain() for health in healths}
         plain: dict[str, Any] = {
@@ -96,6 +106,8 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         }
         if anchored is not None:
             plain["anchor"] = anchored.plain()
+        if lessons:
+            plain["warm_start"] = [lesson.plain() for lesson in lessons]
         if benchmarks:
             plain["benchmarks"] = [{"iteration": number, **row.plain()} for number, row in benchmarks]
         if by_kind:
@@ -107,6 +119,8 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     if healths:
         shown = [health.cells() for health in healths]
         table("what the loop could not use", HEALTH_COLUMNS, shown, numeric=set(HEALTH_COLUMNS))
+    for lesson in lessons:
+        click.echo(lesson.shown())
     for decision in Ledger(run.home).promotions():
         if decision.run_id == run.run_id and decision.decision in ("refused", "unmeasured"):
             click.echo(f"{decision.role}/{decision.version} is no champion: {decision.reason}")

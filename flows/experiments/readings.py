@@ -144,7 +144,7 @@ _STAGES = """
 _DEPTHS = """
     SELECT t.run_id, t.iteration, n.depth, count(*) AS trees
     FROM trees t JOIN tree_nodes n USING (run_id, iteration, tree_id)
-    WHERE t.run_id IN (RUNS) AND n.accepted AND n.depth > 0 GROUP BY ALL ORDER BY n.depth"""
+    WHERE t.run_id IN (RUNS) AND t.iteration > 0 AND n.accepted AND n.depth > 0 GROUP BY ALL ORDER BY n.depth"""
 
 _ITEMS = f"""
     SELECT run_id, iteration, metric, cluster_id AS cluster,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from flows.prompting import EVOLVER
 from spar_core.config.run import RunConfig
 from spar_core.config.training import DpoTrainingConfig, OptimisationConfig
 from spar_core.planning.assumptions import Assumptions
@@ -12,9 +13,10 @@ from spar_core.planning.shapes import ModelShape
 from spar_core.planning.stage_work import TRAININGS, Facts, Rows, Work, work_of
 from spar_core.planning.timing import GivenRates, Replicas, training_seconds, writing_seconds
 from spar_core.planning.training_memory import TrainingLoad
-from spar_core.records import ModelRole
 
-Basis = Literal["measured", "given", "assumed", "unknown"]
+Basis = Literal["measured", "given", "assumed", "unknown", "elsewhere"]
+"""Where seconds come from; `elsewhere`: the time of servers that somebody else runs is not estimated."""
+TEACHER: Final = "teacher"
 _ROW_S: Final = 0.002  # of a stage that asks no model, per row
 _LEAST_S: Final = 1.0
 
@@ -47,8 +49,9 @@ class Forecaster:
     """Forecasts the stages of one run in their order: a model that is loaded already is not loaded again."""
 
     def __init__(
-        self, config: RunConfig, parties: Mapping[ModelRole, Party], hardware: Hardware, sources: Sources
+        self, config: RunConfig, parties: Mapping[str, Party | None], hardware: Hardware, sources: Sources
     ) -> None:
+        """`parties`: actor, refiner, and who else is asked (`teacher`, `evolver`); null: a server of somebody else."""
         self._config = config
         self._parties = parties
         self._hardware = hardware
@@ -65,7 +68,9 @@ class Forecaster:
             return Forecast(measured.work, measured.seconds, "measured")
         if expected.kind == "compute":
             return Forecast(expected, _LEAST_S + _ROW_S * expected.rows, "assumed")
-        party = self._parties[self._role(stage, models)]
+        party = self._parties[self._who(stage, models)]
+        if party is None:
+            return Forecast(expected, 0.0, "elsewhere")
         if expected.kind == "train":
             self._loaded = frozenset()
             return self._trained(stage, expected, party)
@@ -73,7 +78,11 @@ class Forecaster:
         self._loaded = frozenset(models.values())
         return self._written(expected, party, start)
 
-    def _role(self, stage: str, models: Mapping[str, str]) -> ModelRole:
+    def _who(self, stage: str, models: Mapping[str, str]) -> str:
+        if stage.endswith(f"-{TEACHER}"):
+            return TEACHER
+        if EVOLVER in models:
+            return EVOLVER
         if "scorer" in models:
             return self._config.method.pairs.scorer
         return "actor" if "actor" in models or stage.endswith("actor") else "refiner"

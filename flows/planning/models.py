@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 from flows.checks.models import cached_folder
+from flows.handovers import Models
 from flows.models import ModelFinder, Served
+from flows.request import Run
 from spar_core.engines.model_reference import STARTER, is_registered, is_server, server_reference
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest, model_digest
@@ -27,6 +29,12 @@ class PlannedModels(ModelFinder):
             server = server_reference(reference)
             return Served(ModelRef(UNKNOWN + digest(reference), reference), server.engine(server.model or ""))
         return Served(known_model(reference, self._home), self._engine)
+
+    def base(self, run: Run) -> Models:
+        """What the run starts from; an alias counts as what it means now."""
+        models = run.config.models
+        actor, refiner = models.actor, models.refiner or models.actor
+        return Models(known_model(actor, self._home), known_model(refiner, self._home))
 
 
 def known_model(reference: str, home: Home) -> ModelRef:

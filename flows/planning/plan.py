@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import psutil
 
 from flows.planning.fit import Fit, check_fit, launched
-from flows.planning.forecast import Forecaster, Party, Sources
+from flows.planning.forecast import TEACHER, Forecaster, Party, Sources
 from flows.planning.models import shape_of
 from flows.planning.observed import observed
 from flows.planning.walk import Step, walk
+from flows.prompting import EVOLVER
 from flows.request import Run
 from spar_core.config.run import RunConfig
+from spar_core.engines.model_reference import is_server
 from spar_core.engines.placement import visible_gpus
 from spar_core.errors import ConfigError
 from spar_core.planning.assumptions import Assumptions
@@ -26,6 +28,7 @@ from spar_core.records import ModelRole
 from storage.home import Home
 
 _HOUR_S = 3600.0
+_SOME_SERVER = "http://teacher/v1"  # where none is named yet
 _TEXT_BYTES = 4.0  # on disk per token that is written: compressed rows, votes and their journal
 _KEPT_CHECKPOINTS = 2
 
@@ -104,16 +107,22 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     assumed = Assumptions.with_values(options.assume)
     hardware = _hardware(run.config, options)
     launch = launched(run.config.training.launch, hardware, chosen=options.gpus is not None)
-    training = run.config.training.model_copy(update={"launch": launch})
-    config = run.config.model_copy(update={"training": training})
+    training, warm = run.config.training.model_copy(update={"launch": launch}), run.config.warm_start
+    if warm.source == "teacher" and warm.teacher is None:
+        warm = warm.model_copy(update={"teacher": _SOME_SERVER})
+    config = run.config.model_copy(update={"training": training, "warm_start": warm})
     shapes = _shapes(run)
     tokens = round(_usual_tokens(config, assumed))
     sources = _sources(run, options, assumed)
+    others = _asked_beside(config)
+    shaped = {**shapes, **{who: _shape_here(reference, run.home) for who, reference in others.items()}}
     parties = {
-        role: Party(shape, serving(shape, config.engine, hardware, tokens=tokens), launch.world)
-        for role, shape in shapes.items()
+        who: None
+        if shape is None
+        else Party(shape, serving(shape, config.engine, hardware, tokens=tokens), launch.world)
+        for who, shape in shaped.items()
     }
-    steps = tuple(walk(run, Forecaster(config, parties, hardware, sources)))
+    steps = tuple(walk(Run(run.home, run.run_id, config), Forecaster(config, parties, hardware, sources)))
     fit = check_fit(config, shapes, hardware, (step.stage for step in steps), tokens)
     price = run.config.budget.price_per_gpu_hour if options.price is None else options.price
     disk = _disk(run.config, shapes, steps, fit)
@@ -141,6 +150,18 @@ def _shapes(run: Run) -> dict[ModelRole, ModelShape]:
         "actor": shape_of(models.actor, run.home),
         "refiner": shape_of(models.refiner or models.actor, run.home),
     }
+
+
+def _asked_beside(config: RunConfig) -> dict[str, str]:
+    """Who is asked but actor and refiner, and what the configuration calls them."""
+    evolver = config.prompts.evolver or config.models.actor
+    asked = {EVOLVER: evolver} if config.prompts.source == "taxonomy" else {}
+    return asked | ({TEACHER: str(config.warm_start.teacher)} if config.warm_start.source == "teacher" else {})
+
+
+def _shape_here(reference: str, home: Home) -> ModelShape | None:
+    """The shape of a model that is served here; None for a server's, whose time is not this machine's."""
+    return None if is_server(reference) else shape_of(reference, home)
 
 
 def _usual_tokens(config: RunConfig, assumed: Assumptions) -> float:

@@ -92,6 +92,8 @@ def _show_bases(plan: Plan) -> None:
     if "assumed" in bases:
         named = ", ".join(f"{name}={value:g}" for name, value in plan.assumed._asdict().items())
         click.echo(f"assumed (--assume NAME=NUMBER changes one): {named}")
+    if "elsewhere" in bases:
+        click.echo("elsewhere: servers that somebody else runs are asked; their time and price are not in the plan")
     if "unknown" in bases:
         stages = dict.fromkeys(step.stage for step in plan.steps if step.forecast.basis == "unknown")
         click.echo(f"not estimated: {', '.join(stages)}")

@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from flows.handovers import Models
 from flows.measuring import Measurement
 from flows.pipeline import Pipeline
 from flows.planning.forecast import Forecast, Forecaster
-from flows.planning.models import UNKNOWN, PlannedModels, known_model
+from flows.planning.models import UNKNOWN, PlannedModels
 from flows.request import Run
-from flows.stage_calls import StageRunner
-from spar_core.errors import StorageError
+from flows.stage_calls import StageRunner, file_ref
+from spar_core.benchmarks import data_source
+from spar_core.errors import DataError, StorageError
+from spar_core.evaluation.data_sources import local_data
 from spar_core.planning.stage_work import Work
 from storage.artifacts import ArtifactRef
-from tasks.calls import StageCall
+from tasks.calls import FileRef, StageCall
 from tasks.engines import ModelRef
 from tasks.stages import Stage
 
@@ -46,7 +47,22 @@ class LookingRunner(StageRunner):
         """The model that a training made, or will make."""
         return ModelRef(artifact.model_digest or artifact.content_digest, str(artifact.folder))
 
-    def _made(self, stage: Stage, call: StageCall) -> ArtifactRef:
+    def benchmark_data(self, name: str) -> FileRef:
+        """The data of a benchmark; those that are not here yet are not fetched."""
+        try:
+            found = local_data(data_source(name))
+        except DataError:
+            found = None
+        return FileRef(UNKNOWN + name, name) if found is None else file_ref(found)
+
+    def beside(self) -> "LookingRunner":
+        """Another runner that adds to the same plan."""
+        other = LookingRunner(self._run, self._forecaster)
+        other.steps, other._seen = self.steps, self._seen
+        return other
+
+    def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
+        """What is there, or a reference to what will be; asked for again the same."""
         key = call.key
         if key not in self._seen:
             self._seen[key] = self._looked_up(stage, call, key)
@@ -67,10 +83,10 @@ class LookingRunner(StageRunner):
 def walk(run: Run, forecaster: Forecaster) -> list[Step]:
     """Every stage of a run, in the order in which they come."""
     runner, config = LookingRunner(run, forecaster), run.config
-    pipeline = Pipeline(run, runner, PlannedModels(run.home, config.engine))
+    finder = PlannedModels(run.home, config.engine)
+    pipeline = Pipeline(run, runner, finder)
     measurement = Measurement(run, runner)
-    actor, refiner = config.models.actor, config.models.refiner or config.models.actor
-    first = pipeline.warm_start(Models(known_model(actor, run.home), known_model(refiner, run.home)))
+    first = pipeline.warm_start(finder.base(run))
     measurement.evaluate(0, first, first, None)
     models = first
     for index in range(1, config.iterations + 1):

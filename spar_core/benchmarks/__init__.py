@@ -3,6 +3,14 @@
 A module holds `BENCHMARK`. Other packages of benchmarks are made known with `add_package`, single ones with `register`.
 """
 
-from spar_core.benchmarks.registry import UnknownBenchmarkError, add_package, benchmark, names, package_of, register
+from spar_core.benchmarks.registry import (
+    UnknownBenchmarkError,
+    add_package,
+    benchmark,
+    data_source,
+    names,
+    package_of,
+    register,
+)
 
-__all__ = ["UnknownBenchmarkError", "add_package", "benchmark", "names", "package_of", "register"]
+__all__ = ["UnknownBenchmarkError", "add_package", "benchmark", "data_source", "names", "package_of", "register"]

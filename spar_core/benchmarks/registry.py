@@ -8,6 +8,7 @@ from spar_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from spar_core.benchmarks.plugin import Benchmark
+    from spar_core.evaluation.data_sources import Source
 
 _NO_BENCHMARKS = {"plugin", "registry", "checked"}
 _packages = ["spar_core.benchmarks"]
@@ -47,6 +48,18 @@ def benchmark(name: str) -> "Benchmark":
         raise UnknownBenchmarkError(f"there is no benchmark {name!r}; there are {', '.join(names())}")
     found: Benchmark = importlib.import_module(f"{package}.{name}").BENCHMARK
     return found
+
+
+def data_source(name: str) -> "Source":
+    """Where the data of a benchmark lie.
+
+    Raises:
+        ConfigError: there is no such benchmark, or it has no data of its own.
+    """
+    source = benchmark(name).source
+    if source is None:
+        raise ConfigError(f"benchmark {name!r} has no data of its own")
+    return source
 
 
 def package_of(name: str) -> str | None:

@@ -9,11 +9,15 @@ from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.training import TrainingConfig
+from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
 from spar_core.engines.model_reference import check_reference, is_server
 from spar_core.hashing import digest
 
 _OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
+
+
+BenchmarkName = Literal["ifeval", "ifbench", "followbench", "llmbar"]
 
 
 class ModelsConfig(FrozenConfig):
@@ -40,45 +44,39 @@ class PromptsConfig(FrozenConfig):
 
     source: Literal["starter", "verifiable", "taxonomy", "file"] = "starter"
     """starter: the embedded world; verifiable: seed instructions + checkable constraints; taxonomy: seed prompts
-    evolved by the actor's model (paper); file: your own (JSONL, Parquet, or a `datasets` name)."""
+    evolved by a model (paper); file: your own (JSONL, Parquet, or a `datasets` name)."""
     path: str | None = None
     """`file`: path or hub name. `verifiable`, `taxonomy`: seed prompts; null takes the shipped seeds."""
+    evolver: str | None = None
+    """`taxonomy`: who evolves the seeds, any model reference. One model does it for all iterations before the first
+    (paper: gpt-4o-mini-2024-07-18, T 0.7). Null: the actor's model as it was before any training."""
     per_iteration: Annotated[int, Field(ge=1)] = 400
     """Prompts per iteration (paper: 30k for three)."""
     skip_bad: bool = False
     """Record broken rows of a file as drops instead of stopping at the first."""
     near_duplicates: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    """Jaccard similarity at or above which a prompt counts as a near duplicate and is dropped; null: exact only."""
-    decontaminate: Path | None = None
-    """Folder of benchmark data (see docs/data.md); prompts sharing an n-gram with it are dropped. Null: off."""
+    """Jaccard similarity at or above which a prompt counts as a near duplicate of one before it, in its iteration or an
+    earlier one, and is dropped; null: only equal prompts are."""
+    decontaminate: Path | tuple[BenchmarkName, ...] | None = None
+    """Prompts that share an n-gram with these benchmarks' are dropped: a folder of their data (see docs/data.md), or
+    names, such as [ifeval, llmbar], whose data are found as `spar eval` finds them. Null: off."""
     decontaminate_ngram: Annotated[int, Field(ge=3, le=50)] = 13
     """Words per n-gram."""
 
+    @field_validator("evolver")
+    @classmethod
+    def _evolver_in_form(cls, value: str | None) -> str | None:
+        return None if value is None else check_reference(value)
+
     @model_validator(mode="after")
-    def _file_needs_a_path(self) -> Self:
+    def _what_is_named_is_used(self) -> Self:
         if self.source == "file" and self.path is None:
             raise ValueError("prompts.source is `file` but prompts.path is not set; name a JSONL or Parquet file")
-        return self
-
-
-class WarmStartConfig(FrozenConfig):
-    """Iteration 0: supervised training before self-play."""
-
-    source: Literal["none", "starter", "file"] = "starter"
-    """none: start from the models as they are; starter: the embedded rule-based teacher; file: your own examples."""
-    actor_examples: Annotated[int, Field(ge=0)] = 2000
-    """`starter`: answers the actor learns from."""
-    refiner_examples: Annotated[int, Field(ge=0)] = 2000
-    """`starter`: judgements and refinements the refiner learns from."""
-    actor_file: Path | None = None
-    """`file`: JSONL or Parquet of {"messages": [...]} rows for the actor (null: actor not warm started)."""
-    refiner_file: Path | None = None
-    """`file`: the same for the refiner; rows may carry "kind": judgement or refinement."""
-
-    @model_validator(mode="after")
-    def _file_needs_files(self) -> Self:
-        if self.source == "file" and self.actor_file is None and self.refiner_file is None:
-            raise ValueError("warm_start.source is `file` but neither actor_file nor refiner_file is set")
+        if self.evolver is not None and self.source != "taxonomy":
+            raise ValueError(
+                f"prompts.evolver is set, but prompts of source `{self.source}` are not evolved; "
+                "set prompts.source=taxonomy, or leave prompts.evolver unset"
+            )
         return self
 
 

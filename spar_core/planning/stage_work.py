@@ -66,9 +66,26 @@ def _within(tokens: float, limit: int) -> float:
 
 
 def work_of(stage: str, facts: Facts) -> Work | None:
-    """The work of a stage by its name; None where nothing is known of it."""
-    found = _STAGES.get(stage)
-    return None if found is None else found(facts)
+    """The work of a stage by its name, which may end with a place (`trees-teacher`); None where nothing is known."""
+    name, _, place = stage.partition("-")
+    found = _STAGES.get(name)
+    return None if found is None else found(facts._replace(config=_placed(facts.config, place)))
+
+
+def _placed(config: RunConfig, place: str) -> RunConfig:
+    """What a stage of a teacher's warm start reads instead of self-play's settings."""
+    warm, method = config.warm_start, config.method
+    if place in ("teacher", "base"):
+        tries = warm.tries if place == "teacher" else 1
+        search = method.search.one_rewrite().model_copy(update={"branch": tries, "node_budget": tries})
+        responses = method.responses.model_copy(update={"per_prompt": tries})
+        pairs = method.pairs.model_copy(update={"method": "spar"})
+        placed = method.model_copy(update={"search": search, "responses": responses, "pairs": pairs})
+        return config.model_copy(update={"method": placed})
+    if place.startswith("warm_start_"):
+        count = warm.actor_examples if place.endswith("actor") else warm.refiner_examples
+        return config.model_copy(update={"prompts": config.prompts.model_copy(update={"per_iteration": count})})
+    return config
 
 
 def _prompts(facts: Facts) -> Work:
@@ -155,9 +172,16 @@ def _examples(role: Literal["actor", "refiner"]) -> Callable[[Facts], Work]:
     def work(facts: Facts) -> Work:
         warm = facts.config.warm_start
         count = warm.actor_examples if role == "actor" else warm.refiner_examples
+        if warm.source == "teacher":  # a prompt gives at most one answer, one judgement and one refinement
+            count = min(count, round(facts.given["prompts"] * (1 if role == "actor" else 2)))
         return Work("compute", count, {"refiner_examples": count})
 
     return work
+
+
+def _roots(facts: Facts) -> Work:
+    prompts = facts.given["prompts"]
+    return Work("compute", prompts, {"roots": round(facts.given["judgements"] * facts.assumed.failing_prompts)})
 
 
 def _eval_prompts(facts: Facts) -> Work:
@@ -243,6 +267,7 @@ _STAGES: Final[dict[str, Callable[[Facts], Work]]] = {
     "meta_judgements": _meta_judgements,
     "warm_start_examples_actor": _examples("actor"),
     "warm_start_examples_refiner": _examples("refiner"),
+    "warm_start_roots": _roots,
     "warm_start_actor": _training("warm_start_actor", "actor"),
     "warm_start_refiner": _training("warm_start_refiner", "refiner"),
     "train_actor": _training("actor", "actor"),

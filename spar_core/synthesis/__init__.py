@@ -1,6 +1,6 @@
 """Where prompts come from: files, verifiable synthesis and taxonomy evolution; and what is dropped from them."""
 
-from spar_core.synthesis.decontamination import Decontamination, decontaminate, read_benchmarks
+from spar_core.synthesis.decontamination import Decontamination, decontaminate, read_benchmark, read_benchmarks
 from spar_core.synthesis.deduplication import Deduplication, deduplicate
 from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompts
 from spar_core.synthesis.taxonomy import Evolved, evolve
@@ -14,6 +14,7 @@ __all__ = [
     "decontaminate",
     "deduplicate",
     "evolve",
+    "read_benchmark",
     "read_benchmarks",
     "read_prompt_rows",
     "seed_prompts",

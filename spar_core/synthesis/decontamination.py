@@ -112,22 +112,47 @@ def read_benchmarks(folder: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: none of them is there, or a file cannot be read.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for name, (pattern, column) in _LAYOUT.items():
-        files = sorted(folder.glob(pattern))
-        if files:
-            found[name] = tuple(text for path in files for text in _texts(path, column))
+    found = {
+        name: read_benchmark(name, folder / layout.place) for name, layout in _LAYOUTS.items() if layout.lies(folder)
+    }
     if not found:
-        patterns = ", ".join(pattern for pattern, _ in _LAYOUT.values())
+        patterns = ", ".join(str(Path(layout.place, layout.pattern)) for layout in _LAYOUTS.values())
         raise DataError(f"no benchmark prompts in {folder}; looked for {patterns}")
     return found
 
 
-_LAYOUT: dict[str, tuple[str, str]] = {
-    "ifeval": ("ifeval/input_data.jsonl", "prompt"),
-    "ifbench": ("ifbench/IFBench_test.jsonl", "prompt"),
-    "followbench": ("followbench/data*/*.json", "instruction"),
-    "llmbar": ("llmbar/**/dataset.json", "input"),
+def read_benchmark(name: str, place: Path) -> tuple[str, ...]:
+    """Prompts of one benchmark, from its file or the folder that holds its files.
+
+    Raises:
+        DataError: there is none of its files, or one cannot be read.
+    """
+    layout = _LAYOUTS[name]
+    files = [place] if place.is_file() else layout.files(place)
+    if not files:
+        raise DataError(f"no prompts of {name} in {place}; looked for {layout.pattern}")
+    return tuple(text for file in files for text in _texts(file, layout.column))
+
+
+class _Layout(NamedTuple):
+    """Where a benchmark's prompts lie: its place in a data folder, its files in that place, and their column."""
+
+    place: str
+    pattern: str
+    column: str
+
+    def files(self, place: Path) -> list[Path]:
+        return sorted(place.glob(self.pattern))
+
+    def lies(self, folder: Path) -> bool:
+        return bool(self.files(folder / self.place))
+
+
+_LAYOUTS: dict[str, _Layout] = {
+    "ifeval": _Layout("ifeval", "input_data.jsonl", "prompt"),
+    "ifbench": _Layout("ifbench", "IFBench_test.jsonl", "prompt"),
+    "followbench": _Layout("followbench", "data*/*.json", "instruction"),
+    "llmbar": _Layout("llmbar", "**/dataset.json", "input"),
 }
 
 

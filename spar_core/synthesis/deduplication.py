@@ -32,12 +32,13 @@ class Deduplication(NamedTuple):
     drops: tuple[Drop, ...]
 
 
-def deduplicate(prompts: Iterable[Prompt], near: float | None = None) -> Deduplication:
+def deduplicate(prompts: Iterable[Prompt], near: float | None = None, earlier: Iterable[Prompt] = ()) -> Deduplication:
     """Keep the first of equal (and, with `near`, of similar) prompts.
 
     Args:
         prompts: in the order in which earlier ones win.
         near: Jaccard similarity in (0, 1] at or above which a prompt is a twin; None compares whole texts only.
+        earlier: prompts that were used before, such as those of earlier iterations: they win, and are not kept again.
 
     Raises:
         ConfigError: `near` out of range.
@@ -48,6 +49,11 @@ def deduplicate(prompts: Iterable[Prompt], near: float | None = None) -> Dedupli
     drops: list[Drop] = []
     exact: dict[str, str] = {}
     index = None if near is None else _NearIndex(near)
+    for known in earlier:
+        text = normalised(known.text)
+        exact.setdefault(content_id("text", text), known.prompt_id)
+        if index is not None:
+            index.twin_or_add(known.prompt_id, text)
     for prompt in prompts:
         text = normalised(prompt.text)
         key = content_id("text", text)

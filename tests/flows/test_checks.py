@@ -15,7 +15,7 @@ import pytest
 from flows.checks import machine
 from flows.checks.data import check_data
 from flows.checks.machine import check_machine, estimated_bytes
-from flows.checks.models import check_models
+from flows.checks.models import check_models, model_folders
 from flows.checks.packages import check_packages
 from flows.checks.preflight import findings, preflight
 from flows.checks.work import Work, of_run
@@ -26,7 +26,7 @@ from spar_core.engines.placement import Gpu, weight_bytes
 from spar_core.errors import ConfigError, SparError
 from spar_core.starter import base_model_dir
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry
+from storage.ledger import Ledger, ModelEntry, StageRun, utc_now
 from tests.integration.command_line import environment
 
 
@@ -73,6 +73,70 @@ def test_warm_start_files_and_the_decontamination_folder_must_be_usable(tmp_path
     assert f"{file}:1: needs messages" in failed["warm start of the actor"]
     assert "does not exist" in failed["warm start of the refiner"]
     assert "prompts.decontaminate" in failed["decontamination data"]
+
+
+def test_a_run_that_is_to_be_taught_names_its_teacher(tmp_path, capsys):
+    assert "name one" in _failed(check_data(_work(tmp_path, "warm_start.source=teacher")))["warm start"]
+    taught = ["run", "--preset", "smoke", "--set", "warm_start.source=teacher"]
+    assert invoke([*taught, "--home", str(tmp_path / "home")]) == 2
+    told = capsys.readouterr().err
+    assert "name one" in told
+    assert "warm_start.source=none" in told
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_teacher_and_who_evolves_prompts_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("TEACHER_KEY", raising=False)
+    teacher = ("warm_start.source=teacher", "warm_start.teacher=http://127.0.0.1:9/v1#m")
+    evolver = ("prompts.source=taxonomy", "prompts.evolver=http://127.0.0.1:9/v1#m&key=TEACHER_KEY")
+    failed = _failed(check_models(_work(tmp_path, *teacher, *evolver)))
+    assert "no OpenAI-compatible server answers" in failed["model of the teacher"]
+    assert "TEACHER_KEY" in failed["model of the evolver"]
+    folder = _failed(check_models(_work(tmp_path, teacher[0], f"warm_start.teacher={tmp_path / 'absent'}")))
+    assert "no such folder" in folder["model of the teacher"]
+    assert model_folders(_work(tmp_path, teacher[0], f"warm_start.teacher={base_model_dir()}")) == [base_model_dir()]
+
+
+def test_a_run_that_has_its_examples_and_prompts_asks_for_neither_again(tmp_path):
+    asked = ("warm_start.source=teacher", "warm_start.teacher=http://127.0.0.1:9/v1#m")
+    asked += ("prompts.source=taxonomy", "prompts.evolver=http://127.0.0.1:9/v1#m", "iterations=1")
+    work = _work(tmp_path, *asked)
+    assert set(work.asked) == {"teacher", "evolver"}
+    run = RunRequest(preset="smoke", overrides=list(asked), home=str(tmp_path / "home")).resolve()
+    ledger = Ledger(run.home)
+    ledger.open_run(run.run_id, run.config.model_dump(mode="json"), whole=True)
+    done = {"started": utc_now(), "run_id": run.run_id, "state": "completed"}
+    for stage, iteration in (("warm_start_examples_actor", 0), ("prompts", 1)):
+        ledger.record_stage(StageRun(stage=stage, stage_key="k", iteration=iteration, **done))
+    assert set(of_run(run).asked) == {"teacher"}  # the refiner is still to be taught
+    ledger.record_stage(StageRun(stage="warm_start_examples_refiner", stage_key="k", iteration=0, **done))
+    assert of_run(run).asked == {}
+
+
+def test_evolution_warns_of_a_weak_evolver_and_of_too_few_seeds(tmp_path):
+    found = {finding.name: finding for finding in check_data(_work(tmp_path, "prompts.source=taxonomy"))}
+    assert "prompts.evolver" in found["prompt evolution"].told  # 24 prompts of the shipped seeds
+    assert "seed prompts" not in found
+    many = check_data(_work(tmp_path, "prompts.source=taxonomy", "prompts.per_iteration=1000"))
+    (seeds,) = [finding for finding in many if finding.name == "seed prompts"]
+    assert seeds.verdict == "warn"
+    assert "prompts.path" in seeds.told
+
+
+def test_benchmarks_to_decontaminate_with_are_here_or_on_the_hub(tmp_path, monkeypatch, benchmark_data):
+    work = _work(tmp_path, "prompts.decontaminate=[ifeval, llmbar]")
+    assert _failed(check_data(work)) == {}
+    monkeypatch.setenv("SPAR_DATA_DIR", str(tmp_path))
+    assert "no data of ifeval, llmbar" in _failed(check_data(work))["decontamination data"]
+    monkeypatch.delenv("SPAR_DATA_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    failed = _failed(check_data(work))["decontamination data"]
+    assert all(way in failed for way in ("SPAR_DATA_DIR", "prompts.decontaminate=FOLDER", "prompts.decontaminate=null"))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", "http://mirror")
+    (found,) = [finding for finding in check_data(work) if finding.name == "decontamination data"]
+    assert (found.verdict, found.remedy) == ("warn", "it is fetched from the hub")
 
 
 def test_nltk_data_is_needed_by_those_who_use_it_and_looked_for_without_importing_nltk(tmp_path, monkeypatch):
@@ -175,7 +239,7 @@ def test_a_hub_model_that_is_here_in_part_is_fetched_where_the_hub_answers(model
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "holds no *.safetensors" in _failed(check_models(work))["model of the actor"]
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr("flows.checks.models._hub_answers", lambda: True)
+    monkeypatch.setattr("flows.checks.models.hub_answers", lambda: True)
     assert [f.verdict for f in check_models(work) if f.name == "model of the actor"] == ["warn"]
 
 

@@ -48,7 +48,10 @@ def refuse(request: GenerationRequest, index: int) -> str:
 
 
 def kind_of(request: GenerationRequest) -> str:
-    text = request.messages[-1].content
+    return kind_of_text(request.messages[-1].content)
+
+
+def kind_of_text(text: str) -> str:
     return next((kind for kind, opening in _OPENINGS.items() if text.startswith(opening)), "answer")
 
 

@@ -15,6 +15,7 @@ import pytest
 from flows.request import RunRequest
 from spar_core.errors import ConfigError
 from tests.chat_server import chat_server
+from tests.flows.scripted_teacher import teach
 from tests.integration.command_line import ROOT, SCRIPTED, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -128,6 +129,36 @@ def test_a_run_with_a_served_second_voter_and_secrets_of_the_training(tmp_path):
     assert (home.stat().st_mode & 0o777) == 0o700
 
 
+def test_a_hosted_teacher_and_evolver(tmp_path):
+    home, seeds = tmp_path / "home", tmp_path / "seeds.jsonl"
+    seeds.write_text("".join(json.dumps({"prompt": f"Name {number} birds."}) + "\n" for number in range(40)))
+
+    def answer(text: str) -> str:
+        return f"<new_instruction>{text[-60:]} {hash(text)}</new_instruction>" if "main type" in text else teach(text)
+
+    with chat_server(answer, token=SECRETS["JUDGE_KEY"]) as server:
+        named = f"{server.url}#m&key=JUDGE_KEY"
+        ended = spar(
+            *("run", "--preset", "smoke", "--iterations", "1", "--home", home, *SCRIPTED),
+            *("--set", "warm_start.source=teacher", "--set", f"warm_start.teacher={named}"),
+            *("--set", "warm_start.actor_examples=6", "--set", "warm_start.refiner_examples=12"),
+            *(
+                "--set",
+                "prompts.source=taxonomy",
+                "--set",
+                f"prompts.evolver={named}",
+                "--set",
+                f"prompts.path={seeds}",
+            ),
+            *("--set", "prompts.per_iteration=8", "--set", "evaluation.enabled=false"),
+            **SECRETS,
+        )
+        assert ended.code == 0, ended.err[-4000:]
+        assert server.authorizations == {f"Bearer {SECRETS['JUDGE_KEY']}"}
+    assert "warm start by the teacher" in ended.out
+    assert_hidden(ended, home)
+
+
 def test_a_hosted_judge_and_a_server_that_repeats_the_key(tmp_path):
     home, data = tmp_path / "home", tmp_path / "data"
     folder = ROOT / "tests" / "spar_core" / "evaluation" / "followbench_folder.py"
@@ -172,6 +203,8 @@ def test_a_server_that_is_started_with_a_secret(tmp_path):
         ("run", "--set", f"engine={{kind: vllm, env: {{HF_TOKEN: {CANARY}}}}}"),
         ("run", "--set", f"engine={{kind: vllm, extra_args: [--api-key, {CANARY}]}}"),
         ("run", "--set", f"method.judging.second_voter=https://host/v1#m&key={CANARY}"),
+        ("run", "--set", "warm_start.source=teacher", "--set", f"warm_start.teacher=https://host/v1#m&key={CANARY}"),
+        ("run", "--set", "prompts.source=taxonomy", "--set", f"prompts.evolver=https://me:{CANARY}@host/v1#m"),
         ("refine", "Hi", "--refiner", f"https://me:{CANARY}@host/v1#m"),
         ("search", "--prompts", "p", "--out", "o", "--refiner", f"https://host/v1?key={CANARY}#m"),
         ("eval", "followbench", "--model", "starter", "--judge", f"https://host/v1#m&key={CANARY}"),

@@ -1,8 +1,10 @@
 import pytest
 
+from spar_core.benchmarks import data_source
 from spar_core.errors import ConfigError, DataError
+from spar_core.evaluation.data_sources import find_data
 from spar_core.records import Prompt
-from spar_core.synthesis import decontaminate, read_benchmarks
+from spar_core.synthesis import decontaminate, read_benchmark, read_benchmarks
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 WORDS = LONG.split()
@@ -57,6 +59,17 @@ def test_benchmark_folder(benchmark_data):
     assert {"ifeval": 541, "ifbench": 300}.items() <= {name: len(texts) for name, texts in benchmarks.items()}.items()
     prompts = [Prompt.create(text) for text in (*benchmarks["ifeval"][:5], "Name a bird that can swim.")]
     assert len(decontaminate(prompts, benchmarks).drops) == 5
+
+
+def test_one_benchmark_from_where_eval_finds_it(benchmark_data):
+    whole = read_benchmarks(benchmark_data)
+    for name in ("ifeval", "followbench", "llmbar"):
+        assert read_benchmark(name, find_data(name, data_source(name), benchmark_data)) == whole[name]
+
+
+def test_a_place_without_its_prompts_says_what_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match=r"no prompts of llmbar in .*dataset\.json"):
+        read_benchmark("llmbar", tmp_path)
 
 
 def test_a_folder_without_benchmarks_says_what_was_looked_for(tmp_path):

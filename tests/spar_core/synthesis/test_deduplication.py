@@ -51,6 +51,20 @@ def test_every_prompt_is_kept_or_dropped():
     assert 0 < len(result.kept) < 200
 
 
+def test_what_was_used_before_wins_and_is_not_kept_again():
+    """10 letters: 6 pieces of 5; a letter more: 7, of which 6 are shared (0.857)."""
+    earlier = [Prompt.create("abcdefghij"), Prompt.create("Name a bird."), Prompt.create("name a bird.")]
+    again, near, new = Prompt.create("NAME a  bird."), Prompt.create("abcdefghijk"), Prompt.create("Describe a river.")
+    result = deduplicate([again, near, new, new], near=0.85, earlier=earlier)
+    assert result.kept == (new,)
+    assert result.drops == (
+        Drop("deduplicate", again.prompt_id, "exact_duplicate", earlier[1].prompt_id),
+        Drop("deduplicate", near.prompt_id, "near_duplicate", earlier[0].prompt_id),
+        Drop("deduplicate", new.prompt_id, "exact_duplicate", new.prompt_id),
+    )
+    assert deduplicate([again, near], earlier=earlier).kept == (near,)
+
+
 @pytest.mark.parametrize("near", [0.0, 1.5])
 def test_impossible_similarity_is_refused(near):
     with pytest.raises(ConfigError, match="above 0"):

@@ -1,0 +1,67 @@
+"""Iteration 0: what both roles learn from before self-play begins."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from spar_core.config.base import FrozenConfig
+from spar_core.engines.model_reference import check_reference
+
+
+class WarmStartConfig(FrozenConfig):
+    """Iteration 0: supervised training before self-play."""
+
+    source: Literal["none", "starter", "teacher", "file"] = "starter"
+    """none: start from the models as they are; starter: the embedded rule-based teacher; teacher: a model of your
+    choice (`warm_start.teacher`); file: your own examples."""
+    teacher: str | None = None
+    """`teacher`: who answers, judges and rewrites, any model reference: a hosted API or a server
+    (https://host/v1#MODEL&key=VARIABLE, or its description file), a folder, a hub id (both served as `engine` says)."""
+    actor_examples: Annotated[int, Field(ge=0)] = 2000
+    """`starter`: answers the actor learns from. `teacher`: prompts that it answers for the actor (paper: 8k)."""
+    refiner_examples: Annotated[int, Field(ge=0)] = 2000
+    """`starter`: judgements and refinements the refiner learns from. `teacher`: at most so many, half of them
+    refinements, from as many answers of the base actor (paper: 5k)."""
+    tries: Annotated[int, Field(ge=1, le=16)] = 1
+    """`teacher`: answers per prompt, and rewrites per failing answer; the first that passes the filters is kept."""
+    min_agreement: Annotated[float, Field(ge=0.5, le=1.0)] = 0.8
+    """`teacher`: share of its readable votes that must agree for a judgement, or a rewrite, to be learnt from
+    (fraction; 1: all of them). How many votes it gives: method.judging."""
+    check_rules: bool = True
+    """`teacher`: where a prompt holds constraints the registry can check, leave out answers and rewrites that break
+    one, and judgements that say otherwise. Rule truth then filters the warm start, and it alone; prompts without
+    constraints are filtered by votes."""
+    actor_file: Path | None = None
+    """`file`: JSONL or Parquet of {"messages": [...]} rows for the actor (null: actor not warm started)."""
+    refiner_file: Path | None = None
+    """`file`: the same for the refiner; rows may carry "kind": judgement or refinement."""
+
+    @field_validator("teacher")
+    @classmethod
+    def _teacher_in_form(cls, value: str | None) -> str | None:
+        return None if value is None else check_reference(value)
+
+    @model_validator(mode="after")
+    def _what_is_named_is_used(self) -> Self:
+        if self.source == "file" and self.actor_file is None and self.refiner_file is None:
+            raise ValueError("warm_start.source is `file` but neither actor_file nor refiner_file is set")
+        if self.teacher is not None and self.source != "teacher":
+            raise ValueError(
+                f"warm_start.teacher is set, but warm_start.source is `{self.source}`, so nobody would ask it; "
+                "set warm_start.source=teacher, or leave warm_start.teacher unset"
+            )
+        return self
+
+    def needs_teacher(self) -> str | None:
+        """What to say where a run begins without the teacher it is to learn from; None where nothing is missing.
+
+        Not an error of the configuration: planning and measuring with a preset need no teacher.
+        """
+        if self.source != "teacher" or self.teacher is not None:
+            return None
+        return (
+            "warm_start.source is `teacher`, but no teacher is named: name one (--set "
+            "'warm_start.teacher=https://host/v1#MODEL&key=VARIABLE', or a folder, or a hub id), or give your own "
+            "examples (warm_start.source=file), or start without (warm_start.source=none)"
+        )
