@@ -52,7 +52,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     \b
     Example:
       spar plan --preset llama3-8b --gpus 8 --gpu-memory 80 --price 2.50
-      spar plan --preset mistral-7b --gpus 1 --gpu-memory 24 --set training.actor.lora.rank=16 --set warm_start.source=none
+      spar plan --preset mistral-7b --gpus 1 --gpu-memory 24 --set training.actor.lora.rank=16
       spar plan --rates .spar --iterations 5
     """
     from flows.planning.plan import PlanOptions

@@ -105,7 +105,7 @@ def _training(config: RunConfig, shape: ModelShape, hardware: Hardware, stage: s
     name = TRAININGS[stage]
     if not fits:
         least = 2 if isinstance(settings, DpoTrainingConfig) else 1
-        found = training_remedies(shape, load, hardware._replace(count=launch.world), name, least=least)
+        found = training_remedies(shape, load, hardware._replace(number=launch.world), name, least=least)
         would = "".join(f"\n    - {remedy.shown()}" for remedy in found) or "\n    - a smaller model"
         problems.append(
             f"{stage} needs {memory.total / GIB:.1f} GiB per GPU and {limit / GIB:.0f} are there. What fits:{would}"

@@ -91,7 +91,7 @@ class Plan(NamedTuple):
 
     def hours_of(self, seconds: float) -> float:
         """GPU hours of so many seconds; hours on a CPU."""
-        return seconds / _HOUR_S * (self.hardware.count if self.hardware.device.is_gpu else 1)
+        return seconds / _HOUR_S * (self.hardware.number if self.hardware.device.is_gpu else 1)
 
     def cost(self, seconds: float) -> float | None:
         """Price of so many seconds."""
@@ -115,7 +115,8 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     tokens = round(_usual_tokens(config, assumed))
     sources = _sources(run, options, assumed)
     others = _asked_beside(config)
-    shaped = {**shapes, **{who: _shape_here(reference, run.home) for who, reference in others.items()}}
+    shaped: dict[str, ModelShape | None] = {role: shape for role, shape in shapes.items()}
+    shaped |= {who: _shape_here(reference, run.home) for who, reference in others.items()}
     parties = {
         who: None
         if shape is None
@@ -238,7 +239,7 @@ def plain(plan: Plan) -> dict[str, Any]:
         "home": str(plan.run.home.root),
         "hardware": {
             "device": plan.hardware.device.name,
-            "count": plan.hardware.count,
+            "count": plan.hardware.number,
             "memory_gib": round(limit / GIB, 2),
             "assumed": plan.hardware.assumed,
         },

@@ -60,4 +60,4 @@ class Assumptions(NamedTuple):
                 values[name] = -1.0
             if not 0 <= values[name] < float("inf"):
                 raise ConfigError(f"--assume {entry}: give a number that is not negative, such as {name}=100")
-        return cls()._replace(**values)  # type: ignore[return-value]
+        return cls()._replace(**values)

@@ -17,24 +17,24 @@ class Hardware(NamedTuple):
     """So many equal processors. `assumed`: nobody named them, and this machine has none like that."""
 
     device: Device
-    count: int
+    number: int
     assumed: bool = False
 
     @property
     def per_node(self) -> int:
         """Processors of one machine."""
-        return min(self.count, NODE_GPUS)
+        return min(self.number, NODE_GPUS)
 
     @property
     def nodes(self) -> int:
         """Machines."""
-        return -(-self.count // NODE_GPUS)
+        return -(-self.number // NODE_GPUS)
 
     def shown(self) -> str:
         """`8 x a100 with 80 GiB`."""
         if not self.device.is_gpu:
             return f"CPU with {self.device.memory / GIB:.0f} GiB"
-        return f"{self.count} x {self.device.name} with {self.device.memory / GIB:.0f} GiB"
+        return f"{self.number} x {self.device.name} with {self.device.memory / GIB:.0f} GiB"
 
 
 class Serving(NamedTuple):

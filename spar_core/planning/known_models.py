@@ -4,15 +4,30 @@ from typing import Final
 
 from spar_core.planning.shapes import ModelShape
 
-_LLAMA3 = {"vocabulary": 128_256, "context": 8192}
 _GLM4_BIASES = 40 * (4096 + 2 * 256)  # of queries, keys and values
 
 KNOWN: Final = {
     "meta-llama/Meta-Llama-3-8B-Instruct": ModelShape(
-        "Llama-3-8B", layers=32, hidden=4096, intermediate=14_336, heads=32, kv_heads=8, head_dim=128, **_LLAMA3
+        "Llama-3-8B",
+        layers=32,
+        hidden=4096,
+        intermediate=14_336,
+        heads=32,
+        kv_heads=8,
+        head_dim=128,
+        vocabulary=128_256,
+        context=8192,
     ),
     "meta-llama/Meta-Llama-3-70B-Instruct": ModelShape(
-        "Llama-3-70B", layers=80, hidden=8192, intermediate=28_672, heads=64, kv_heads=8, head_dim=128, **_LLAMA3
+        "Llama-3-70B",
+        layers=80,
+        hidden=8192,
+        intermediate=28_672,
+        heads=64,
+        kv_heads=8,
+        head_dim=128,
+        vocabulary=128_256,
+        context=8192,
     ),
     "THUDM/glm-4-9b-chat-hf": ModelShape(
         "GLM-4-9B-Chat",

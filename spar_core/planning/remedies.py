@@ -55,13 +55,13 @@ def training_remedies(
         least: sequences of one micro batch of one row.
     """
     found: list[Remedy] = []
-    for attempt in _attempts(load, hardware.count):
+    for attempt in _attempts(load, hardware.number):
         for eased in _eased(attempt, least):
             memory = training_memory(shape, eased.load, eased.gpus)
             if memory.total <= hardware.device.memory:
                 found.append(Remedy(tuple(text.format(name=name) for text in eased.settings), eased.gpus, memory))
                 break
-    more = [remedy for remedy in found if remedy.gpus > hardware.count]
+    more = [remedy for remedy in found if remedy.gpus > hardware.number]
     return [remedy for remedy in found if remedy not in more[1:]][:_SHOWN]
 
 

@@ -45,7 +45,7 @@ class GivenRates(NamedTuple):
 class Replicas(NamedTuple):
     """Copies of a model that answer at once: each split over `split` processors, with room for `sequences`."""
 
-    count: int
+    number: int
     split: int
     sequences: float
 
@@ -59,7 +59,7 @@ def writing_seconds(
     weights and the cached keys and values once through the memory.
     """
     read, written = tokens
-    processors = replicas.count * replicas.split
+    processors = replicas.number * replicas.split
     read_s = read * (1 - assumed.reused_prompt) * 2 * shape.multiplied / (device.flops * assumed.read_mfu * processors)
     element = 2 if device.is_gpu else 4
     context = assumed.instruction_tokens + assumed.template_tokens + assumed.answer_tokens
@@ -69,7 +69,7 @@ def writing_seconds(
         moved / (device.bandwidth * assumed.write_bandwidth),
         batch * 2 * shape.multiplied / (device.flops * assumed.read_mfu * replicas.split),
     )
-    return read_s + written / (batch / step_s * replicas.count)
+    return read_s + written / (batch / step_s * replicas.number)
 
 
 def training_seconds(

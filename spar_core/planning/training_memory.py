@@ -183,7 +183,7 @@ def _peaks(shape: ModelShape, load: TrainingLoad) -> tuple[_Peak, ...]:
     tile = element * min(scored, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
     head = tile + element * min(shape.vocabulary, _TILE_WORDS) * shape.hidden + 6.0 * scored * shape.hidden
     summed = 4.0 * shape.head if trains_head else 0.0
-    backward = tokens * element * (3 * shape.intermediate + 4 * shape.hidden)
+    backward = float(tokens * element) * (3 * shape.intermediate + 4 * shape.hidden)
     if load.checkpointing:
         backward += block_activations(shape, load)
     gathered, gradients = 0.0, 0.0
