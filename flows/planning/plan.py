@@ -115,7 +115,7 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     tokens = round(_usual_tokens(config, assumed))
     sources = _sources(run, options, assumed)
     others = _asked_beside(config)
-    shaped: dict[str, ModelShape | None] = {role: shape for role, shape in shapes.items()}
+    shaped: dict[str, ModelShape | None] = {str(role): shape for role, shape in shapes.items()}
     shaped |= {who: _shape_here(reference, run.home) for who, reference in others.items()}
     parties = {
         who: None
