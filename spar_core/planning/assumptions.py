@@ -33,6 +33,8 @@ class Assumptions(NamedTuple):
     """Share of the tokens read that the server's prefix cache holds already."""
     train_mfu: float = 0.35
     """Share of the processor's peak that training gets."""
+    adapter_mfu: float = 0.22
+    """The same where adapters are trained, whose small products keep it waiting."""
     read_mfu: float = 0.5
     """Share of it that reading prompts gets."""
     write_bandwidth: float = 0.5

@@ -94,4 +94,5 @@ def training_seconds(
     # Attention over the sequence so far, as products of width times half the length.
     mean = min(load.tokens, 2 * (assumed.instruction_tokens + assumed.answer_tokens)) / 2
     weights = shape.multiplied + 2 * shape.layers * shape.query_width * mean / 2
-    return tokens * per_token * weights / (device.flops * assumed.train_mfu * processors)
+    share = assumed.adapter_mfu if load.lora_rank else assumed.train_mfu
+    return tokens * per_token * weights / (device.flops * share * processors)

@@ -109,6 +109,19 @@ def test_adapters_are_counted_as_they_are_made() -> None:
     assert adapter_parameters(SHAPE, 8) == trained
 
 
+@pytest.mark.parametrize(
+    ("sequences", "rank", "measured"),
+    [(1, 0, 60.40), (2, 0, 60.96), (1, 32, 8.23), (2, 32, 9.08)],
+    ids=["full-sft", "full-dpo", "lora-sft", "lora-dpo"],
+)
+def test_against_what_an_h200_held(sequences: int, rank: int, measured: float) -> None:
+    """Peaks in GiB that `benchmarks/training_scale.py` measured: twelve layers of Llama-3-8B's shape, sequences of 2048
+    tokens of which half are scored, gradient checkpointing, one process (`max_memory_allocated`)."""
+    shape = KNOWN["meta-llama/Meta-Llama-3-8B-Instruct"]._replace(layers=12)
+    load = TrainingLoad(sequences=sequences, tokens=2048, checkpointing=True, lora_rank=rank, padded=False)
+    assert training_memory(shape, load).allocated / 2**30 == pytest.approx(measured, rel=_NEAR)
+
+
 def test_sharding_shares_everything_but_what_a_block_needs() -> None:
     shape = KNOWN["meta-llama/Meta-Llama-3-8B-Instruct"]
     load = TrainingLoad(sequences=2, tokens=2048, checkpointing=True, sharded=True)
