@@ -1,6 +1,7 @@
 """The stages of self-play wired together: which artifacts, models and configuration each of them reads."""
 
 import logging
+from pathlib import Path
 from typing import Literal
 
 from flows.handovers import Data, Models
@@ -8,6 +9,7 @@ from flows.iteration_data import IterationData
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.training.model_folder import MASTERS
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.models import local_model
@@ -74,6 +76,8 @@ class Pipeline:
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads = {"kind": kind, "training": values}
+        if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
+            reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
         artifact = self.stages.run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
         model = local_model(artifact.model_folder, self.run.home)
         self.trained_by[model.digest] = artifact
