@@ -31,7 +31,9 @@ def empty_model(config: Any, dtype: torch.dtype, attention: str | None) -> Any:
     with ExitStack() as stack:
         stack.enter_context(no_init_weights())
         stack.enter_context(init_empty_weights(include_buffers=False))
-        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
+    model.tie_weights()  # left out with the initialisation; FSDP must see which weights are one
+    return model
 
 
 def shard(model: Any, weights: Path, launch: LaunchConfig, *, seed: int, bf16: bool) -> None:
@@ -55,7 +57,7 @@ def shard(model: Any, weights: Path, launch: LaunchConfig, *, seed: int, bf16: b
     settings: dict[str, Any] = {
         "mesh": init_device_mesh(device, (world,)),
         "mp_policy": MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy(),
-        "offload_policy": CPUOffloadPolicy() if launch.offload else OffloadPolicy(),
+        "offload_policy": CPUOffloadPolicy(pin_memory=device == "cuda") if launch.offload else OffloadPolicy(),
         "shard_placement_fn": lambda weight: _widest(weight, world),
     }
     kinds = set(getattr(model, "_no_split_modules", None) or ())
