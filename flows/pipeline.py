@@ -1,6 +1,7 @@
 """The stages of self-play wired together: which artifacts, models and configuration each of them reads."""
 
 import logging
+from pathlib import Path
 from typing import Literal
 
 from flows.handovers import Data, Models
@@ -9,6 +10,7 @@ from flows.models import ModelFinder
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.training.model_folder import MASTERS
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.stages import Stage
@@ -78,6 +80,8 @@ class Pipeline:
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads = {"kind": kind, "training": values}
+        if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
+            reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
         artifact = self.stages.run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
         model = self.stages.trained_model(artifact)
         self.trained_by[model.digest] = artifact

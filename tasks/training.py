@@ -59,6 +59,7 @@ def training_spec(context: ShardContext) -> TrainingSpec:
         seed=call.seed,
         log_file=context.runtime.home.logs / call.run_id / f"{call.iteration or 0:03d}-{call.stage}.log",
         label=call.stage,
+        meeting_folder=context.runtime.home.meeting(call.run_id),
     )
 
 

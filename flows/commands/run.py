@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,29 @@ def run(  # noqa: PLR0913 - one parameter per option
         return show_plan(resolved, PlanOptions(), as_json=as_json)
     started = time.monotonic()
     if not is_finished(resolved):
+        if _joins(resolved):
+            return 0
         preflight_run(resolved)
         _play(request, resolved, quiet=as_json)
     _show(resolved, time.monotonic() - started, as_json, by_kind)
     return 0
 
 
+def _joins(run: Run) -> bool:
+    """Whether this is one of several machines and not the first: then it has taken part in the run's trainings."""
+    from spar_core.training.meeting import join_trainings, node_rank
+
+    if run.config.training.launch.nodes == 1 or (node := node_rank()) == 0:
+        return False
+    click.echo(f"machine {node}: waiting for the trainings of {run.run_id}", err=True)
+    join_trainings(run.home.meeting(run.run_id), node, lambda line: click.echo(f"machine {node}: {line}", err=True))
+    return True
+
+
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
     from flows.anchoring import WARNING
     from flows.session import session
+    from spar_core.training.meeting import driving
 
     if run.config.method.judging.anchor == "verifier":
         click.echo(WARNING, err=True)
@@ -74,7 +89,9 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
         from flows.teaching import RULES_NOTE
 
         click.echo(RULES_NOTE, err=True)
-    with session(run.home, run.run_id, quiet=quiet):
+    several = run.config.training.launch.nodes > 1
+    meeting = driving(run.home.meeting(run.run_id)) if several else nullcontext()
+    with meeting, session(run.home, run.run_id, quiet=quiet):
         from flows.self_play import self_play
 
         self_play(request)

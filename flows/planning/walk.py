@@ -45,7 +45,9 @@ class LookingRunner(StageRunner):
 
     def trained_model(self, artifact: ArtifactRef) -> ModelRef:
         """The model that a training made, or will make."""
-        return ModelRef(artifact.model_digest or artifact.content_digest, str(artifact.folder))
+        if artifact.model_digest is None:
+            return ModelRef(artifact.content_digest, artifact.content_digest)
+        return ModelRef(artifact.model_digest, str(artifact.model_folder))
 
     def benchmark_data(self, name: str) -> FileRef:
         """The data of a benchmark; those that are not here yet are not fetched."""

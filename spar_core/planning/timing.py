@@ -86,11 +86,11 @@ def training_seconds(
     """Seconds for `tokens` tokens, all epochs together, on all processors.
 
     Six operations per parameter and token, two more where the forward pass is made again, two less where weights are
-    frozen; and two per token of one epoch for the reference's log-probabilities.
+    frozen; and two per token for the reference's log-probabilities: of one epoch, with adapters of each.
     """
     per_token = 4.0 if load.lora_rank else 6.0
     per_token += 2.0 if load.checkpointing else 0.0
-    per_token += 2.0 / max(1.0, epochs) if reference else 0.0
+    per_token += 2.0 / (1.0 if load.lora_rank else max(1.0, epochs)) if reference else 0.0
     # Attention over the sequence so far, as products of width times half the length.
     mean = min(load.tokens, 2 * (assumed.instruction_tokens + assumed.answer_tokens)) / 2
     weights = shape.multiplied + 2 * shape.layers * shape.query_width * mean / 2
