@@ -20,6 +20,7 @@ _NF4 = 0.53  # bytes per parameter: four bits and their scales
 _CONTEXT = 0.75 * GIB  # the driver's and the libraries' own
 _SPARE = 0.05  # of the rest, lost between the allocator's blocks
 _PROCESS = 3 * GIB  # host memory of a process that has loaded the libraries
+_WRITTEN_FILE = 5e9  # of the trained weights, gathered by the first process
 
 
 class TrainingLoad(NamedTuple):
@@ -216,6 +217,10 @@ def _residual_bytes(load: TrainingLoad) -> int:
 
 
 def _host(shape: ModelShape, load: TrainingLoad, gpus: int, states: float, paged: float) -> float:
-    """Bytes of the machines' memory: every process, the weights as they are read, and what is kept off the GPU."""
+    """Bytes of the machines' memory: every process, weights on their way, and what is kept off the GPU.
+
+    Unsharded weights are read whole by every process; sharded ones part by part, and written a file at a time.
+    """
     read = base_bytes(shape, load) if load.base_bits > 4 else 2.0 * shape.parameters
-    return gpus * _PROCESS + read * (1 if load.sharded else gpus) + (states if load.offload else paged)
+    held = min(_WRITTEN_FILE, read) if load.sharded else read * gpus
+    return gpus * _PROCESS + held + (states if load.offload else paged)
