@@ -25,6 +25,7 @@ from prefect.states import Cancelled, Cancelling
 from prefect.utilities.urls import url_for
 
 from flows.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle
+from flows.spending import gpus_held
 from flows.terminal import LOGGERS
 from spar_core.config.run_identity import deciding
 from spar_core.errors import ConfigError
@@ -86,6 +87,7 @@ def opened_run(plan: RunPlan) -> Iterator[Runtime]:
             stack.enter_context(attended(plan.home, "flow"))
         stack.enter_context(tags(*_tag_outermost(plan)))
         _open(runtime, plan)
+        stack.enter_context(runtime.spending(plan.run_id).clocked(gpus_held(plan.config)))
         runtime.open_runs.add(plan.run_id)
         try:
             yield runtime

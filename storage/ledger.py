@@ -1,6 +1,7 @@
 """The ledger: which runs there were, what became of their stages, which models they registered and what was promoted.
 
     runs/<run_id>/run.json
+                 /spent.json
                  /stages/<iteration>-<stage>.json
                  /models/<role>-v<version>.json
                  /promotions/<role>-v<version>.json
@@ -70,7 +71,8 @@ class Run(_Entry):
 class StageRun(_Entry):
     """What became of one stage in one run. `iteration` is null for stages outside of iterations; rows are null
     until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home;
-    `collected`: `spar gc` has deleted the artifact since."""
+    `collected`: `spar gc` has deleted the artifact since; `made_here`: this run computed it, now or earlier.
+    """
 
     run_id: str
     iteration: int | None
@@ -88,6 +90,7 @@ class StageRun(_Entry):
     detail: str = ""
     collected: bool = False
     generation: int = 0
+    made_here: bool = False
 
 
 class ModelEntry(_Entry):
@@ -149,6 +152,22 @@ class Start(_Entry):
     flow_run: str | None = None
     actor: str
     refiner: str
+
+
+class Spent(_Entry):
+    """What a run has cost so far, over all its starts: tokens that models read and wrote for it, its seconds, and these
+    times the GPUs it held."""
+
+    run_id: str
+    read: int = 0
+    written: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens."""
+        return self.read + self.written
 
 
 class Ledger:
@@ -270,6 +289,14 @@ class Ledger:
     def start(self, run_id: str, iteration: int) -> Start | None:
         """What an iteration began with; None where it has not begun."""
         return _read(self._folder(run_id) / "starts" / f"{iteration:03d}.json", Start)
+
+    def record_spent(self, spent: Spent) -> None:
+        """Write down what a run has cost so far."""
+        self._write(self._folder(spent.run_id) / "spent.json", spent)
+
+    def spent(self, run_id: str) -> Spent:
+        """What a run has cost so far."""
+        return _read(self._folder(run_id) / "spent.json", Spent) or Spent(run_id=run_id)
 
     def run(self, run_id: str) -> Run | None:
         """One run, None where it is unknown."""

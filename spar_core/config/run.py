@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
+from spar_core.config.budget import BudgetConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.training import TrainingConfig
@@ -191,6 +192,8 @@ class RunConfig(FrozenConfig):
     """The gate from candidate to champion."""
     health: HealthConfig = HealthConfig()
     """When a run stops for lack of anything to learn from."""
+    budget: BudgetConfig = BudgetConfig()
+    """What it may spend."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
 

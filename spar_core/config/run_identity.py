@@ -13,6 +13,7 @@ from spar_core.engines.configuration import EngineConfig
 
 NO_RESULTS: Final = frozenset(
     {
+        "budget.*",
         "health.*",
         "iterations",
         "orchestration.*",

@@ -93,8 +93,8 @@ class OptimisationConfig(FrozenConfig):
     def _adapters_have_a_rate_of_their_own(self) -> Self:
         if self.lora is not None and self.lora.learning_rate is None and self.learning_rate >= _MEANT_FOR_ADAPTERS:
             raise ValueError(
-                f"learning_rate {self.learning_rate} is for training all weights and high for that, so the adapters' rate "
-                f"is unclear: set lora.learning_rate too ({self._ADAPTER_RATE} suits large models)"
+                f"learning_rate {self.learning_rate} is for training all weights and high for that, so the adapters' "
+                f"rate is unclear: set lora.learning_rate too ({self._ADAPTER_RATE} suits large models)"
             )
         if self.lora is not None and self.keep_masters:
             raise ValueError("keep_masters is for training all weights; unset it, or leave lora out")
@@ -138,6 +138,26 @@ class SftTrainingConfig(OptimisationConfig):
     several, such as refinements under a prompt set with `refine: continuation`, whose critique is then learned too."""
 
 
+def check_spread(config: OptimisationConfig, launch: LaunchConfig) -> None:
+    """Refuse what cannot be shared out over processes.
+
+    Raises:
+        ValueError: says what to set instead.
+    """
+    if not launch.shards:
+        return
+    if config.optimizer != "adamw":
+        raise ValueError(
+            f"optimizer {config.optimizer} cannot step on sharded weights (bitsandbytes knows no DTensor): take adamw, "
+            "with launch.offload=true where memory is short, or set launch.sharding=none"
+        )
+    if config.lora is not None and config.lora.base_bits == 4:
+        raise ValueError(
+            "lora.base_bits 4 cannot be sharded: every process holds its own 4-bit model (half a byte per weight); set "
+            "launch.sharding=none, or base_bits=16 to shard"
+        )
+
+
 class TrainingConfig(FrozenConfig):
     """All trainings of a run."""
 
@@ -154,6 +174,13 @@ class TrainingConfig(FrozenConfig):
     """Iteration 0, refiner (paper: lr 2e-6, 3 epochs on 5k judgements and refinements)."""
     launch: LaunchConfig = LaunchConfig()
     """The subprocess."""
+
+    @model_validator(mode="after")
+    def _can_be_spread(self) -> Self:
+        for training in (self.actor, self.refiner, self.judge, self.warm_start_actor, self.warm_start_refiner):
+            if training is not None:
+                check_spread(training, self.launch)
+        return self
 
     def judge_training(self) -> DpoTrainingConfig:
         """How the refiner learns from pairs of judgements."""

@@ -52,7 +52,7 @@ promotion.rule promotion.margin promotion.ability_margin promotion.continue_from
 """
 FITS_THE_HARDWARE = "training.*.micro_batch_size training.*.gradient_checkpointing training.*.attention"
 DECIDES_NOTHING = """
-iterations
+iterations budget.tokens budget.hours budget.price_per_gpu_hour
 health.max_unreadable_votes health.max_unusable_rewrites health.max_cut_answers health.max_refused_prompts
 health.max_undecided_answers health.min_pairs
 orchestration.shard_size orchestration.parallel_shards orchestration.trees_in_flight orchestration.requests_in_flight
@@ -77,8 +77,8 @@ ENGINES_DECIDE = {
 SERVED = "timeout_s max_concurrency max_retries max_pause_s max_wait_s"
 ENGINES_DECIDE_NOT = {
     "transformers": "model device threads max_batch_rows cache_gib",
-    "vllm": f"{SERVED} model python tensor_parallel gpu_memory_utilization cpu_cache_gib port start_timeout_s "
-    "log_folder",
+    "vllm": f"{SERVED} model python tensor_parallel data_parallel gpu_memory_utilization cpu_cache_gib port "
+    "start_timeout_s log_folder",
     "openai": f"{SERVED} base_urls model model_digest api_key_env",
     "scripted": "latency_s",
 }

@@ -26,15 +26,15 @@ def test_newest_whole_checkpoint_is_by_number_not_by_name(tmp_path: Path) -> Non
 
 def test_checkpoints_of_another_training_are_cleared(tmp_path: Path) -> None:
     workspace = with_checkpoints(tmp_path / "w")
-    workspace.claim("a")
+    workspace.claim("a", "whole")
     with_checkpoints(tmp_path / "w", 5).mark_complete(5)
     workspace.new_model.mkdir()
     workspace.record_failure("gone wrong")
     assert workspace.failure() == "gone wrong"
-    workspace.claim("a")
+    workspace.claim("a", "whole")
     assert workspace.latest_checkpoint() is not None
     assert (workspace.failure(), workspace.new_model.exists()) == (None, False)
-    workspace.claim("b")
+    workspace.claim("b", "whole")
     assert workspace.latest_checkpoint() is None
 
 
