@@ -69,10 +69,10 @@ ENGINES = {
     "scripted": ScriptedEngineConfig(script="a:b"),
 }
 ENGINES_DECIDE = {
-    "transformers": "kind dtype",
-    "vllm": "kind dtype max_model_len extra_body send_seed extra_args env",
-    "openai": "kind extra_body send_seed",
-    "scripted": "kind script",
+    "transformers": "dtype",
+    "vllm": "dtype max_model_len extra_body send_seed extra_args env",
+    "openai": "extra_body send_seed",
+    "scripted": "script",
 }
 SERVED = "timeout_s max_concurrency max_retries max_pause_s max_wait_s"
 ENGINES_DECIDE_NOT = {
@@ -82,6 +82,15 @@ ENGINES_DECIDE_NOT = {
     "openai": f"{SERVED} base_urls model model_digest api_key_env",
     "scripted": "latency_s",
 }
+
+CHANGED = {  # another value than those above have
+    "dtype": "float16", "max_model_len": 100, "extra_body": {"top_k": 2}, "send_seed": False,
+    "env": {"VLLM_USE_V1": "0"}, "extra_args": ("--quantization", "fp8"), "script": "c:d", "model": "other", "device": "cuda", "threads": 2,
+    "max_batch_rows": 2, "cache_gib": 2.0, "timeout_s": 2.0, "max_concurrency": 2, "max_retries": 2, "max_pause_s": 2.0,
+    "max_wait_s": 2.0, "python": "python", "tensor_parallel": 2, "data_parallel": 2, "gpu_memory_utilization": 0.2,
+    "cpu_cache_gib": 3, "port": 2, "start_timeout_s": 2.0, "log_folder": "logs", "base_urls": ("http://b/v1",),
+    "model_digest": "d", "api_key_env": "KEY", "latency_s": 2.0,
+}  # fmt: skip
 
 
 def _leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
@@ -128,9 +137,10 @@ def _nested(path: str, value: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_every_key_of_an_engine_is_classified(kind):
-    decides, other = ENGINES_DECIDE[kind].split(), ENGINES_DECIDE_NOT[kind].split()
-    assert sorted(decides + other) == sorted(type(ENGINES[kind]).model_fields)
-    assert sorted(ENGINES[kind].identity()) == sorted(decides)
+    engine, decides, other = ENGINES[kind], ENGINES_DECIDE[kind].split(), ENGINES_DECIDE_NOT[kind].split()
+    assert sorted(["kind", *decides, *other]) == sorted(type(engine).model_fields)
+    changed = {key: type(engine)(**{**engine.model_dump(), key: CHANGED[key]}) for key in [*decides, *other]}
+    assert [key for key, config in changed.items() if config.identity() != engine.identity()] == decides
 
 
 def test_nothing_is_excluded_that_is_not_there():
