@@ -10,10 +10,13 @@ import yaml
 from pydantic import ValidationError
 
 from spar_core.config.run import RunConfig
+from spar_core.engines.configuration import TransformersEngineConfig
 from spar_core.errors import ConfigError
 from spar_core.secrets import redacted, refuse_literals
 
 _PACKAGE = "spar_core.config"
+# So that keys of the default engine can be given without its kind.
+_DEFAULT_KINDS = {"engine": {"kind": TransformersEngineConfig().kind}}
 _NO_PATH = re.compile(r"[^\w.]")
 _MAY_BE_SECRET = frozenset(("env", "environment", "extra_body", "extra_args", "base_urls", "api_key_env"))
 
@@ -54,7 +57,7 @@ def load_config(
     elif preset is None:
         preset = "starter"
     layers = {"preset": preset, **_shipped_preset(preset)} if preset else {}
-    layers = _merge_all(_merge(layers, given), overrides)
+    layers = _merge_all(_merge(_merge(_DEFAULT_KINDS, layers), given), overrides)
     if iterations is not None:
         layers = _merge(layers, {"iterations": iterations})
     return build_config(layers)

@@ -24,6 +24,12 @@ def test_another_kind_of_engine_replaces_the_whole_section():
     assert config.engine.kind == "scripted"
 
 
+def test_settings_of_the_engine_alone_are_those_of_the_default_kind():
+    for more in ([], ["engine.kind=transformers"]):
+        config = load_config("starter", overrides=["engine.threads=2", *more])
+        assert (config.engine.kind, config.engine.threads) == ("transformers", 2)
+
+
 def test_a_file_builds_on_its_preset(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: smoke\nseed: 7\n")

@@ -85,11 +85,11 @@ ENGINES_DECIDE_NOT = {
 
 CHANGED = {  # another value than those above have
     "dtype": "float16", "max_model_len": 100, "extra_body": {"top_k": 2}, "send_seed": False,
-    "env": {"VLLM_USE_V1": "0"}, "extra_args": ("--quantization", "fp8"), "script": "c:d", "model": "other", "device": "cuda", "threads": 2,
-    "max_batch_rows": 2, "cache_gib": 2.0, "timeout_s": 2.0, "max_concurrency": 2, "max_retries": 2, "max_pause_s": 2.0,
-    "max_wait_s": 2.0, "python": "python", "tensor_parallel": 2, "data_parallel": 2, "gpu_memory_utilization": 0.2,
-    "cpu_cache_gib": 3, "port": 2, "start_timeout_s": 2.0, "log_folder": "logs", "base_urls": ("http://b/v1",),
-    "model_digest": "d", "api_key_env": "KEY", "latency_s": 2.0,
+    "env": {"VLLM_USE_V1": "0"}, "extra_args": ("--quantization", "fp8"), "script": "c:d", "model": "other",
+    "device": "cuda", "threads": 2, "max_batch_rows": 2, "cache_gib": 2.0, "timeout_s": 2.0, "max_concurrency": 2,
+    "max_retries": 2, "max_pause_s": 2.0, "max_wait_s": 2.0, "python": "python", "tensor_parallel": 2,
+    "data_parallel": 2, "gpu_memory_utilization": 0.2, "cpu_cache_gib": 3, "port": 2, "start_timeout_s": 2.0,
+    "log_folder": "logs", "base_urls": ("http://b/v1",), "model_digest": "d", "api_key_env": "KEY", "latency_s": 2.0,
 }  # fmt: skip
 
 
