@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,18 +25,46 @@ def test_newest_whole_checkpoint_is_by_number_not_by_name(tmp_path: Path) -> Non
     assert workspace.latest_checkpoint() == workspace.checkpoints / "checkpoint-100"
 
 
+@pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten", "removed", "seal cut"])
+def test_a_damaged_checkpoint_is_none(tmp_path: Path, damage: str) -> None:
+    workspace = with_checkpoints(tmp_path, 90, 100)
+    for step in (90, 100):
+        folder = workspace.checkpoints / f"checkpoint-{step}" / "shards"
+        folder.mkdir()
+        (folder / "optimizer.pt").write_bytes(bytes(range(256)) * 1000)
+        workspace.mark_complete(step)
+    assert workspace.latest_checkpoint() == workspace.checkpoints / "checkpoint-100"
+    file = workspace.checkpoints / "checkpoint-100" / "shards" / "optimizer.pt"
+    if damage == "removed":
+        file.unlink()
+    elif damage == "overwritten":
+        with file.open("r+b") as handle:
+            handle.write(b"garbage")
+    elif damage == "seal cut":
+        seal = workspace.checkpoints / "checkpoint-100" / "complete"
+        seal.write_bytes(seal.read_bytes()[:10])
+    else:
+        os.truncate(file, 0 if damage == "emptied" else 1000)
+    assert workspace.latest_checkpoint() == workspace.checkpoints / "checkpoint-90"
+
+
 def test_checkpoints_of_another_training_are_cleared(tmp_path: Path) -> None:
     workspace = with_checkpoints(tmp_path / "w")
     workspace.claim("a", "whole")
     with_checkpoints(tmp_path / "w", 5).mark_complete(5)
     workspace.new_model.mkdir()
+    (workspace.folder / "reference-1.arrow").touch()
     workspace.record_failure("gone wrong")
     assert workspace.failure() == "gone wrong"
     workspace.claim("a", "whole")
     assert workspace.latest_checkpoint() is not None
+    assert (workspace.folder / "reference-1.arrow").exists()
+    with pytest.raises(TrainingError, match=r"written with whole, and this is sharded: .* or delete"):
+        workspace.claim("a", "sharded")
     assert (workspace.failure(), workspace.new_model.exists()) == (None, False)
-    workspace.claim("b", "whole")
+    workspace.claim("b", "sharded")
     assert workspace.latest_checkpoint() is None
+    assert not (workspace.folder / "reference-1.arrow").exists()
 
 
 def test_one_training_at_a_time(tmp_path: Path) -> None:
