@@ -85,7 +85,9 @@ def _in_a_process(what: list[str], options: argparse.Namespace, folder: Path) ->
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517"}
     quiet = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     meets = {**alone, "ACCELERATE_USE_CPU": "true"} if options.tiny else alone
-    grouped = meets if what[-1].startswith(("sharded", "offload")) else {}
+    offloaded = {"ACCELERATE_USE_FSDP": "true", "FSDP_OFFLOAD_PARAMS": "true"}  # as the product's launcher sets them
+    shared = {"sharded": meets, "offload": {**meets, **offloaded}}
+    grouped = shared.get(what[-1].partition("-")[0], {})
     environment = {**os.environ, **quiet, **grouped}
     try:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=options.case_seconds)

@@ -40,7 +40,8 @@ def observed(home: Home, like: RunConfig, assumed: Assumptions) -> dict[str, lis
 
 
 def _observed(home: Home, stage: StageRun, config: RunConfig, assumed: Assumptions) -> Observed | None:
-    if stage.state != "completed" or not stage.made_here or not stage.seconds or stage.artifact_uri is None:
+    found_only = stage.cached and not stage.made_here
+    if stage.state != "completed" or found_only or not stage.seconds or stage.artifact_uri is None:
         return None
     folder = home.root / stage.artifact_uri
     manifest = read_manifest(folder)

@@ -97,6 +97,8 @@ def _eased(attempt: _Attempt, least: int) -> Iterator[_Attempt]:
     yield attempt
     settings, load, gpus = attempt
     changes: list[tuple[str, Callable[[TrainingLoad], TrainingLoad]]] = []
+    if load.attention == "eager":
+        changes.append(("training.{name}.attention=sdpa", lambda one: one._replace(attention="sdpa")))
     if not load.checkpointing:
         changes.append((_CHECKPOINTING, lambda one: one._replace(checkpointing=True)))
     if load.sequences > least:

@@ -42,6 +42,7 @@ class TrainingLoad(NamedTuple):
     base_bits: int = 16
     padded: bool = True
     scored: float = 0.5
+    attention: str = "auto"
 
     @classmethod
     def of(cls, config: OptimisationConfig, launch: LaunchConfig, *, on_gpu: bool = True) -> "TrainingLoad":
@@ -60,6 +61,7 @@ class TrainingLoad(NamedTuple):
             lora_rank=lora.rank if lora else 0,
             base_bits=(lora.base_bits or 16) if lora else 16,
             padded=pairs or config.micro_batch_size > 1,
+            attention=config.attention,
         )
 
 
@@ -153,8 +155,9 @@ def block_activations(shape: ModelShape, load: TrainingLoad) -> float:
     hidden, wide, queries, keys = shape.hidden, shape.intermediate, shape.query_width, shape.kv_width
     tokens = load.sequences * load.tokens
     element = 4 if load.precision == "fp32" else 2
-    if load.padded:
-        keys = queries  # keys and values are repeated for every query head where there is a mask
+    masked = load.padded and load.attention != "flash_attention_2"
+    if masked or load.attention == "eager":
+        keys = queries  # keys and values are repeated for every query head
     attention = element * (2 * queries + 2 * keys) + 4 * shape.heads
     if load.lora_rank:
         norms = 2 * 4 * hidden
@@ -166,8 +169,10 @@ def block_activations(shape: ModelShape, load: TrainingLoad) -> float:
         norms, inputs, gated = 2 * 6 * hidden, 2 * 2 * hidden, 4 * element * wide
     else:
         norms, inputs, gated = 2 * 8 * hidden, 5 * 2 * hidden, 4 * element * wide
-    mask = load.sequences * load.tokens**2 * element if load.padded else 0
-    return float(tokens * (norms + inputs + gated + attention) + mask)
+    squares = element if masked else 0
+    if load.attention == "eager":  # every weight of every head, in fp32 and as it is multiplied
+        squares += shape.heads * (4 if element == 4 else 4 + element)
+    return float(tokens * (norms + inputs + gated + attention + load.tokens * squares))
 
 
 class _Peak(NamedTuple):

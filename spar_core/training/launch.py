@@ -39,7 +39,8 @@ def train(
             log.
     """
     check_model_folder(spec.model_folder)
-    check_weights(spec.weights_folder)
+    if spec.weights_folder != spec.model_folder:
+        check_weights(spec.weights_folder)
     check_exportable(spec.launch)
     identity = spec.identity(model_digest(spec.model_folder), [_data_digest(file) for file in spec.data_files])
     workspace = Workspace(spec.work)

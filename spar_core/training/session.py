@@ -97,7 +97,6 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
         outcome.metrics.update(meter.summary)
         (workspace.new_model / PROVENANCE).write_text(outcome.to_json(), encoding="utf-8")
         publish(workspace.new_model, spec.output_folder)
-    await_all_processes()  # an early end of one process would look like a failure to the others
 
 
 def prepare(

@@ -69,10 +69,6 @@ def shard(model: Any, weights: Path, launch: LaunchConfig, *, seed: int, bf16: b
         shares = {name: share.to("cpu") for name, share in shares.items()}
     model.load_state_dict(shares, strict=False, assign=True)
     model.tie_weights()
-    if not launch.offload:
-        for module in model.modules():
-            for name, buffer in list(module.named_buffers(recurse=False)):
-                setattr(module, name, buffer.to(_device(device)))
     missing = [name for name, weight in model.named_parameters() if weight.is_meta]
     if missing:
         raise TrainingError(

@@ -66,6 +66,7 @@ class _PreparedRows:
     args: Any
     train_dataset: Any
     accelerator: Any
+    state: Any
     is_fsdp_enabled: bool
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -83,7 +84,8 @@ class _PreparedRows:
         lengths = [sum(map(len, parts)) for parts in zip(*(rows[name] for name in columns), strict=True)]
         arguments = self.args
         batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * self.accelerator.num_processes
-        return LengthSortedSampler(lengths, batch, arguments.seed)
+        steps = -(-len(lengths) // batch)
+        return LengthSortedSampler(lengths, batch, arguments.seed, lambda: self.state.global_step // steps)
 
 
 class ExampleTrainer(_PreparedRows, SFTTrainer):  # type: ignore[misc]

@@ -67,7 +67,7 @@ class Workspace:
                 f"on from it, or delete {self.checkpoints} to start over."
             )
         if known != [identity, layout]:
-            for leftover in (self.checkpoints, self.metrics_file):
+            for leftover in (self.checkpoints, self.metrics_file, *self.folder.glob("reference-*")):
                 _remove(leftover)
             self._identity_file.write_text(f"{identity}\n{layout}\n", encoding="utf-8")
         for leftover in (self.new_model, self.gathered, self.failure_file):

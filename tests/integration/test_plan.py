@@ -46,6 +46,7 @@ def test_a_plan_knows_the_stages_of_its_run_and_reuses_what_is_there(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_plan_of_a_starter_run_is_near_what_it_took(tmp_path: Path) -> None:
     first = tmp_path / "first"
     process = spar("run", *RUN, "--home", first, "--json", timeout=900)

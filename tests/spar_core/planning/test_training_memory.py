@@ -26,9 +26,9 @@ SHAPE = ModelShape.of_config(_SIZES, "small")
 _NEAR = 0.05
 
 
-def model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
+def model(dtype: torch.dtype = torch.float32, attention: str = "sdpa") -> LlamaForCausalLM:
     torch.manual_seed(0)
-    made = LlamaForCausalLM(LlamaConfig(**_SIZES, attn_implementation="sdpa")).to(dtype)
+    made = LlamaForCausalLM(LlamaConfig(**_SIZES, attn_implementation=attention)).to(dtype)
     made.train()
     return made
 
@@ -87,6 +87,14 @@ def test_saved_activations(regime: str, padded: bool, checkpointing: bool) -> No
     if regime == "autocast" and not checkpointing:
         assert copied == 2 * SHAPE.layers * SHAPE.block_linear
         assert training_memory(SHAPE, load).copies == copied
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_plain_attention_keeps_every_weight_of_it(autocast: bool) -> None:
+    kept, _ = saved_bytes(model(attention="eager"), autocast=autocast, padded=True)
+    precision = "bf16" if autocast else "fp32"
+    load = TrainingLoad(sequences=_SEQUENCES, tokens=_TOKENS, precision=precision, attention="eager")  # type: ignore[arg-type]
+    assert saved_activations(SHAPE, load) == pytest.approx(kept, rel=_NEAR)
 
 
 def test_weights_gradients_and_moments() -> None:
