@@ -70,8 +70,9 @@ def build_refiner_data(
     a vote that agrees with its majority (or with the checker, under `judging.anchor: verifier`).
 
     Drops: `not_accepted`, `root_accepted`, `not_judged` (node without a value), `unanimous`, `critique_by_rule` (a text
-    that no model wrote), `one_per_tree`, `duplicate` (the same request, whatever the answer; under `deduplicate:
-    after_quota` the same response to the same prompt, whatever is asked about it), `over_quota`, `unbalanced`.
+    that no model wrote, as an answer of the refiner), `one_per_tree`, `duplicate` (the same request, whatever the
+    answer; under `deduplicate: after_quota` the same response to the same prompt, whatever is asked about it),
+    `over_quota`, `unbalanced`.
 
     Votes are not needed: a judgement carries its critique. Held in memory: the prompts' texts, the contested
     judgements (all, with `unanimous`) and the chosen examples, not the responses or nodes.
@@ -182,8 +183,10 @@ class _Collector:
             self._drop(tree.tree_id, "not_accepted", tree.stop_reason)
         elif accepted.parent_id is None:
             self._drop(tree.tree_id, "root_accepted")
+        elif self._speaks_the_rules(parent := by_id[accepted.parent_id]):
+            self._drop(tree.tree_id, "critique_by_rule", REFINEMENT)
         else:
-            self._offer(self._refinement(tree, by_id[accepted.parent_id], accepted))
+            self._offer(self._refinement(tree, parent, accepted))
         for source, group in self._contested_nodes(nodes):
             places = {node.node_id: self._place(source, node, node.node_id) for node in group}
             first, *others = sorted(group, key=lambda node: places[node.node_id])
@@ -209,6 +212,11 @@ class _Collector:
         if not self._config.unanimous and not contested(judged):
             return "unanimous"
         return "critique_by_rule" if judged.anchored == "verdict_and_critique" else None
+
+    def _speaks_the_rules(self, parent: TreeNode) -> bool:
+        """Whether a refinement of this node would put a checker's words into the refiner's mouth, to be learned."""
+        continues = self._library.format.refine == "continuation"
+        return continues and parent.anchored == "verdict_and_critique"
 
     def _place(self, source: str, judged: Judgement | TreeNode | None, record_id: str) -> Place:
         """Split votes first, then as `order` says, then by seeded rank."""

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 from finished_records import judgement, node, prompt, response, tree
@@ -167,10 +168,19 @@ def test_records_that_do_not_belong_together_are_an_error() -> None:
         build(split_responses(1)._replace(prompts=[]))
 
 
-@pytest.mark.parametrize("prompt_set", ["default", "published", "starter"])
-def test_training_text_is_inference_text_byte_for_byte(prompt_set: str) -> None:
+def folder_of_ones_own(folder: Path) -> Path:
+    (folder / "judge.txt").write_text('Stimmt das?\n"{{prompt}}"\n"{{response}}"\nErgebnis: (Ja oder Nein)\n')
+    (folder / "refine.txt").write_text("{{prompt}}\n{{response}}\n{{critique}}\n((neu))\nDer Text\n((aus))\n")
+    (folder / "format.yaml").write_text(
+        "verdict: {labels: [Ergebnis], yes: [Ja], no: [Nein]}\nmarkers: {start: '((neu))', end: '((aus))'}\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("prompt_set", ["default", "published", "starter", "own"])
+def test_training_text_is_inference_text_byte_for_byte(prompt_set: str, tmp_path: Path) -> None:
     # A real search: R -> "a {{critique}}" 0.4 ... -> "b" 0.8. Its texts hold placeholders, markers and line breaks.
-    library = PromptLibrary.load(prompt_set)
+    library = PromptLibrary.load(folder_of_ones_own(tmp_path) if prompt_set == "own" else prompt_set)
     form = library.format
     continues = form.refine == "continuation"
     answers = {"R\n": "a {{critique}}", "a {{critique}}": "b\n<response>"}

@@ -130,3 +130,17 @@ def test_after_the_quota_a_judgement_goes_where_a_refinement_of_the_same_respons
         assert made.rows_in == len(made.examples) + len(made.drops)
     # ... but not where the quota left no room for the refinement
     assert sources(deduplicate="after_quota", refinements=0) == ["tree_yes", "tree_no"]
+
+
+def test_a_critique_that_a_checker_wrote_is_never_a_turn_of_the_refiner() -> None:
+    records = refined_tree()
+    by_rule = [replace(n, anchored="verdict_and_critique") if n.node_id == "a" else n for n in records.nodes]
+    made = {
+        name: build_refiner_data(
+            records._replace(nodes=by_rule), PromptLibrary.load(name), RefinerDataConfig(), run_seed=0
+        )
+        for name in ("starter", "published")
+    }
+    assert [example.source for example in made["starter"].examples] == ["tree_refinement", "tree_yes"]
+    assert [example.source for example in made["published"].examples] == ["tree_yes"]
+    assert reasons(made["published"]) == {"t": "critique_by_rule", "a": "critique_by_rule"}
