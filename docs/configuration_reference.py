@@ -91,6 +91,8 @@ def _type(annotation: Any, metadata: Any) -> str:
     origin = get_origin(annotation)
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(annotation))
+    if origin is tuple:
+        return f"list of {_type(get_args(annotation)[0], ())}"
     if origin is Annotated:
         return _type(get_args(annotation)[0], annotation.__metadata__)
     if origin in (Union, UnionType):

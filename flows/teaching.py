@@ -1,11 +1,11 @@
-"""The warm start by a teacher: which stages it is asked in, and what a run says of it.
+"""The warm start by a teacher: which stages it is asked in.
 
 For the actor it answers prompts. For the refiner it judges answers of the base actor, rewrites those it called failing,
 and judges the rewrites. All of that is journaled, in shards, and entered under iteration 0.
 """
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 from flows.handovers import Models
 from flows.models import ModelFinder, Served
@@ -13,11 +13,10 @@ from flows.prompting import RunPrompts, completed
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.method import SearchConfig
+from spar_core.data.taught import taught_quotas
 from spar_core.errors import ConfigError, EngineError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
-from storage.catalog import open_catalog
-from storage.home import Home
 from tasks.engines import ModelRef
 from tasks.judgements import JUDGEMENTS
 from tasks.responses import RESPONSES
@@ -25,10 +24,6 @@ from tasks.trees import TREES
 from tasks.warm_start import WARM_START_EXAMPLES, WARM_START_ROOTS
 
 _log = logging.getLogger(__name__)
-RULES_NOTE = (
-    "warm_start.check_rules is on: where prompts hold checkable constraints, a checker filters what the teacher wrote "
-    "for the warm start; self-play data stay free of it"
-)
 
 
 class Teaching:
@@ -57,6 +52,8 @@ class Teaching:
             raise ConfigError(missing)
         counts: dict[ModelRole, int] = {"actor": config.actor_examples, "refiner": config.refiner_examples}
         roles: list[ModelRole] = [role for role, count in counts.items() if count]
+        if not roles:
+            return {}
         try:
             teacher = self._finder.served(str(config.teacher))
         except (ConfigError, EngineError) as error:
@@ -95,8 +92,9 @@ class Teaching:
             **templates,
         }
         trees = self._stages.run(TREES.named("teacher"), 0, {"roots": roots}, judge, searching)
-        reads = {"count": self._config.refiner_examples, **templates}
-        return self._made("refiner", {**judged, "trees": trees}, reads)
+        count = self._config.refiner_examples
+        quotas = plain(taught_quotas(self._method.refiner_data, count))
+        return self._made("refiner", {**judged, "trees": trees}, {"count": count, "refiner_data": quotas, **templates})
 
     def _search(self) -> SearchConfig:
         """One level of rewrites. Whatever self-play takes, one that is cut or changes nothing teaches nothing."""
@@ -116,38 +114,3 @@ class Teaching:
 
     def _filters(self) -> dict[str, Any]:
         return {"min_agreement": self._config.min_agreement, "check_rules": self._config.check_rules}
-
-
-class Taught(NamedTuple):
-    """What became of the rows of one role's examples. `left_out`: reasons and how many rows each took."""
-
-    role: str
-    examples: int
-    rows: int
-    left_out: dict[str, int]
-
-    def plain(self) -> dict[str, Any]:
-        """JSON-like values."""
-        return self._asdict()
-
-    def shown(self) -> str:
-        """One line under the run's table."""
-        lost = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
-        return f"warm start by the teacher: {self.examples} examples for the {self.role}; left out: {lost or 'none'}"
-
-
-def taught(home: Home, run_id: str) -> list[Taught]:
-    """What the teacher's examples of a run came to, by role."""
-    found = []
-    with open_catalog(home) as catalog:
-        for role, stage in WARM_START_EXAMPLES.items():
-            here = [run_id, stage.name]
-            rows = catalog.rows("SELECT rows_in, rows_out FROM stages WHERE run_id = ? AND stage = ?", here)
-            reasons = catalog.rows(
-                "SELECT d.reason, count(*) AS n FROM drops d JOIN stages s USING (run_id, iteration, stage_key) "
-                "WHERE d.run_id = ? AND s.stage = ? GROUP BY ALL ORDER BY n DESC, reason",
-                here,
-            )
-            lost = {row["reason"]: row["n"] for row in reasons}
-            found += [Taught(role, row["rows_out"] or 0, row["rows_in"] or 0, lost) for row in rows]
-    return found

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
+from spar_core.config.method import RefinerDataConfig
 from spar_core.data.example_files import read_examples
 from spar_core.data.refiner_examples import IterationRecords
 from spar_core.data.taught import Trust, taught_answers, taught_refiner, taught_roots
@@ -52,7 +53,8 @@ def _taught(context: ShardContext, role: ModelRole) -> ShardRows:
         records = IterationRecords(prompts, responses, judgements, trees.read("trees"), trees.read("tree_nodes"))
         library = PromptLibrary.load(context.call.surroundings.prompt_set)
         trust = _trust(config, prompts)
-        examples, drops, rows_in = taught_refiner(records, library, trust, config["count"], run_seed=context.call.seed)
+        quotas = RefinerDataConfig.model_validate(config["refiner_data"])
+        examples, drops, rows_in = taught_refiner(records, library, trust, quotas, run_seed=context.call.seed)
     _tell(role, len(examples), config["count"], drops)
     context.part.write("refiner_examples", examples)
     context.part.write("drops", drops)

@@ -43,7 +43,16 @@ def of_run(run: Run) -> Work:
         models["second voter"] = str(second)
     prompts = config.prompts.path if config.prompts.source != "starter" else None
     benchmarks = ("ability",) if config.promotion.ability_margin is not None else ()
-    return Work(run.home, config, models, True, _still_asked(run), prompts, config.prompts.skip_bad, benchmarks)
+    return Work(
+        run.home,
+        config,
+        models,
+        trains=True,
+        asked=_still_asked(run),
+        prompts=prompts,
+        skip_bad=config.prompts.skip_bad,
+        benchmarks=benchmarks,
+    )
 
 
 def _still_asked(run: Run) -> dict[str, str]:

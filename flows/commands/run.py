@@ -86,7 +86,7 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
     if run.config.method.judging.anchor == "verifier":
         click.echo(WARNING, err=True)
     if _is_filtered_by_rules(run):
-        from flows.teaching import RULES_NOTE
+        from flows.lessons import RULES_NOTE
 
         click.echo(RULES_NOTE, err=True)
     several = run.config.training.launch.nodes > 1
@@ -105,9 +105,9 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.anchoring import anchoring
     from flows.health import HEALTH_COLUMNS, run_health
     from flows.judge_summary import judges
+    from flows.lessons import taught
     from flows.spending import spent_plain, spent_shown
     from flows.summary import COLUMNS, benchmark_table, kind_table, run_summary
-    from flows.teaching import taught
 
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
     anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None

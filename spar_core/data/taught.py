@@ -119,9 +119,9 @@ def taught_roots(
 
 
 def taught_refiner(
-    records: IterationRecords, library: PromptLibrary, trust: Trust, count: int, *, run_seed: int
+    records: IterationRecords, library: PromptLibrary, trust: Trust, quotas: RefinerDataConfig, *, run_seed: int
 ) -> RefinerData:
-    """At most `count` examples for the refiner: half of them refinements, the rest judgements, as many YES as NO.
+    """Examples for the refiner, at most as `quotas` (of `taught_quotas`) say.
 
     The judgements are those of the base actor's answers and, where they say YES, of the teacher's own rewrites: a weak
     actor's answers alone would teach that everything fails. Rows in are those of `build_refiner_data`, whose drops come
@@ -146,7 +146,7 @@ def taught_refiner(
         trees[tree_id], own = _trusted_tree(tree, list(group), texts[tree.prompt_id], trust)
         nodes += own
     made = build_refiner_data(
-        IterationRecords(prompts, responses, trusted, trees.values(), nodes), library, _quotas(count), run_seed=run_seed
+        IterationRecords(prompts, responses, trusted, trees.values(), nodes), library, quotas, run_seed=run_seed
     )
     examples = [replace(example, source=f"{SOURCE}/{example.source}") for example in made.examples]
     return RefinerData(examples, [*drops, *(replace(d, stage=STAGE) for d in made.drops)], made.rows_in + len(drops))
@@ -168,18 +168,26 @@ def _trusted_tree(tree: Tree, nodes: list[TreeNode], text: str, trust: Trust) ->
     return replace(tree, accepted_node_id=best.node_id), kept
 
 
-def _quotas(count: int) -> RefinerDataConfig:
-    """Half refinements; of the judgements half may say YES, those of answers and of rewrites together (`balance`)."""
+def taught_quotas(layout: RefinerDataConfig, count: int) -> RefinerDataConfig:
+    """Choices of `build_refiner_data` for `count` examples, in the layout of self-play's.
+
+    Half are refinements; of the judgements half may say YES, those of answers and of rewrites together (`balance`).
+    """
     judgements = count - count // 2
     no, yes = judgements // 2, judgements - judgements // 2
-    return RefinerDataConfig(
-        refinements=count // 2,
-        tree_yes=yes,
-        tree_no=0,
-        response_no=no,
-        response_yes=yes,
-        unanimous=True,
-        balance=True,
+    return layout.model_copy(
+        update={
+            "refinements": count // 2,
+            "tree_yes": yes,
+            "tree_no": 0,
+            "response_no": no,
+            "response_yes": yes,
+            "unanimous": True,
+            "order": "random",
+            "balance": True,
+            "deduplicate": "before_quota",
+            "replay_fraction": 0.0,
+        }
     )
 
 

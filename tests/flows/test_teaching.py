@@ -11,9 +11,9 @@ import pytest
 from prefect import flow
 
 from flows.iteration_data import IterationData
+from flows.lessons import taught
 from flows.request import Run
 from flows.stage_calls import StageRunner
-from flows.teaching import taught
 from spar_core.config.loading import load_config
 from spar_core.engines.server_identity import PROBES
 from spar_core.errors import ConfigError, EngineError, FruitlessError

@@ -134,7 +134,7 @@ def test_a_hosted_teacher_and_evolver(tmp_path):
     seeds.write_text("".join(json.dumps({"prompt": f"Name {number} birds."}) + "\n" for number in range(40)))
 
     def answer(text: str) -> str:
-        return f"<new_instruction>{text[-60:]} {hash(text)}</new_instruction>" if "main type" in text else teach(text)
+        return f"<new_instruction>Do {hash(text)}.</new_instruction>" if "main type" in text else teach(text)
 
     with chat_server(answer, token=SECRETS["JUDGE_KEY"]) as server:
         named = f"{server.url}#m&key=JUDGE_KEY"

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 from finished_records import judgement, node, prompt, response, tree
 
+from spar_core.config.method import RefinerDataConfig
 from spar_core.data import IterationRecords
-from spar_core.data.taught import Trust, taught_answers, taught_refiner, taught_roots
+from spar_core.data.taught import Trust, taught_answers, taught_quotas, taught_refiner, taught_roots
 from spar_core.errors import DataError
 from spar_core.evaluation.truth import rule_verifier
 from spar_core.prompts import PromptLibrary
@@ -17,6 +18,10 @@ NO_COMMA = (Constraint.create("punctuation:no_comma"),)
 
 def checkable(name: str) -> Prompt:
     return replace(prompt(name), constraints=NO_COMMA)
+
+
+def eight() -> RefinerDataConfig:
+    return taught_quotas(RefinerDataConfig(), 8)
 
 
 def reasons(drops) -> dict[str, str]:
@@ -99,7 +104,7 @@ def test_judgements_and_accepted_rewrites_become_the_chats_of_self_play():
         [tree("t1", "p1", "n1")],
         [node("t1", "r1", None, "text a", 0.0), node("t1", "n1", "r1", "Mended", 1.0, reflection="said so")],
     )
-    made = taught_refiner(records, LIBRARY, Trust(0.8), 8, run_seed=0)
+    made = taught_refiner(records, LIBRARY, Trust(0.8), eight(), run_seed=0)
     found = {example.source: example for example in made.examples}
     assert set(found) == {"teacher/tree_refinement", "teacher/response_no", "teacher/tree_yes"} or set(found) == {
         "teacher/tree_refinement",
@@ -134,7 +139,7 @@ def test_the_best_rewrite_that_is_trusted_is_taken():
             node("t2", "m1", "r2", "no, again", 1.0),
         ],
     )
-    made = taught_refiner(records, LIBRARY, Trust(0.8, rule_verifier(prompts)), 8, run_seed=0)
+    made = taught_refiner(records, LIBRARY, Trust(0.8, rule_verifier(prompts)), eight(), run_seed=0)
     (refinement,) = [example for example in made.examples if example.kind == "refinement"]
     assert refinement.messages[1].content == format_rewrite("x and y", "")
     found = {drop.record_id: (drop.reason, drop.detail) for drop in made.drops}
@@ -160,7 +165,7 @@ def test_quotas_hold_and_verdicts_balance():
         )
     ]
     records = IterationRecords(prompts, answers, said, trees, nodes)
-    made = taught_refiner(records, LIBRARY, Trust(0.8), 21, run_seed=3)
+    made = taught_refiner(records, LIBRARY, Trust(0.8), taught_quotas(RefinerDataConfig(), 21), run_seed=3)
     kinds = [example.kind for example in made.examples]
     assert kinds.count("refinement") == 10
     says = [example.messages[1].content.endswith("NO") for example in made.examples if "response" in example.source]
@@ -168,5 +173,5 @@ def test_quotas_hold_and_verdicts_balance():
     assert no == 5
     assert kinds.count("judgement") - no == 5
     assert made.rows_in == len(made.examples) + len(made.drops) == 40 + 30 + 30
-    again = taught_refiner(records, LIBRARY, Trust(0.8), 21, run_seed=3)
+    again = taught_refiner(records, LIBRARY, Trust(0.8), taught_quotas(RefinerDataConfig(), 21), run_seed=3)
     assert again.examples == made.examples
