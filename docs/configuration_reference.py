@@ -1,5 +1,6 @@
 """Write docs/configuration.md from the configuration classes. `python docs/configuration_reference.py`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -10,17 +11,28 @@ from pydantic_core import PydanticUndefined
 from spar_core.config.run import RunConfig
 from spar_core.engines.configuration import EngineConfig
 
+Row = tuple[str, str, str, str]
+"""Key, type, default, meaning."""
+
 HEAD = """# Configuration
 
 A run's configuration is merged, lowest first: defaults, profile (`profile: paper` takes the published choices),
 preset or `--config FILE` (YAML in this shape), `--set key.path=value`. Unknown keys and values out of range are
 errors that name the key, the value and what is allowed. This page is generated from the configuration classes.
 
+A file of your own says `extends: PRESET` to build on a shipped one, and `preset: NAME` to have a name of its own.
+
+A run without `--run-id` is named by its preset and a digest of what decides its results. On other hardware it is the
+same run: engine settings that change no answer, `training.launch`, `orchestration`, `health`, `budget`, `iterations`,
+intervals of checkpoints and logs, and what makes a training fit (`micro_batch_size`, `gradient_checkpointing`,
+`attention`) do not name it. The last three round differently: when they change, that training is made anew, and what
+follows from it.
+
 Secrets are named, never written down: [docs/models.md](models.md#keys-and-secrets). Keys marked `(server)` are those
 of a server's description file.
 
 Presets: `starter` (default), `smoke`, `llama3-8b`, `llama3-70b`, `glm4-9b`, `mistral-7b`
-(`spar_core/config/presets/*.yaml`, each value of the paper with its source).
+(`spar_core/config/presets/*.yaml`). They hold only what differs from the defaults below.
 
 | key | type | default | meaning |
 | --- | --- | --- | --- |
@@ -29,29 +41,46 @@ Presets: `starter` (default), `smoke`, `llama3-8b`, `llama3-70b`, `glm4-9b`, `mi
 
 def page() -> str:
     """The page as it should stand."""
-    rows = list(_rows(RunConfig, ""))
+    rows = list(_rows(RunConfig(), "", {}))
     for member in get_args(get_args(EngineConfig)[0]):
         kind = member.model_fields["kind"].default
         shown = "{} (server)" if kind == "openai" else f"engine.{{}} ({kind})"
-        rows += [(shown.format(name), *rest) for name, *rest in _rows(member, "") if name != "kind"]
+        rows += [(shown.format(row[0]), *row[1:]) for row in _rows(member, "", {}) if row[0] != "kind"]
     return HEAD + "".join(f"| `{name}` | {kind} | {default} | {meaning} |\n" for name, kind, default, meaning in rows)
 
 
-def _rows(model: type[BaseModel], prefix: str) -> Any:
+def _rows(section: BaseModel | type[BaseModel], prefix: str, shown: dict[type[BaseModel], str]) -> Iterator[Row]:
+    """The keys of a section and those below, with the defaults they have there; a class has those of its fields.
+
+    A section that need not be there is written out where it comes first; `shown` says where that was.
+    """
+    model = section if isinstance(section, type) else type(section)
+    shown.setdefault(model, prefix.removesuffix("."))
     for name, field in model.model_fields.items():
-        nested = field.annotation
+        key, meaning = f"{prefix}{name}", " ".join((field.description or "").split())
         if name == "engine":
-            yield f"{prefix}{name}", "transformers, vllm or scripted", "kind: transformers", field.description
+            yield key, "transformers, vllm or scripted", "kind: transformers", meaning
             continue
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            yield from _rows(nested, f"{prefix}{name}.")
+        value = field.default if isinstance(section, type) else getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _rows(value, f"{key}.", shown)
             continue
-        default = field.default if field.default is not PydanticUndefined else None
-        if isinstance(default, BaseModel):
-            shown = f"kind: {getattr(default, 'kind', '...')}"
+        default = "" if value in (None, PydanticUndefined, {}) else str(value)
+        optional = _section(field.annotation)
+        if optional is None:
+            yield key, _type(field.annotation, field.metadata), default, meaning
+        elif optional in shown:
+            yield key, f"keys of `{shown[optional]}`, or null", default, meaning
         else:
-            shown = "" if default is None else str(default)
-        yield f"{prefix}{name}", _type(nested, field.metadata), shown, " ".join((field.description or "").split())
+            shown[optional] = key
+            yield key, "the keys below, or null", default, meaning
+            yield from _rows(optional, f"{key}.", shown)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that an optional key may hold."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    return next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), None)
 
 
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

@@ -15,6 +15,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 _COMMANDS = {
     "run": "flows.commands.run:run",
+    "plan": "flows.commands.plan:plan",
     "experiment": "flows.commands.experiment:experiment",
     "status": "flows.commands.inspect:status",
     "sql": "flows.commands.inspect:sql",
@@ -54,6 +55,7 @@ def cli() -> None:
 
     \b
     Example:
+      spar plan                    # what a run would take and cost
       spar run                     # three iterations of the embedded starter model on CPU
       spar status                  # its stages
       spar sql "SELECT * FROM eval_scores"

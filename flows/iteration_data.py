@@ -5,7 +5,6 @@ Stages that methods have in common have equal keys, so that in one home they are
 
 from typing import Any
 
-from flows.champions import base_models
 from flows.handovers import Data, Models
 from flows.models import ModelFinder
 from flows.prompting import RunPrompts
@@ -30,12 +29,12 @@ Inputs = dict[str, ArtifactRef]
 class IterationData:
     """Runs the stages that make an iteration's data. Use it inside a flow."""
 
-    def __init__(self, run: Run, stages: StageRunner) -> None:
+    def __init__(self, run: Run, stages: StageRunner, finder: ModelFinder | None = None) -> None:
         self._run = run
         self._config = run.config
         self._method = run.config.method
         self._stages = stages
-        self._finder = ModelFinder(run.home, run.config.engine)
+        self._finder = finder or ModelFinder(run.home, run.config.engine)
         self._prompts = RunPrompts(run, stages, self._finder)
 
     def prepare(self) -> None:
@@ -72,7 +71,8 @@ class IterationData:
         """The examples of iteration 0 per role; a role without any is left out."""
         warm = self._config.warm_start
         if warm.source == "teacher":
-            return Teaching(self._run, self._prompts, self._finder).examples(base_models(self._run))
+            teaching = Teaching(self._run, self._stages.beside(), self._prompts, self._finder)
+            return teaching.examples(self._finder.base(self._run))
         counts = {"actor": warm.actor_examples, "refiner": warm.refiner_examples}
         files = {"actor": warm.actor_file, "refiner": warm.refiner_file}
         examples = {}

@@ -1,6 +1,6 @@
 """From what a user calls a model to an engine and a content digest."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spar_core.config.loading import build_config, load_config
 from spar_core.config.run import RunConfig
@@ -14,6 +14,10 @@ from storage.ledger import Ledger
 from tasks.engines import ModelRef
 from tasks.known_servers import server_digest
 from tasks.models import resolve_model
+
+if TYPE_CHECKING:
+    from flows.handovers import Models
+    from flows.request import Run
 
 SERVER_OPTIONS = frozenset(("timeout_s", "retries", "max_wait_s", "fresh", "model_digest"))
 """Fields of requests that say what `ServerOptions` does; results depend on them by the identity of models alone."""
@@ -81,6 +85,17 @@ class ModelFinder:
         if reference not in self._found:
             self._found[reference] = self._asked(reference) if is_server(reference) else self._loaded(reference)
         return self._found[reference]
+
+    def base(self, run: "Run") -> "Models":
+        """The models that a run starts from.
+
+        Raises:
+            EngineError: there is no such model.
+            ConfigError: a model it began with is gone.
+        """
+        from flows.champions import base_models  # with all that flows need: not for commands that look up one model
+
+        return base_models(run)
 
     def _loaded(self, reference: str) -> Served:
         return Served(resolve_model(reference, self._home), self._engine)

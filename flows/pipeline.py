@@ -1,16 +1,18 @@
 """The stages of self-play wired together: which artifacts, models and configuration each of them reads."""
 
 import logging
+from pathlib import Path
 from typing import Literal
 
 from flows.handovers import Data, Models
 from flows.iteration_data import IterationData
+from flows.models import ModelFinder
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.training.model_folder import MASTERS
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
-from tasks.models import local_model
 from tasks.stages import Stage
 from tasks.training import TRAIN_ACTOR, TRAIN_REFINER, WARM_START_ACTOR, WARM_START_REFINER, training_table
 
@@ -21,12 +23,12 @@ _INTERVALS = ("checkpoint_steps", "log_steps")
 class Pipeline:
     """Builds the stage calls of one run and runs them. Call its methods inside a flow."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, stages: StageRunner | None = None, finder: ModelFinder | None = None) -> None:
         self.run = run
         self.trained_by: dict[str, ArtifactRef] = {}
         """Artifacts of the trainings of this process, by the digest of the model they made."""
-        self.stages = StageRunner(run)
-        self._data = IterationData(run, self.stages)
+        self.stages = stages or StageRunner(run)
+        self._data = IterationData(run, self.stages, finder)
         self._config = run.config
 
     def warm_start(self, base: Models) -> Models:
@@ -79,7 +81,9 @@ class Pipeline:
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads = {"kind": kind, "training": values}
+        if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
+            reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
         artifact = self.stages.run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
-        model = local_model(artifact.model_folder, self.run.home)
+        model = self.stages.trained_model(artifact)
         self.trained_by[model.digest] = artifact
         return model

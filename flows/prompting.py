@@ -7,14 +7,10 @@ is used once where there are enough. Evolution asks one model, before the first 
 import logging
 from typing import Any, get_args
 
-from flows.champions import base_models
 from flows.models import ModelFinder, Served
 from flows.request import Run
 from flows.stage_calls import StageRunner, data_ref, file_ref, plain
-from spar_core.benchmarks import data_source
-from spar_core.config.run import PromptsConfig
 from spar_core.errors import ConfigError, EngineError
-from spar_core.evaluation.data_sources import find_data
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from tasks.calls import FileRef
@@ -74,7 +70,7 @@ class RunPrompts:
             reads |= self._stages.templates("evolve")
         before = {f"prompts_{other}": self._earlier(other) for other in self._before(place)}
         call = self._stages.call(stage, iteration, before, models, reads, files=self._files())
-        return (stage.finished(call) if earlier else None) or stage.run(call)
+        return (stage.finished(call) if earlier else None) or self._stages.made(stage, call)
 
     def _earlier(self, place: int | ModelRole) -> ArtifactRef:
         if place not in self._known:
@@ -96,7 +92,7 @@ class RunPrompts:
         files: dict[str, FileRef] = {}
         if self._config.path is not None and self._config.source != "starter":
             files["prompts"] = data_ref(self._config.path)
-        return files | _benchmark_files(self._config)
+        return files | self._benchmark_files()
 
     def _counts(self) -> dict[ModelRole, int]:
         """Prompts of a teacher's warm start; none where nobody teaches."""
@@ -141,7 +137,20 @@ class RunPrompts:
         _log.warning(
             "the base actor itself evolves the prompts; published: a stronger model, once (name one in prompts.evolver)"
         )
-        return Served(base_models(self._run).actor, self._run.config.engine)
+        return Served(self._finder.base(self._run).actor, self._run.config.engine)
+
+    def _benchmark_files(self) -> dict[str, FileRef]:
+        """The data to decontaminate with.
+
+        Raises:
+            DataError: as `StageRunner.benchmark_data` says.
+        """
+        chosen = self._config.decontaminate
+        if chosen is None:
+            return {}
+        if not isinstance(chosen, tuple):
+            return {"benchmarks": file_ref(chosen)}
+        return {f"{BENCHMARK}{name}": self._stages.benchmark_data(name) for name in chosen}
 
 
 def completed(run: Run, stage: str, iteration: int) -> ArtifactRef | None:
@@ -151,19 +160,3 @@ def completed(run: Run, stage: str, iteration: int) -> ArtifactRef | None:
         if (entry.stage, entry.iteration, entry.state) == (stage, iteration, "completed") and not entry.collected:
             return runtime.store.get(stage, entry.stage_key)
     return None
-
-
-def _benchmark_files(config: PromptsConfig) -> dict[str, FileRef]:
-    """The data to decontaminate with; what `spar eval` would fetch is fetched.
-
-    Raises:
-        DataError: it is neither on this machine nor on the hub; the message says what to give.
-    """
-    if config.decontaminate is None:
-        return {}
-    if not isinstance(config.decontaminate, tuple):
-        return {"benchmarks": file_ref(config.decontaminate)}
-    files = {}
-    for name in config.decontaminate:
-        files[f"{BENCHMARK}{name}"] = file_ref(find_data(name, data_source(name)))
-    return files

@@ -25,8 +25,9 @@ from prefect.states import Cancelled, Cancelling
 from prefect.utilities.urls import url_for
 
 from flows.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle
+from flows.spending import gpus_held
 from flows.terminal import LOGGERS
-from spar_core.config.run import NO_RESULTS
+from spar_core.config.run_identity import deciding
 from spar_core.errors import ConfigError
 from storage.home import Home, HomeInUseError
 from storage.ledger import RunState
@@ -86,6 +87,7 @@ def opened_run(plan: RunPlan) -> Iterator[Runtime]:
             stack.enter_context(attended(plan.home, "flow"))
         stack.enter_context(tags(*_tag_outermost(plan)))
         _open(runtime, plan)
+        stack.enter_context(runtime.spending(plan.run_id).clocked(gpus_held(plan.config)))
         runtime.open_runs.add(plan.run_id)
         try:
             yield runtime
@@ -147,7 +149,7 @@ def _open(runtime: Runtime, plan: RunPlan) -> None:
     flow_run = None if outermost is None else str(outermost.id)
     config = dict(plan.config)
     run = runtime.ledger.open_run(
-        plan.run_id, config, plan.activity, whole=plan.whole, neutral=NO_RESULTS, aside=plan.aside, flow_run=flow_run
+        plan.run_id, config, plan.activity, whole=plan.whole, deciding=deciding, aside=plan.aside, flow_run=flow_run
     )
     if plan.tracked:
         tracker = runtime.tracking.tracker

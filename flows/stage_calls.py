@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.request import Run
+from spar_core.benchmarks import data_source
 from spar_core.config.base import FrozenConfig
 from spar_core.data.given_source import DataSource, find_files
 from spar_core.engines.configuration import EngineConfig
 from spar_core.errors import DataError
+from spar_core.evaluation.data_sources import find_data
 from spar_core.hashing import digest, file_digest
 from spar_core.prompts import PromptLibrary
 from spar_core.roles.requests import judge_wordings
@@ -16,6 +18,7 @@ from storage.artifacts import ArtifactRef
 from tasks.calls import FileRef, StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.judgements import SECOND_VOTER
+from tasks.models import local_model
 from tasks.stages import Stage
 
 _ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model")
@@ -69,8 +72,8 @@ class StageRunner:
             intervals: of checkpoints and logs of a training; they enter no key.
             seed: instead of the run's seed.
         """
-        return stage.run(
-            self.call(stage, iteration, inputs, models, config, files=files, intervals=intervals, seed=seed)
+        return self.made(
+            stage, self.call(stage, iteration, inputs, models, config, files=files, intervals=intervals, seed=seed)
         )
 
     def call(
@@ -105,9 +108,30 @@ class StageRunner:
                 launch=config_of_run.training.launch,
                 prompt_set=config_of_run.method.prompt_set,
                 training_intervals=intervals or {},
+                budget=config_of_run.budget,
                 health=self._health,
             ),
         )
+
+    def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
+        """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`)."""
+        return stage.run(call)
+
+    def trained_model(self, artifact: ArtifactRef) -> ModelRef:
+        """The model of a training's artifact."""
+        return local_model(artifact.model_folder, self._run.home)
+
+    def benchmark_data(self, name: str) -> FileRef:
+        """The data of a benchmark, as `spar eval` would read them; what it would fetch is fetched.
+
+        Raises:
+            DataError: they are neither on this machine nor on the hub; the message says what to give.
+        """
+        return file_ref(find_data(name, data_source(name)))
+
+    def beside(self) -> "StageRunner":
+        """Another runner for the same run, whose roles may be served by other models."""
+        return StageRunner(self._run)
 
 
 def plain(config: FrozenConfig) -> dict[str, Any]:

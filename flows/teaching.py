@@ -29,13 +29,14 @@ _log = logging.getLogger(__name__)
 class Teaching:
     """A teacher's examples for both roles. Use it inside a flow."""
 
-    def __init__(self, run: Run, prompts: RunPrompts, finder: ModelFinder) -> None:
+    def __init__(self, run: Run, stages: StageRunner, prompts: RunPrompts, finder: ModelFinder) -> None:
+        """`stages`: a runner of its own, as the teacher takes the roles that self-play's models have in the run's."""
         self._run = run
         self._config = run.config.warm_start
         self._method = run.config.method
         self._prompts = prompts
         self._finder = finder
-        self._stages = StageRunner(run)  # of its own: the teacher takes the roles that self-play's models have there
+        self._stages = stages
 
     def examples(self, base: Models) -> dict[str, ArtifactRef]:
         """The examples of the roles that any are asked for.

@@ -1,15 +1,28 @@
 """Progress in the terminal: one line per stage, a bar while it runs."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
+from flows.spending import spent_shown
 from storage.artifacts import ArtifactRef
 from tasks.calls import StageCall
+from tasks.progress import tokens
 from tasks.runtime import Runtime, SilentReporter
 
 LOGGERS = ("flows", "tasks", "spar_core", "storage")
@@ -19,8 +32,11 @@ LOGGERS = ("flows", "tasks", "spar_core", "storage")
 class TerminalReporter(SilentReporter):
     """Shows stages on a console; where it is no terminal, finished stages only."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, spent: Callable[[StageCall], str] = lambda _call: "") -> None:
+        """`spent` tells what the run of a stage has spent."""
         self._console = console
+        self._spent = spent
+        self._latest: StageCall | None = None
         self._bars: dict[tuple[int | None, str], TaskID] = {}
         self.progress = Progress(
             SpinnerColumn(),
@@ -29,6 +45,7 @@ class TerminalReporter(SilentReporter):
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
+            _Told(self._spending),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -40,6 +57,7 @@ class TerminalReporter(SilentReporter):
 
     def stage_started(self, call: StageCall, parts: int) -> None:
         """Open a bar."""
+        self._latest = call
         description = f"{_place(call)}{call.stage}"
         self._bars[call.iteration, call.stage] = self.progress.add_task(description, total=parts, note="")
 
@@ -61,6 +79,8 @@ class TerminalReporter(SilentReporter):
         dropped = sum(manifest.drops.values())
         how = "cached" if cached else f"{seconds:.1f} s"
         rows = f"{manifest.rows_out} of {manifest.rows_in} rows" + (f", {dropped} dropped" if dropped else "")
+        count = None if cached else tokens(manifest)
+        rows += "" if count is None else f", {count:,} tokens"
         self._console.print(f"{_place(call)}{call.stage:<28} {how:>9}  {rows}", highlight=False)
 
     def stage_failed(self, call: StageCall, error: BaseException) -> None:
@@ -68,10 +88,25 @@ class TerminalReporter(SilentReporter):
         self._remove(call)
         self._console.print(f"{_place(call)}{call.stage:<28}    failed", style="red", highlight=False)
 
+    def _spending(self) -> str:
+        return "" if self._latest is None else self._spent(self._latest)
+
     def _remove(self, call: StageCall) -> None:
         bar = self._bars.pop((call.iteration, call.stage), None)
         if bar is not None:
             self.progress.remove_task(bar)
+
+
+class _Told(ProgressColumn):
+    """A text that is asked for whenever the line is drawn."""
+
+    def __init__(self, told: Callable[[], str]) -> None:
+        self._told = told
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """The text as it is now."""
+        return Text(self._told(), style="dim")
 
 
 def _place(call: StageCall) -> str:
@@ -110,7 +145,11 @@ def terminal_reporter(runtime: Runtime, ui_url: str, run_id: str, *, quiet: bool
         return
     console = Console(stderr=True)
     console.print(f"run {run_id} in {runtime.home.root}; watch it at {ui_url}", highlight=False)
-    reporter = TerminalReporter(console)
+
+    def spent(call: StageCall) -> str:
+        return spent_shown(runtime.spending(call.run_id).spent, call.surroundings.budget)
+
+    reporter = TerminalReporter(console, spent)
     runtime.reporter = reporter
     try:
         with reporter.progress:

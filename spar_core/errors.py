@@ -41,6 +41,10 @@ class FruitlessError(SparError):
     """
 
 
+class BudgetError(SparError):
+    """A run has spent what it may; nothing that is finished is lost, and a higher limit goes on."""
+
+
 class TrainingError(SparError):
     """A training subprocess failed; the message names its log."""
 

@@ -40,6 +40,7 @@ __all__ = ["ArtifactRef", "ArtifactStore", "Damaged", "Provenance", "Scan", "Who
 
 _log = logging.getLogger(__name__)
 # What makes up a model: never optimizer state or other pickles that trainers leave beside the weights.
+_MASTERS = "masters"
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".md")
 
 
@@ -194,18 +195,22 @@ class ArtifactStore:
     def adopt_model(self, stage: str, key: str, source: Path) -> Path:
         """Take the model in `source` into the artifact and return its folder there; `source` stays as it is.
 
-        Only weights, configuration and tokenizer files are taken, as hard links where the file system can.
+        Only weights, configuration and tokenizer files are taken, as hard links where the file system can; also those
+        of the folder `masters` in it, fp32 weights for the next training.
 
         Raises:
             StorageError: `source` holds no weights, or the disk is full.
         """
-        files = sorted(path for path in source.glob("*") if path.is_file() and path.suffix in _MODEL_SUFFIXES)
+        files = _model_files(source)
         if not any(path.suffix == ".safetensors" for path in files):
             raise StorageError(f"{source} holds no .safetensors weights; the training that wrote it did not finish")
         folder = self.folder(stage, key)
         with _replacing(folder, folder / MODEL_FOLDER) as temporary:
             for path in files:
                 _link_or_copy(path, temporary / path.name)
+            for path in _model_files(source / _MASTERS):
+                (temporary / _MASTERS).mkdir(exist_ok=True)
+                _link_or_copy(path, temporary / _MASTERS / path.name)
         return folder / MODEL_FOLDER
 
     def commit(
@@ -292,6 +297,10 @@ def _replacing(artifact: Path, final: Path) -> Iterator[Path]:
                 put_in_place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _model_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_file() and path.suffix in _MODEL_SUFFIXES)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -81,9 +81,13 @@ def build_manifest(
 
 
 def _model_files(folder: Path) -> tuple[StoredFile, ...]:
-    paths = sorted(path for path in folder.glob("*") if path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return tuple(
-        StoredFile(path=f"{MODEL_FOLDER}/{path.name}", bytes=path.stat().st_size, sha256=file_digest(path))
+        StoredFile(
+            path=f"{MODEL_FOLDER}/{path.relative_to(folder).as_posix()}",
+            bytes=path.stat().st_size,
+            sha256=file_digest(path),
+        )
         for path in paths
     )
 

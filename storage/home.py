@@ -72,6 +72,10 @@ class Home:
         """Content-addressed stage outputs."""
         return self.root / "artifacts"
 
+    def meeting(self, run_id: str) -> Path:
+        """Where the machines of one run meet for its trainings."""
+        return self.root / "meetings" / run_id
+
     @property
     def journal(self) -> Path:
         """Completions of stages that are not committed yet."""

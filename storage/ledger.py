@@ -1,6 +1,7 @@
 """The ledger: which runs there were, what became of their stages, which models they registered and what was promoted.
 
     runs/<run_id>/run.json
+                 /spent.json
                  /stages/<iteration>-<stage>.json
                  /models/<role>-v<version>.json
                  /promotions/<role>-v<version>.json
@@ -10,7 +11,7 @@ One small file per fact, replaced in one step: it is right after kill -9, and re
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -70,7 +71,8 @@ class Run(_Entry):
 class StageRun(_Entry):
     """What became of one stage in one run. `iteration` is null for stages outside of iterations; rows are null
     until the stage is complete; `seconds` is wall time in this run; `artifact_uri` is relative to the home;
-    `collected`: `spar gc` has deleted the artifact since."""
+    `collected`: `spar gc` has deleted the artifact since; `made_here`: this run computed it, now or earlier.
+    """
 
     run_id: str
     iteration: int | None
@@ -88,6 +90,7 @@ class StageRun(_Entry):
     detail: str = ""
     collected: bool = False
     generation: int = 0
+    made_here: bool = False
 
 
 class ModelEntry(_Entry):
@@ -151,6 +154,22 @@ class Start(_Entry):
     refiner: str
 
 
+class Spent(_Entry):
+    """What a run has cost so far, over all its starts: tokens that models read and wrote for it, its seconds, and these
+    times the GPUs it held."""
+
+    run_id: str
+    read: int = 0
+    written: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens."""
+        return self.read + self.written
+
+
 class Ledger:
     """The runs of one home. Writers write different files; readers tolerate half-finished runs."""
 
@@ -164,7 +183,7 @@ class Ledger:
         activity: str = "run",
         *,
         whole: bool = False,
-        neutral: Collection[str] = (),
+        deciding: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
         aside: bool = False,
         flow_run: str | None = None,
     ) -> Run:
@@ -177,7 +196,7 @@ class Ledger:
             activity: what it is opened for.
             whole: the run is gone through from its start. Where the configuration changes results or asks for fewer
                 iterations, this supersedes what it had done, of which it enters again what it still does.
-            neutral: keys of the configuration that change no result.
+            deciding: what of a configuration decides results; the rest of it may change.
             aside: the activity only looks at the run (measures it), so that its state stays as it is.
             flow_run: id of Prefect's flow run.
 
@@ -191,7 +210,7 @@ class Ledger:
             same = canonical_json(known.config) == canonical_json(config)
             kept = {
                 "created": known.created,
-                "generation": known.generation + (whole and _begins_anew(known.config, config, neutral)),
+                "generation": known.generation + (whole and _begins_anew(known.config, config, deciding)),
             }
             if aside:
                 dead = known.state == "running"  # the home is held: its process died
@@ -271,6 +290,14 @@ class Ledger:
         """What an iteration began with; None where it has not begun."""
         return _read(self._folder(run_id) / "starts" / f"{iteration:03d}.json", Start)
 
+    def record_spent(self, spent: Spent) -> None:
+        """Write down what a run has cost so far."""
+        self._write(self._folder(spent.run_id) / "spent.json", spent)
+
+    def spent(self, run_id: str) -> Spent:
+        """What a run has cost so far."""
+        return _read(self._folder(run_id) / "spent.json", Spent) or Spent(run_id=run_id)
+
     def run(self, run_id: str) -> Run | None:
         """One run, None where it is unknown."""
         return _read(self._folder(run_id) / "run.json", Run)
@@ -334,9 +361,12 @@ class Ledger:
         write_json(path, entry.model_dump(mode="json"))
 
 
-def _begins_anew(before: Mapping[str, Any], now: Mapping[str, Any], neutral: Collection[str]) -> bool:
-    was, will = ({key: value for key, value in one.items() if key not in neutral} for one in (before, now))
-    return canonical_json(was) != canonical_json(will) or now.get("iterations", 0) < before.get("iterations", 0)
+def _begins_anew(
+    before: Mapping[str, Any], now: Mapping[str, Any], deciding: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> bool:
+    return canonical_json(deciding(before)) != canonical_json(deciding(now)) or now.get("iterations", 0) < before.get(
+        "iterations", 0
+    )
 
 
 def utc_now() -> datetime:

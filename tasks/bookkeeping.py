@@ -35,6 +35,7 @@ class LedgerEntry:
         update = {
             "state": "completed",
             "cached": cached,
+            "made_here": not cached or (self._before is not None and self._before.made_here),
             "rows_in": manifest.rows_in,
             "rows_out": manifest.rows_out,
             "rows_dropped": sum(manifest.drops.values()),

@@ -36,8 +36,8 @@ def _prompts(context: ShardContext) -> ShardRows:
     if config["source"] == "starter":
         prompts = generate_prompts(config["count"], context.call.seed, config["split"])
     else:
-        numbers = range(config["count"])
-        prompts = list(verifiable_prompts(seed_prompts(), numbers, context.call.seed, split=config["split"]))
+        instructions, numbers = seed_prompts(config["split"]), range(config["count"])
+        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, config["split"]))
     write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 
@@ -146,7 +146,7 @@ def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
             yield pair_item(actor, prompts[pair.prompt_id], pair)
 
 
-EVAL_PROMPTS = Stage("eval_prompts", version=1, work=_prompts, splits=True, data=(*STARTER_WORLD, *SEED_PROMPTS))
+EVAL_PROMPTS = Stage("eval_prompts", version=2, work=_prompts, splits=True, data=(*STARTER_WORLD, *SEED_PROMPTS))
 EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts", rows_of=("prompts", "eval_prompts"))
 EVAL_REFINER = Stage("eval_refiner", version=3, work=_refiner, sharded_by="answers")
-SCORES = Stage("eval_scores", version=3, work=_scores)
+SCORES = Stage("eval_scores", version=4, work=_scores)

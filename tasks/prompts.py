@@ -22,6 +22,8 @@ from tasks.sources import SEED_PROMPTS, STARTER_WORLD
 from tasks.stages import Stage
 
 _log = logging.getLogger(__name__)
+HELD_OUT = "held-out instructions"
+"""How drops name them, beside the benchmarks."""
 BENCHMARK = "benchmark."
 """How the data of benchmarks are called among the stage's files, before their names."""
 
@@ -109,11 +111,12 @@ def _cleaned(
     kept, drops = deduplicate(
         candidates.prompts, config.near_duplicates, () if candidates.reused else _earlier(context)
     )
-    benchmarks = _benchmarks(context)
-    if not benchmarks:
-        return kept, drops
-    clean = decontaminate(kept, benchmarks, config.decontaminate_ngram)
+    # A user's seeds or prompts may hold what the verifiable world measures on.
+    held_out = {HELD_OUT: (*seed_prompts("dev"), *seed_prompts("test"))}
+    clean = decontaminate(kept, held_out | _benchmarks(context), config.decontaminate_ngram)
     for name, count in clean.counts.items():
+        if not count:
+            continue
         _log.info("decontamination: %d prompts share %d words with %s", count, config.decontaminate_ngram, name)
     return clean.kept, [*drops, *clean.drops]
 
@@ -133,4 +136,4 @@ def _benchmarks(context: ShardContext) -> dict[str, tuple[str, ...]]:
 
 
 _DATA = (*STARTER_WORLD, *SEED_PROMPTS, "spar_core.synthesis.taxonomy")
-PROMPTS = Stage("prompts", version=1, work=_work, splits=True, data=_DATA)
+PROMPTS = Stage("prompts", version=2, work=_work, splits=True, data=_DATA)

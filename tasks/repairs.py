@@ -183,4 +183,4 @@ def _starter_scores(context: ShardContext) -> ShardRows:
 
 REPAIRS = Stage("repairs", version=2, work=_repairs, sharded_by="answers")
 REFINEMENT_SCORES = Stage("refinement_scores", version=3, work=_refinement_scores)
-STARTER_SCORES = Stage("starter_scores", version=3, work=_starter_scores)
+STARTER_SCORES = Stage("starter_scores", version=4, work=_starter_scores)

@@ -14,6 +14,7 @@ from storage.journal import Journal, discard_journals
 from storage.ledger import Ledger
 from tasks.calls import StageCall
 from tasks.engines import EnginePool
+from tasks.spending import Spending
 from tasks.tracking import Tracking
 
 _LOG = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Runtime:
         """Stages this process has finished while it holds the home, by run, iteration and key."""
         self.interrupted = threading.Event()
         """Set for good when the process is to end: trainings look at it."""
+        self._spendings: dict[str, Spending] = {}
         self.open_runs: set[str] = set()
         """Runs whose outermost flow is going on in this process."""
         self.attended_by: Literal["command", "flow"] | None = None
@@ -134,10 +136,18 @@ class Runtime:
                 self._holders -= 1
                 if self._holders == 0:
                     self.finished.clear()
+                    self._spendings.clear()
                     try:
                         self.engines.end()
                     finally:
                         self._held.close()
+
+    def spending(self, run_id: str) -> Spending:
+        """The count of what a run spends, one for all its stages in this process."""
+        with self._holding:
+            if run_id not in self._spendings:
+                self._spendings[run_id] = Spending(self.ledger, run_id)
+            return self._spendings[run_id]
 
     def journal(self, call: StageCall, shard: int) -> Journal:
         """The journal of one shard of one stage."""

@@ -14,6 +14,7 @@ from storage.artifacts import ArtifactStore
 from storage.parts import PartWriter, split_of
 from tasks.calls import StageCall
 from tasks.runtime import Runtime
+from tasks.spending import BudgetedEngine
 
 
 class ShardRows(NamedTuple):
@@ -72,7 +73,9 @@ class ShardContext:
         engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
         journal = self.runtime.journal(self.call, self.shard)
         self.opened.callback(journal.close)
-        return MeteredEngine(JournaledEngine(engine, journal), self.meter)
+        spending = self.runtime.spending(self.call.run_id)
+        paid = BudgetedEngine(engine, spending, self.call.surroundings.budget)
+        return MeteredEngine(JournaledEngine(paid, journal), self.meter)
 
     def keep_together(self, *roles: str) -> None:
         """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""

@@ -15,7 +15,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.states import Completed
 
-from spar_core.errors import ConfigError, DataError, EngineError, FruitlessError, SparError, StorageError
+from spar_core.errors import (
+    BudgetError,
+    ConfigError,
+    DataError,
+    EngineError,
+    FruitlessError,
+    SparError,
+    StorageError,
+)
 from storage.artifacts import ArtifactRef, Provenance
 from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
@@ -91,6 +99,7 @@ class Stage:
         progress = StageProgress(call, len(cuts), runtime.reporter)
         try:
             if artifact is None:
+                runtime.spending(call.run_id).check(call.surroundings.budget)
                 runtime.store.discard_damaged_model(call.stage, call.key)
                 if self.sharded_by is not None:
                     runtime.store.discard_parts_from(call.stage, call.key, len(cuts))
@@ -252,7 +261,7 @@ def _may_pass(state: Any) -> bool:
     """A user's mistake stays one however often it is tried; an engine may recover."""
     try:
         state.result()
-    except (ConfigError, DataError, FruitlessError):
+    except (BudgetError, ConfigError, DataError, FruitlessError):
         return False
     except Exception:  # noqa: BLE001 - whatever else it was may pass
         return True

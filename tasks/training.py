@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.errors import TrainingError
 from spar_core.training import TrainingOutcome, TrainingSpec, train
 from storage.artifacts import ArtifactRef
 from tasks.shards import ShardContext, ShardRows
@@ -26,7 +27,12 @@ def _work(context: ShardContext) -> ShardRows:
         curves.add(step, metrics)
         runtime.reporter.training_progress(call, step, metrics)
 
-    outcome = train(spec, on_metrics, runtime.interrupted.is_set)
+    spending, budget = runtime.spending(call.run_id), call.surroundings.budget
+    try:
+        outcome = train(spec, on_metrics, lambda: runtime.interrupted.is_set() or spending.is_over(budget))
+    except TrainingError:
+        spending.check(budget)  # ended for that: its checkpoints are kept
+        raise
     context.store.adopt_model(call.stage, call.key, outcome.model_folder)
     context.part.write("drops", outcome.dropped)
     context.part.measure({"steps": outcome.steps, "rows_trained": outcome.rows_trained})
@@ -53,6 +59,7 @@ def training_spec(context: ShardContext) -> TrainingSpec:
         seed=call.seed,
         log_file=context.runtime.home.logs / call.run_id / f"{call.iteration or 0:03d}-{call.stage}.log",
         label=call.stage,
+        meeting_folder=context.runtime.home.meeting(call.run_id),
     )
 
 

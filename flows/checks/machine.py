@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
 from spar_core.engines.placement import VISIBLE, Gpu, visible_gpus, weight_bytes
 from spar_core.engines.server_address import is_on_this_machine
+from spar_core.errors import ConfigError
+from spar_core.planning import ModelShape, TrainingLoad, training_memory
 from spar_core.ports import port_is_free
 
 _GIB = 2**30
 _ASK_S = 2.0
-_TRAINING_BYTES = 16  # per parameter: weights, gradients, master weights and two moments of AdamW in mixed precision
-_STORED_BYTES = 2  # per parameter of a model whose weights are stored as bf16
 _CHECKPOINT_SHARE = 5  # size of a resumable checkpoint in weights: the weights, and moments of twice their precision
 _TEXT_BYTES = 600  # of one answer, vote or rewrite in compressed Parquet and its journal
 _HEADROOM = 1.2
@@ -73,17 +74,23 @@ def _memory(work: Work) -> Iterator[Finding]:
         yield Finding("memory", "ok", where)
     elif largest > has:
         yield Finding("memory", "fail", f"weights of {_size(largest)} do not fit into {_size(has)} ({where})", remedy)
-    elif (needs := _training_bytes(work, largest)) > has:
-        detail = f"training wants about {_size(needs)}, there are {_size(has)} ({where})"
-        yield Finding("memory", "warn", detail, remedy)
+    elif (needs := _training_bytes(work, on_gpu=bool(gpus))) > (each := has / max(1, len(gpus))):
+        detail = f"training wants about {_size(needs)} per process, there are {_size(each)} ({where})"
+        yield Finding("memory", "warn", detail, "`spar plan` names the settings that would fit")
     else:
-        yield Finding("memory", "ok", f"{where}: {_size(has)} for about {_size(max(needs, largest))}")
+        yield Finding("memory", "ok", f"{where}: {_size(has)}; training wants about {_size(needs)} per process")
 
 
-def _training_bytes(work: Work, weights: float) -> float:
-    if not work.trains:
-        return 0.0
-    return weights * 1.5 if _trains_adapters(work) else weights / _STORED_BYTES * _TRAINING_BYTES
+def _training_bytes(work: Work, *, on_gpu: bool) -> float:
+    """Of each process of the largest training, as `spar plan` counts them; 0 for models of a shape it does not know."""
+    training = work.config.training
+    loads = [TrainingLoad.of(one, training.launch, on_gpu=on_gpu) for one in (training.actor, training.refiner)]
+    needs = [0.0]
+    for folder in model_folders(work) if work.trains else ():
+        with suppress(ConfigError):
+            shape = ModelShape.of_folder(folder, folder.name)
+            needs += [training_memory(shape, load, training.launch.world).total for load in loads]
+    return max(needs)
 
 
 def _trains_adapters(work: Work) -> bool:

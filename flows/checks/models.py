@@ -85,7 +85,7 @@ def _registered(reference: str, home: Home) -> str:
 def _on_hub(name: str, reference: str) -> tuple[Finding, Path | None]:
     if reference.startswith(("/", ".", "~")) or reference.count("/") != 1:
         return Finding(name, "fail", f"model {reference!r}: no such folder", f"give {FORMS}"), None
-    cached = _cached(reference)
+    cached = cached_folder(reference)
     found = None if cached is None else judged(name, lambda: _whole(cached))
     if found is not None and found.verdict == "ok":
         return found, cached
@@ -96,7 +96,8 @@ def _on_hub(name: str, reference: str) -> tuple[Finding, Path | None]:
     return Finding(name, "warn", f"{reference} will be downloaded from the hub", "it may take long"), None
 
 
-def _cached(reference: str) -> Path | None:
+def cached_folder(reference: str) -> Path | None:
+    """Where the hub's cache on this machine keeps a model; None where it does not."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     place = Path(HF_HUB_CACHE) / f"models--{reference.replace('/', '--')}"

@@ -6,9 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
 from flows.commands.options import home_option, json_option, opened, show_judges
 from flows.commands.options import table as print_table
+from spar_core.config.budget import BudgetConfig
 from spar_core.errors import StorageError
 from storage.ledger import Ledger, Run
 
@@ -26,6 +28,7 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
       spar status starter-1a2b3c4d --json
     """
     from flows.judge_summary import judges
+    from flows.spending import spent_plain, spent_shown
     from flows.summary import run_summary
     from storage.catalog import open_catalog
 
@@ -36,12 +39,14 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
     name = run or next(iter(runs))
     if name not in runs:
         raise StorageError(f"no run {name!r} in {where.root}; runs there: {', '.join(runs)}")
+    spent, budget = Ledger(where).spent(name), _budget(runs[name])
     with open_catalog(where) as catalog:
         stages = catalog.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started", [name])
     if as_json:
         iterations = [row.plain() for row in run_summary(where, name)]
         told = runs[name].model_dump(mode="json", include={"run_id", "state", "activity"})
-        click.echo(json.dumps({**told, "stages": stages, "iterations": iterations}, default=str))
+        cost = spent_plain(spent, budget)
+        click.echo(json.dumps({**told, "spent": cost, "stages": stages, "iterations": iterations}, default=str))
         return 0
     columns = ["iteration", "stage", "state", "cached", "rows in", "rows out", "dropped", "seconds", "artifact"]
     keys = ["iteration", "stage", "state", "cached", "rows_in", "rows_out", "rows_dropped", "seconds", "artifact_uri"]
@@ -50,6 +55,7 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
         row[-1] = _short(row[-1])
     print_table(f"run {name}", columns, rows, numeric={"iteration", "rows in", "rows out", "dropped", "seconds"})
     show_judges(judges(where, name))
+    click.echo(f"spent: {spent_shown(spent, budget)}")
     click.echo(_became(runs[name]))
     return 0
 
@@ -81,6 +87,14 @@ def sql(query: str, home: Path | None, form: str, as_json: bool) -> int:
         rows = [[_shown(value) for value in row.values()] for row in result.to_pylist()]
         print_table("", result.schema.names, rows)
     return 0
+
+
+def _budget(run: Run) -> BudgetConfig:
+    """The limits of a run; none where it is of a version that had no such thing."""
+    try:
+        return BudgetConfig.model_validate(run.config.get("budget", {}))
+    except ValidationError:
+        return BudgetConfig()
 
 
 def _begun(run: Run) -> datetime:

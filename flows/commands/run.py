@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ from storage.ledger import Ledger
 @configuration_options
 @click.option("--iterations", type=click.IntRange(min=0), help="Self-play iterations after the warm start.")
 @click.option("--run-id", help="Name of the run.  [default: preset and a digest of the configuration]")
+@click.option("--dry-run", is_flag=True, help="Print the plan of the run (see `spar plan`) and start nothing.")
 @click.option("--by-kind", is_flag=True, help="Also print accuracy per constraint kind.")
 @home_option
 @json_option
-def run(
+def run(  # noqa: PLR0913 - one parameter per option
     preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
     iterations: int | None,
     run_id: str | None,
+    dry_run: bool,
     by_kind: bool,
     home: Path | None,
     as_json: bool,
@@ -49,17 +52,36 @@ def run(
     )
     resolved = request.resolve()
     resolved.home.check_layout()
+    if dry_run:
+        from flows.commands.plan import show_plan
+        from flows.planning.plan import PlanOptions
+
+        return show_plan(resolved, PlanOptions(), as_json=as_json)
     started = time.monotonic()
     if not is_finished(resolved):
+        if _joins(resolved):
+            return 0
         preflight_run(resolved)
         _play(request, resolved, quiet=as_json)
     _show(resolved, time.monotonic() - started, as_json, by_kind)
     return 0
 
 
+def _joins(run: Run) -> bool:
+    """Whether this is one of several machines and not the first: then it has taken part in the run's trainings."""
+    from spar_core.training.meeting import join_trainings, node_rank
+
+    if run.config.training.launch.nodes == 1 or (node := node_rank()) == 0:
+        return False
+    click.echo(f"machine {node}: waiting for the trainings of {run.run_id}", err=True)
+    join_trainings(run.home.meeting(run.run_id), node, lambda line: click.echo(f"machine {node}: {line}", err=True))
+    return True
+
+
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
     from flows.anchoring import WARNING
     from flows.session import session
+    from spar_core.training.meeting import driving
 
     if run.config.method.judging.anchor == "verifier":
         click.echo(WARNING, err=True)
@@ -67,7 +89,9 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
         from flows.lessons import RULES_NOTE
 
         click.echo(RULES_NOTE, err=True)
-    with session(run.home, run.run_id, quiet=quiet):
+    several = run.config.training.launch.nodes > 1
+    meeting = driving(run.home.meeting(run.run_id)) if several else nullcontext()
+    with meeting, session(run.home, run.run_id, quiet=quiet):
         from flows.self_play import self_play
 
         self_play(request)
@@ -82,17 +106,19 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.health import HEALTH_COLUMNS, run_health
     from flows.judge_summary import judges
     from flows.lessons import taught
+    from flows.spending import spent_plain, spent_shown
     from flows.summary import COLUMNS, benchmark_table, kind_table, run_summary
 
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
     anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None
-    healths = run_health(run.home, run.run_id)
+    healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
     lessons = taught(run.home, run.run_id) if run.config.warm_start.source == "teacher" else []
     if as_json:
         lost = {health.iteration: health.plain() for health in healths}
         plain: dict[str, Any] = {
             "run_id": run.run_id,
             "home": str(run.home.root),
+            "spent": spent_plain(spent, run.config.budget),
             "iterations": [{**row.plain(), **lost.get(row.iteration, {})} for row in rows],
         }
         if anchored is not None:
@@ -127,6 +153,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         cells = [[str(number), row.benchmark, *row.cells()[:4]] for number, row in benchmarks]
         table("benchmarks", columns, cells, numeric={"iteration", "value", "95 % interval", "n"})
     where = f"--home {run.home.root}"
+    click.echo(f"spent: {spent_shown(spent, run.config.budget)}")
     click.echo(
         f"{seconds:.0f} s. Look next:\n"
         f"  spar status {where}                 stages, rows, artifacts\n"

@@ -9,7 +9,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flows.request import Run, RunRequest
-from spar_core.config.run import NO_RESULTS
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest
 from spar_core.secrets import redacted
@@ -228,9 +227,9 @@ def _check_apart(file: Path, runs: Iterable[PlannedRun]) -> None:
         other = known.setdefault(planned.run.run_id, planned)
         if other.run.config != planned.run.config:
             raise ConfigError(
-                f"experiment {file}: variants {other.variant!r} and {planned.variant!r} differ only in "
-                f"{', '.join(sorted(NO_RESULTS))}, which change no iteration's result: they would be one run. "
-                "Leave one out (a run shows all its iterations), or compare homes of their own"
+                f"experiment {file}: variants {other.variant!r} and {planned.variant!r} differ only in how the work is "
+                "spread or fitted to the hardware, how many iterations there are, or when a run stops: they would be "
+                "one run. Leave one out (a run shows all its iterations), or compare homes of their own"
             )
 
 

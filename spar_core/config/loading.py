@@ -10,10 +10,13 @@ import yaml
 from pydantic import ValidationError
 
 from spar_core.config.run import RunConfig
+from spar_core.engines.configuration import TransformersEngineConfig
 from spar_core.errors import ConfigError
 from spar_core.secrets import redacted, refuse_literals
 
 _PACKAGE = "spar_core.config"
+# So that keys of the default engine can be given without its kind.
+_DEFAULT_KINDS = {"engine": {"kind": TransformersEngineConfig().kind}}
 _NO_PATH = re.compile(r"[^\w.]")
 _MAY_BE_SECRET = frozenset(("env", "environment", "extra_body", "extra_args", "base_urls", "api_key_env"))
 
@@ -36,7 +39,8 @@ def load_config(
 
     Args:
         preset: a name of `preset_names()`; `starter` when no file is given either.
-        file: YAML in the shape of `RunConfig`; may name a `preset` to build on.
+        file: YAML in the shape of `RunConfig`. `extends` names the preset it builds on; `preset` is then a name of its
+            own. Without `extends` a `preset` that is shipped is built on.
         overrides: `key.path=value` strings, values read as YAML.
         iterations: shorthand for `iterations=N`.
         base: start from these values instead of a preset or file.
@@ -49,17 +53,28 @@ def load_config(
     given: dict[str, Any] = {}
     if file is not None:
         given = _read_yaml(file)
-        preset = preset or given.get("preset")
-    name = preset or ("starter" if file is None else None)
-    if name and name not in preset_names():
-        raise ConfigError(f"unknown preset {name!r}; allowed: {', '.join(preset_names())}")
-    layers = _preset(name) if name else {}
-    layers = _merge_all(_merge(layers, given), overrides)
+        preset = _base_of(file, given, preset)
+    elif preset is None:
+        preset = "starter"
+    layers = {"preset": preset, **_shipped_preset(preset)} if preset else {}
+    layers = _merge_all(_merge(_merge(_DEFAULT_KINDS, layers), given), overrides)
     if iterations is not None:
         layers = _merge(layers, {"iterations": iterations})
-    if name:
-        layers["preset"] = name
     return build_config(layers)
+
+
+def _base_of(file: Path, given: dict[str, Any], preset: str | None) -> str | None:
+    """The preset that a file builds on, whose `extends` is taken out."""
+    extended, named = given.pop("extends", None), given.get("preset")
+    if preset is not None and extended is not None:
+        raise ConfigError(f"{file} extends {extended!r}, and --preset says {preset!r}: leave one of them out")
+    return preset or extended or (named if named in preset_names() else None)
+
+
+def _shipped_preset(name: Any) -> dict[str, Any]:
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}; allowed: {', '.join(preset_names())}")
+    return _preset(name)
 
 
 def build_config(values: Mapping[str, Any]) -> RunConfig:

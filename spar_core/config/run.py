@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
+from spar_core.config.budget import BudgetConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
+from spar_core.config.run_identity import naming
 from spar_core.config.training import TrainingConfig
 from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
@@ -90,7 +92,8 @@ class EvaluationConfig(FrozenConfig):
     enabled: bool = True
     """Whether iterations are measured."""
     source: Literal["starter", "verifiable"] = "starter"
-    """World the held-out prompts come from."""
+    """World the held-out prompts come from: half of them like the training prompts (metrics `.../iid`), half with
+    constraints that no training prompt has (`.../heldout`); the gate takes both together."""
     split: Literal["dev", "test"] = "test"
     """Settings are chosen on dev, figures come from test."""
     prompts: Annotated[int, Field(ge=1)] = 1000
@@ -162,15 +165,11 @@ class OrchestrationConfig(FrozenConfig):
     """Times a failed shard is tried again (finished completions are replayed)."""
 
 
-NO_RESULTS = frozenset({"orchestration", "iterations", "health"})
-"""Keys of a run's configuration that change no result: how the work is spread, how far it goes, when it stops."""
-
-
 class RunConfig(FrozenConfig):
     """One self-play run."""
 
-    preset: str = "starter"
-    """Name of the preset it was made from; part of the default run id."""
+    preset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)] = "starter"
+    """Name of the preset it was made from, or one of your own in your own file; the default run id begins with it."""
     profile: Literal["ours", "paper"] = "ours"
     """Which defaults the method has where published behaviour and ours differ."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -198,6 +197,8 @@ class RunConfig(FrozenConfig):
     """The gate from candidate to champion."""
     health: HealthConfig = HealthConfig()
     """When a run stops for lack of anything to learn from."""
+    budget: BudgetConfig = BudgetConfig()
+    """What it may spend."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
 
@@ -220,8 +221,8 @@ class RunConfig(FrozenConfig):
         return "dpo" if method == "meta_rewarding" else "rft"
 
     def results_digest(self) -> str:
-        """Digest of everything that can change a result (not how the work is spread)."""
-        return digest(self.model_dump(mode="json", exclude=set(NO_RESULTS)))
+        """Digest of what tells runs apart: not how the work is spread, nor the hardware (`config.run_identity`)."""
+        return digest(naming(self.model_dump(mode="json")))
 
     def default_run_id(self) -> str:
         """Run id used unless one is given: the same configuration names the same run."""

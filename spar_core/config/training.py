@@ -1,14 +1,15 @@
 """Training configuration: DPO for the actor, SFT for both roles, how the subprocess is launched."""
 
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from spar_core.config.base import FrozenConfig
-from spar_core.secrets import Environment
+from spar_core.config.launch import LaunchConfig
 
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
+Schedule = Literal["linear", "cosine", "constant_with_warmup"]
+_MEANT_FOR_ADAPTERS = 1e-5  # all weights of a language model are trained at lower rates
 
 
 class LoraConfig(FrozenConfig):
@@ -22,6 +23,13 @@ class LoraConfig(FrozenConfig):
     """Dropout on the adapter input."""
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     """Which linear layers get adapters."""
+    learning_rate: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
+    """Peak learning rate of the adapters, in place of the training's `learning_rate`, which is for all weights: at such
+    rates adapters barely move. Null: 2e-5 for DPO, 1e-4 for SFT (docs/models.md has the measurement)."""
+    base_bits: Literal[4, 16] | None = None
+    """Bits per frozen weight while adapters train. 4: NF4 by bitsandbytes (the extra `quantised`); each process holds
+    the whole model, so it excludes sharding over processes. 16: bf16. Null: 16 where training computes in bf16, else
+    32. The adapters are merged into the weights as they were stored, whatever this says."""
 
 
 class OptimisationConfig(FrozenConfig):
@@ -29,7 +37,7 @@ class OptimisationConfig(FrozenConfig):
 
     learning_rate: LearningRate
     """Peak learning rate."""
-    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    schedule: Schedule = "linear"
     """Shape after warm-up."""
     warmup_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of all steps spent warming up."""
@@ -54,6 +62,17 @@ class OptimisationConfig(FrozenConfig):
     """auto: bf16 on an accelerator, fp32 on CPU (bf16 is about 40 times slower on one without its instructions)."""
     gradient_checkpointing: bool = False
     """Trade compute for memory."""
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw"
+    """adamw: two fp32 moments, 8 bytes per trained weight; adamw_8bit: 2 bytes (bitsandbytes, the extra `quantised`);
+    paged_adamw_8bit: the same, moved to CPU memory when the GPU's is full. The 8-bit ones do not work on sharded
+    weights: with `launch.sharding` full over several processes, `launch.offload` saves more."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """Attention kernel; auto: the model's own choice (sdpa where it is supported). flash_attention_2 needs the package
+    flash-attn and bf16."""
+    keep_masters: bool = False
+    """Also keep the fp32 weights, beside the stored ones (4 more bytes per weight on disk): the next training that
+    starts from this model and keeps masters too goes on from them, so that progress below the stored type's precision
+    is not lost from iteration to iteration. Serving reads the rounded weights. Not with `lora`."""
     lora: LoraConfig | None = None
     """Train adapters instead of all weights."""
     checkpoint_steps: Annotated[int, Field(ge=1)] = 100
@@ -61,9 +80,31 @@ class OptimisationConfig(FrozenConfig):
     log_steps: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between logged metrics."""
 
+    _ADAPTER_RATE: ClassVar[float]
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate that training really reaches: of the adapters, where such are trained."""
+        if self.lora is None:
+            return self.learning_rate
+        return self.lora.learning_rate or self._ADAPTER_RATE
+
+    @model_validator(mode="after")
+    def _adapters_have_a_rate_of_their_own(self) -> Self:
+        if self.lora is not None and self.lora.learning_rate is None and self.learning_rate >= _MEANT_FOR_ADAPTERS:
+            raise ValueError(
+                f"learning_rate {self.learning_rate} is for training all weights and high for that, so the adapters' "
+                f"rate is unclear: set lora.learning_rate too ({self._ADAPTER_RATE} suits large models)"
+            )
+        if self.lora is not None and self.keep_masters:
+            raise ValueError("keep_masters is for training all weights; unset it, or leave lora out")
+        return self
+
 
 class DpoTrainingConfig(OptimisationConfig):
     """Actor training (paper: sigmoid, beta 0.1, + 0.1 x SFT on chosen, lr 2e-7, 1 epoch, batch 32, length 2048)."""
+
+    _ADAPTER_RATE = 2e-5
 
     learning_rate: LearningRate = 2e-7
     """Peak learning rate."""
@@ -77,10 +118,15 @@ class DpoTrainingConfig(OptimisationConfig):
 
 
 class SftTrainingConfig(OptimisationConfig):
-    """Supervised training on assistant messages (paper, refiner: lr 1e-6, 3 epochs, batch 64, 4096)."""
+    """Supervised training on assistant messages (paper, refiner: lr 1e-6, constant with warm-up, 3 epochs, batch 64,
+    length 4096)."""
+
+    _ADAPTER_RATE = 1e-4
 
     learning_rate: LearningRate = 1e-6
     """Peak learning rate."""
+    schedule: Schedule = "constant_with_warmup"
+    """Shape after warm-up."""
     epochs: Annotated[float, Field(gt=0.0, le=100.0)] = 3.0
     """Passes over the data."""
     batch_size: Annotated[int, Field(ge=1)] = 64
@@ -92,27 +138,24 @@ class SftTrainingConfig(OptimisationConfig):
     several, such as refinements under a prompt set with `refine: continuation`, whose critique is then learned too."""
 
 
-class LaunchConfig(FrozenConfig):
-    """How the training subprocess is started."""
+def check_spread(config: OptimisationConfig, launch: LaunchConfig) -> None:
+    """Refuse what cannot be shared out over processes.
 
-    processes: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Processes on this machine (one per accelerator); above 1 through torch.distributed.run."""
-    accelerate_config: Path | None = None
-    """An `accelerate config` file (FSDP, DeepSpeed, several nodes): training starts through `accelerate launch`."""
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """CPU threads per process; null: OMP_NUM_THREADS, else the cores this process may run on, shared out among them."""
-    environment: Environment = Field(default_factory=dict)
-    """Extra environment variables of the subprocess; a secret by the name of the variable that holds it:
-    {"WANDB_API_KEY": "$WANDB_API_KEY"}."""
-
-    @model_validator(mode="after")
-    def _one_launcher(self) -> Self:
-        if self.accelerate_config is not None and self.processes > 1:
-            raise ValueError(
-                "launch.processes and launch.accelerate_config both decide the number of processes; "
-                "put it in the accelerate file and leave launch.processes at 1"
-            )
-        return self
+    Raises:
+        ValueError: says what to set instead.
+    """
+    if not launch.shards:
+        return
+    if config.optimizer != "adamw":
+        raise ValueError(
+            f"optimizer {config.optimizer} cannot step on sharded weights (bitsandbytes knows no DTensor): take adamw, "
+            "with launch.offload=true where memory is short, or set launch.sharding=none"
+        )
+    if config.lora is not None and config.lora.base_bits == 4:
+        raise ValueError(
+            "lora.base_bits 4 cannot be sharded: every process holds its own 4-bit model (half a byte per weight); set "
+            "launch.sharding=none, or base_bits=16 to shard"
+        )
 
 
 class TrainingConfig(FrozenConfig):
@@ -125,14 +168,19 @@ class TrainingConfig(FrozenConfig):
     judge: DpoTrainingConfig | None = None
     """`meta_rewarding`: DPO of the refiner on pairs of judgements; null takes the actor's values with the refiner's
     `max_length`."""
-    warm_start_actor: SftTrainingConfig = SftTrainingConfig(
-        learning_rate=2e-6, schedule="constant_with_warmup", epochs=5.0, max_length=2048
-    )
-    """Iteration 0, actor (paper: lr 2e-6, constant, batch 64, 5 epochs on 8k)."""
-    warm_start_refiner: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6, schedule="constant_with_warmup")
-    """Iteration 0, refiner (paper: lr 2e-6, constant, batch 64, 3 epochs)."""
+    warm_start_actor: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6, epochs=5.0)
+    """Iteration 0, actor (paper: lr 2e-6, 5 epochs on 8k answers)."""
+    warm_start_refiner: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6)
+    """Iteration 0, refiner (paper: lr 2e-6, 3 epochs on 5k judgements and refinements)."""
     launch: LaunchConfig = LaunchConfig()
     """The subprocess."""
+
+    @model_validator(mode="after")
+    def _can_be_spread(self) -> Self:
+        for training in (self.actor, self.refiner, self.judge, self.warm_start_actor, self.warm_start_refiner):
+            if training is not None:
+                check_spread(training, self.launch)
+        return self
 
     def judge_training(self) -> DpoTrainingConfig:
         """How the refiner learns from pairs of judgements."""

@@ -48,8 +48,8 @@ def _draw_capitals(rng: Random, _context: SamplingContext) -> dict[str, Any]:
     return {"capital_relation": relation, "capital_frequency": rng.randint(2, 15)}
 
 
-def _draw_language(rng: Random, _context: SamplingContext) -> dict[str, Any]:
-    return {"language": rng.choice(sorted(LANGUAGE_NAMES.keys() - {"en"}))}
+def _draw_language(rng: Random, context: SamplingContext) -> dict[str, Any]:
+    return {"language": rng.choice(context.bank.languages)}
 
 
 def _language_wording(*templates: str) -> Wording:

@@ -8,7 +8,7 @@ from spar_core.constraints import arguments, patterns
 from spar_core.constraints.kind import Arguments, Kind, SamplingContext, worded
 from spar_core.constraints.registry import register
 from spar_core.constraints.text_view import TextView
-from spar_core.constraints.vocabulary import END_PHRASES, POSTSCRIPT_MARKERS
+from spar_core.constraints.vocabulary import POSTSCRIPT_MARKERS
 
 _POSTSCRIPT_MARKS = {"P.P.S": re.compile(r"p\.\s?p\.\s?s"), "P.S.": re.compile(r"p\.\s?s\.")}
 _RESPONSE_DIVIDER = "******"
@@ -74,8 +74,8 @@ def _draw_repeat(_rng: Random, context: SamplingContext) -> dict[str, Any]:
     return {"prompt_to_repeat": context.instruction or "Answer the request above."}
 
 
-def _draw_end(rng: Random, _context: SamplingContext) -> dict[str, Any]:
-    return {"end_phrase": rng.choice(END_PHRASES)}
+def _draw_end(rng: Random, context: SamplingContext) -> dict[str, Any]:
+    return {"end_phrase": rng.choice(context.bank.end_phrases)}
 
 
 NUMBER_PLACEHOLDERS = register(

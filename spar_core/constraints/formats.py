@@ -13,7 +13,6 @@ from spar_core.constraints import arguments, patterns
 from spar_core.constraints.kind import Arguments, Kind, SamplingContext, worded
 from spar_core.constraints.registry import register
 from spar_core.constraints.text_view import TextView
-from spar_core.constraints.vocabulary import SECTION_SPLITTERS
 
 CHOICES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _DOUBLE_STARRED = re.compile(r"\*\*([^\n*]*)\*\*")
@@ -125,8 +124,8 @@ def _draw_highlights(rng: Random, _context: SamplingContext) -> dict[str, Any]:
     return {"num_highlights": rng.randint(1, 5)}
 
 
-def _draw_sections(rng: Random, _context: SamplingContext) -> dict[str, Any]:
-    return {"section_spliter": rng.choice(SECTION_SPLITTERS), "num_sections": rng.randint(2, 5)}
+def _draw_sections(rng: Random, context: SamplingContext) -> dict[str, Any]:
+    return {"section_spliter": rng.choice(context.bank.section_splitters), "num_sections": rng.randint(2, 5)}
 
 
 NUMBER_BULLET_LISTS = register(

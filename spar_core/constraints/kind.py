@@ -8,7 +8,7 @@ from typing import Any
 
 from spar_core.constraints.arguments import Argument, bind
 from spar_core.constraints.text_view import TextView, view
-from spar_core.constraints.vocabulary import KEYWORDS
+from spar_core.constraints.vocabulary import BANKS, Bank
 
 Arguments = Mapping[str, Any]
 Rule = Callable[[TextView, Arguments], bool]
@@ -23,16 +23,16 @@ class SamplingContext:
     """What arguments are drawn from.
 
     `instruction` is the text that the constraint will be added to (repeat_prompt asks for it),
-    `words` the keywords to choose from, `avoid` words that other constraints already use.
+    `bank` the words and phrases to choose from, `avoid` words that other constraints already use.
     """
 
     instruction: str = ""
-    words: tuple[str, ...] = KEYWORDS
+    bank: Bank = BANKS["train"]
     avoid: frozenset[str] = frozenset()
 
     def draw_words(self, rng: Random, count: int) -> list[str]:
         """`count` different words that no other constraint uses (fewer if there are not so many)."""
-        free = [word for word in self.words if word not in self.avoid]
+        free = [word for word in self.bank.keywords if word not in self.avoid]
         return rng.sample(free, min(count, len(free)))
 
 

@@ -8,7 +8,6 @@ from spar_core.constraints import arguments
 from spar_core.constraints.kind import Arguments, Kind, SamplingContext, compare, worded
 from spar_core.constraints.registry import register
 from spar_core.constraints.text_view import TextView
-from spar_core.constraints.vocabulary import FIRST_WORDS
 
 _DIVIDER = re.compile(r"\s?\*\*\*\s?")
 _ENDS_FIRST_WORD = frozenset(".,?!'\"")
@@ -67,9 +66,9 @@ def _draw_paragraphs(rng: Random, _context: SamplingContext) -> dict[str, Any]:
     return {"num_paragraphs": rng.randint(2, 6)}
 
 
-def _draw_nth(rng: Random, _context: SamplingContext) -> dict[str, Any]:
-    total = rng.randint(2, 5)
-    return {"num_paragraphs": total, "nth_paragraph": rng.randint(1, total), "first_word": rng.choice(FIRST_WORDS)}
+def _draw_nth(rng: Random, context: SamplingContext) -> dict[str, Any]:
+    total, first_word = rng.randint(2, 5), rng.choice(context.bank.first_words)
+    return {"num_paragraphs": total, "nth_paragraph": rng.randint(1, total), "first_word": first_word}
 
 
 NUMBER_SENTENCES = register(

@@ -128,6 +128,9 @@ class VllmEngineConfig(ServedSettings):
     """Type of the weights; "auto" is the files' own, but float32 on a CPU without bfloat16 instructions."""
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     """GPUs over which the model is split."""
+    data_parallel: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """Copies of the model that answer at once behind one address, each on `tensor_parallel` GPUs of its own; auto: as
+    many as the visible GPUs hold, those left out that other models need. `max_concurrency` counts for each copy."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of a GPU's memory that all servers on it may take together; a CPU server ignores it (see cpu_cache_gib)."""
     cpu_cache_gib: int = Field(default=2, ge=1, le=4096)
@@ -146,6 +149,10 @@ class VllmEngineConfig(ServedSettings):
     """Seconds until the server must be healthy."""
     log_folder: Path | None = None
     """Where the server's log goes; None: logs/ in the home."""
+
+    def replicas(self, gpus: int) -> int:
+        """Copies of the model where `gpus` GPUs may be used."""
+        return max(1, gpus // self.tensor_parallel) if self.data_parallel == "auto" else self.data_parallel
 
     def identity(self) -> dict[str, JsonValue]:
         """The settings that change answers; of arguments and environment all that is not known to change nothing."""

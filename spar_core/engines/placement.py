@@ -51,14 +51,23 @@ ALONE = Seat()
 
 
 class Placement(NamedTuple):
-    """Where a server goes: the value of CUDA_VISIBLE_DEVICES (None: as it is) and its share of each GPU's memory."""
+    """Where a server goes: the value of CUDA_VISIBLE_DEVICES (None: as it is), its share of each GPU's memory, and how
+    many copies of its model it holds."""
 
     devices: str | None
     share: float
+    copies: int = 1
 
 
 def place(
-    gpus: Sequence[Gpu], *, weights: int, split: int = 1, share: float = 0.9, seat: Seat = ALONE, fixed: bool = False
+    gpus: Sequence[Gpu],
+    *,
+    weights: int,
+    split: int = 1,
+    copies: int = 1,
+    share: float = 0.9,
+    seat: Seat = ALONE,
+    fixed: bool = False,
 ) -> Placement:
     """Give a model its GPUs, and of their memory its part.
 
@@ -69,28 +78,28 @@ def place(
         gpus: those that may be used, in order.
         weights: bytes of the model's weights.
         split: GPUs the model is split over.
+        copies: of the model, each on GPUs of its own.
         share: of a GPU's memory that all servers on it may take together.
         seat: this model among those loaded at the same time.
-        fixed: the user chose the GPUs for this server: it stays on the first `split` of them.
+        fixed: the user chose the GPUs for this server: it stays on the first of them.
 
     Raises:
         EngineError: there are too few GPUs, or the weights do not fit into the share.
     """
-    if split > len(gpus):
-        raise EngineError(
-            f"engine.tensor_parallel is {split}, but only {len(gpus)} GPUs can be used here: lower it, "
-            f"or widen {VISIBLE}"
-        )
-    groups = 1 if fixed else min(len(gpus) // split, seat.seats)
+    width = split * copies
+    if width > len(gpus):
+        asked = f"engine.tensor_parallel is {split}" + (f" and engine.data_parallel {copies}" if copies > 1 else "")
+        raise EngineError(f"{asked}, but only {len(gpus)} GPUs can be used here: lower it, or widen {VISIBLE}")
+    groups = 1 if fixed else min(len(gpus) // width, seat.seats)
     group = seat.number % groups
     together = len(range(group, seat.seats, groups))
-    chosen = gpus[group * split : (group + 1) * split]
+    chosen = gpus[group * width : (group + 1) * width]
     # Rounded down: shares of a third must not add up to more than the whole.
     own = share if together == 1 else int(share / together * 1000) / 1000
     for gpu in chosen:
         _check_fits(gpu, weights / split, own, together)
     devices = None if fixed or groups == 1 else ",".join(str(gpu.number) for gpu in chosen)
-    return Placement(devices, own)
+    return Placement(devices, own, copies)
 
 
 def _check_fits(gpu: Gpu, weights: float, share: float, together: int) -> None:
@@ -119,7 +128,8 @@ def check_free(gpus: Sequence[Gpu], share: float) -> None:
         holders = holders or "processes that the driver does not name"
         raise EngineError(
             f"GPU {gpu.number} has {gpu.free / _GIB:.1f} of {gpu.total / _GIB:.1f} GiB free, and a server wants "
-            f"{wanted / _GIB:.1f}: end what holds the rest ({holders}), or lower engine.gpu_memory_utilization"
+            f"{wanted / _GIB:.1f}: end what holds the rest ({holders}), lower engine.gpu_memory_utilization, or use "
+            f"fewer GPUs ({VISIBLE}, engine.data_parallel)"
         )
 
 

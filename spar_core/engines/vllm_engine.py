@@ -31,7 +31,8 @@ class VllmEngine:
         folder = resolve_folder(model)
         self._digest = opening.digest or model_digest(folder)
         self.server = VllmServer(config, str(folder), opening)
-        self._client = OpenAIEngine([self.server.base_url], SERVED_NAME, config, model_digest=self._digest)
+        together = config.model_copy(update={"max_concurrency": config.max_concurrency * self.server.copies})
+        self._client = OpenAIEngine([self.server.base_url], SERVED_NAME, together, model_digest=self._digest)
 
     @property
     def model_digest(self) -> str:

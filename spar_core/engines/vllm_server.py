@@ -57,6 +57,8 @@ class VllmServer:
             raise EngineError(f"port {self.port} is taken: stop what listens there, or leave engine.port unset")
         python = _executable(config.python)
         placement = _placement(config, model, opening)
+        self.copies = placement.copies
+        """Of the model, behind the one address."""
         folder = config.log_folder or opening.logs or Path(tempfile.mkdtemp(prefix="spar-vllm-"))
         self.record = ((opening.records or folder) / f"vllm-{self.port}.json").absolute()
         for needed in (folder, self.record.parent):
@@ -64,7 +66,7 @@ class VllmServer:
         self.log = folder / f"vllm-{self.port}.log"
         self._listeners: set[Callable[[], None]] = set()
         self._listening = threading.Lock()
-        arguments = server_arguments(config, model, self.port, placement.share)
+        arguments = server_arguments(config, model, self.port, placement.share, self.copies)
         self._start([str(python), "-m", "vllm.entrypoints.openai.api_server", *arguments], config, placement)
         try:
             self._wait_until_healthy(config.start_timeout_s)
@@ -180,25 +182,30 @@ def _placement(config: VllmEngineConfig, model: str, opening: Opening) -> Placem
     environment = {**os.environ, **config.env}
     gpus = visible_gpus(environment) if gpu_is_present() else []
     if not gpus:  # a CPU server, or a driver whose tool tells nothing: no more than to share evenly
-        return Placement(None, config.gpu_memory_utilization / opening.seat.seats)
+        return Placement(None, config.gpu_memory_utilization / opening.seat.seats, config.replicas(1))
     smaller = any(word in argument for argument in config.extra_args for word in _SMALLER_WEIGHTS)
+    fixed, seats = VISIBLE in config.env, opening.seat.seats
     placement = place(
         gpus,
         weights=0 if smaller else weight_bytes(Path(model)),
         split=config.tensor_parallel,
+        copies=config.replicas(len(gpus) if fixed else len(gpus) // seats),
         share=config.gpu_memory_utilization,
         seat=opening.seat,
-        fixed=VISIBLE in config.env,
+        fixed=fixed,
     )
     devices = placement.devices or environment.get(VISIBLE)
-    await_free(placement, lambda: selected(visible_gpus({}), devices)[: config.tensor_parallel])
+    width = config.tensor_parallel * placement.copies
+    await_free(placement, lambda: selected(visible_gpus({}), devices)[:width])
     return placement
 
 
-def server_arguments(config: VllmEngineConfig, model: str, port: int, share: float) -> list[str]:
+def server_arguments(config: VllmEngineConfig, model: str, port: int, share: float, copies: int = 1) -> list[str]:
     """Command-line arguments of the server; `share` is the part of its GPUs' memory it may take."""
     arguments = ["--model", model, "--served-model-name", SERVED_NAME, "--host", _HOST, "--port", str(port)]
     arguments += ["--dtype", server_dtype(config), "--tensor-parallel-size", str(config.tensor_parallel)]
+    if copies > 1:
+        arguments += ["--data-parallel-size", str(copies)]
     # The folder's generation_config.json may hold a top_k or a repetition penalty of its own: requests say all.
     arguments += ["--generation-config", "vllm"]
     arguments += ["--gpu-memory-utilization", str(share)]

@@ -63,6 +63,15 @@ def quality_by_kind(texts: Sequence[JudgedText], suffix: str = "", *, sampled_by
     return [figure for figure in figures if figure.interval is not None]
 
 
+def quality_by_source(texts: Sequence[JudgedText]) -> list[Figure]:
+    """The same of each half of a world (`METRIC/iid`, `METRIC/heldout`), where there is something to measure."""
+    sources = sorted({text.source for text in texts})
+    figures: list[Figure] = []
+    for source in sources if len(sources) > 1 else ():
+        figures += judge_quality([t for t in texts if t.source == source], f"/{source.rpartition('/')[2]}")
+    return [figure for figure in figures if figure.interval is not None]
+
+
 def error_causes(texts: Sequence[JudgedText], suffix: str = "") -> list[Figure]:
     """Which kinds the judge's mistakes are about.
 

@@ -65,6 +65,8 @@ class JudgedText(NamedTuple):
     share: float | None
     root_id: str | None = None
     depth: int = 0
+    source: str = ""
+    """Of its prompt: the world, and which half of it."""
 
     @property
     def right(self) -> bool:
@@ -108,4 +110,5 @@ def judged_text(item: EvalItem) -> JudgedText:
         share=detail["share"],
         root_id=detail.get("root"),
         depth=detail.get("depth", 0),
+        source=detail["source"],
     )

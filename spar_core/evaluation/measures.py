@@ -13,7 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from spar_core.evaluation.calibration import Figure, error_causes, judge_quality, quality_by_kind, reliability
+from spar_core.evaluation.calibration import (
+    Figure,
+    error_causes,
+    judge_quality,
+    quality_by_kind,
+    quality_by_source,
+    reliability,
+)
 from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.judged_texts import (
     FIRST_ANSWERS,
@@ -133,6 +140,7 @@ def judge_figures(texts: Mapping[str, Sequence[JudgedText]]) -> list[Figure]:
     if FIRST_ANSWERS in texts:
         answers = texts[FIRST_ANSWERS]
         figures += judge_quality(answers) + reliability(answers) + quality_by_kind(answers) + error_causes(answers)
+        figures += quality_by_source(answers)
     if OWN_ANSWERS in texts:  # half of them wrong by choice: what depends on how many are wrong says nothing
         own = texts[OWN_ANSWERS]
         figures += judge_quality(own, "_own", sampled_by_truth=True) + error_causes(own, "_own")

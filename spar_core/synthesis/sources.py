@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.constraints import bound_kind
+from spar_core.constraints.vocabulary import Split
 from spar_core.data.given_source import DataSource, files_to_read
 from spar_core.data.row_reading import RawRow, raw_rows
 from spar_core.data.shapes import COLUMNS, shaped
@@ -56,10 +57,14 @@ def read_prompt_rows(source: str | Path, *, skip_bad: bool = False, split: str =
         raise DataError(f"{source}: no usable prompt; every row needs a column 'prompt' with text")
 
 
-def seed_prompts() -> tuple[str, ...]:
-    """The shipped everyday instructions that synthesis starts from when no file is named."""
+def seed_prompts(split: Split = "train") -> tuple[str, ...]:
+    """The shipped everyday instructions of a split, which synthesis starts from when no file is named.
+
+    Splits share none: what `dev` and `test` measure on is never trained on.
+    """
     text = (resources.files("spar_core.synthesis") / "data" / "seed_prompts.jsonl").read_text("utf-8")
-    return tuple(json.loads(line)["prompt"] for line in text.splitlines() if line.strip())
+    rows = (json.loads(line) for line in text.splitlines())
+    return tuple(row["text"] for row in rows if row["split"] == split)
 
 
 def _raw_rows(source: str | Path) -> Iterator[RawRow]:

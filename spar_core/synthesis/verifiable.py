@@ -1,82 +1,88 @@
 """Prompts whose truth a checker knows: a seed instruction plus constraints drawn from the registry.
 
 The taxonomy's mix is kept: one main constraint and one to three others (SPaR, section on data). Prompt
-number `index` is a function of (run seed, index) and the seed instructions alone, so shards can be made
+number `index` is a function of (run seed, split, index) and the seed instructions alone, so shards can be made
 anywhere in any order.
+
+Splits share no instruction (`seed_prompts`). Training draws from `TRAIN_KINDS` and the training bank of words. Half of
+`dev` and `test`, the even numbers, is drawn like that (source `verifiable/iid`: new instructions, known
+constraints). In the other half (`verifiable/heldout`) the main constraint is of a kind, and every word and phrase of a
+bank, that no other split has.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
+from typing import Final
 
 from spar_core.constraints import IFEVAL_KINDS, SamplingContext, conflict, get, render
+from spar_core.constraints.vocabulary import BANKS, Bank, Split
 from spar_core.errors import DataError
 from spar_core.hashing import derive_seed
 from spar_core.records import Constraint, Prompt
 
 MAX_OTHERS = 3
-# A yes/no/maybe answer suits few instructions; ask for it by naming the kind.
-KINDS = tuple(kind_id for kind_id in IFEVAL_KINDS if kind_id != "detectable_format:constrained_response")
 SOURCE = "verifiable"
+# An easy, a middling and a hard one each, measured on a 135M model; all have relatives among the training kinds.
+HELDOUT_KINDS: Final[Mapping[Split, tuple[str, ...]]] = {
+    "dev": ("detectable_content:postscript", "detectable_content:number_placeholders", "change_case:english_lowercase"),
+    "test": ("change_case:capital_word_frequency", "detectable_format:title", "startend:quotation"),
+}
+# A yes/no/maybe answer suits few instructions: no split asks for it.
+_UNUSED = ("detectable_format:constrained_response",)
+TRAIN_KINDS: Final = tuple(
+    kind_id for kind_id in IFEVAL_KINDS if kind_id not in {*_UNUSED, *HELDOUT_KINDS["dev"], *HELDOUT_KINDS["test"]}
+)
 _WORD_ARGUMENTS = ("keywords", "forbidden_words", "keyword")
 
 
 def verifiable_prompts(
-    instructions: Sequence[str],
-    indices: Iterable[int],
-    run_seed: int,
-    *,
-    kinds: Sequence[str] = KINDS,
-    split: str = "train",
+    instructions: Sequence[str], indices: Iterable[int], run_seed: int, split: Split = "train"
 ) -> Iterator[Prompt]:
     """The prompts of these indices, see `verifiable_prompt`.
 
     Raises:
-        DataError: no instructions, or an unknown kind.
+        DataError: no instructions.
     """
     for index in indices:
-        yield verifiable_prompt(instructions, index, run_seed, kinds=kinds, split=split)
+        yield verifiable_prompt(instructions, index, run_seed, split)
 
 
-def verifiable_prompt(
-    instructions: Sequence[str],
-    index: int,
-    run_seed: int,
-    *,
-    kinds: Sequence[str] = KINDS,
-    split: str = "train",
-) -> Prompt:
-    """Prompt number `index`: an instruction drawn from `instructions`, constrained by two to four of `kinds`.
+def verifiable_prompt(instructions: Sequence[str], index: int, run_seed: int, split: Split = "train") -> Prompt:
+    """Prompt number `index` of a split: an instruction drawn from `instructions`, with two to four constraints.
 
     Raises:
-        DataError: no instructions, or an unknown kind.
+        DataError: no instructions.
     """
     if not instructions:
         raise DataError("verifiable synthesis needs at least one seed instruction")
     rng = Random(derive_seed(run_seed, f"{SOURCE}/{split}", str(index)))
     instruction = rng.choice(instructions).strip()
-    constraints = draw_constraints(rng, instruction, kinds, 1 + rng.randint(1, MAX_OTHERS))
-    return Prompt.create(_compose(rng, instruction, constraints), constraints, split, SOURCE)
+    heldout = split != "train" and index % 2 == 1
+    kinds = rng.sample(TRAIN_KINDS, len(TRAIN_KINDS))
+    if heldout:
+        main, *others = rng.sample(HELDOUT_KINDS[split], len(HELDOUT_KINDS[split]))
+        kinds = [main, *rng.sample([*others, *kinds], len(others) + len(kinds))]
+    bank = BANKS[split if heldout else "train"]
+    constraints = _draw_constraints(rng, instruction, kinds, 1 + rng.randint(1, MAX_OTHERS), bank)
+    source = f"{SOURCE}/heldout" if heldout else f"{SOURCE}/iid"
+    return Prompt.create(_compose(rng, instruction, constraints), constraints, split, source)
 
 
-def draw_constraints(rng: Random, instruction: str, kinds: Sequence[str], count: int) -> tuple[Constraint, ...]:
-    """Up to `count` constraints of different kinds that do not conflict and share no keyword.
+def _draw_constraints(
+    rng: Random, instruction: str, kinds: Sequence[str], count: int, bank: Bank
+) -> tuple[Constraint, ...]:
+    """The first `count` of `kinds` that do not conflict, with arguments that share no keyword.
 
     Fewer where the remaining kinds all conflict with those drawn.
-
-    Raises:
-        DataError: an unknown kind, or one that cannot draw its arguments.
     """
     chosen: list[Constraint] = []
     used: set[str] = set()
-    for kind_id in rng.sample(list(kinds), len(kinds)):
+    for kind_id in kinds:
         if len(chosen) == count:
             break
-        kind = get(kind_id)
-        if kind.sampler is None:
-            raise DataError(f"{kind_id} is only for scoring; it cannot draw arguments for a prompt")
         if any(conflict(kind_id, earlier.kind) for earlier in chosen):
             continue
-        arguments = kind.sample(rng, SamplingContext(instruction=instruction, avoid=frozenset(used)))
+        arguments = get(kind_id).sample(rng, SamplingContext(instruction, bank, frozenset(used)))
         used |= _words(arguments)
         chosen.append(Constraint.create(kind_id, **arguments))
     return tuple(chosen)

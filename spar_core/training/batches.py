@@ -1,6 +1,6 @@
 """Which rows share an optimiser step, and in which order they pass through the model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -13,22 +13,20 @@ class LengthSortedSampler(torch.utils.data.Sampler[int]):
     same rows as an uninterrupted one.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
         super().__init__()
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the shuffle; called by the data loader at the start of every epoch."""
+        # Asked at the start of each pass, not told: with several processes the loader that skips the rows which a
+        # resumed epoch has seen does not reach its sampler, and the epoch would go on in the order of the first.
         self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._lengths)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
         order: list[int] = torch.randperm(len(self._lengths), generator=generator).tolist()
         for start in range(0, len(order), self._batch_size):
             yield from sorted(order[start : start + self._batch_size], key=lambda row: (self._lengths[row], row))

@@ -15,9 +15,11 @@ _OUT_OF_MEMORY = re.compile(
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _RANK = re.compile(r"^\[rank\d+\]:\s?")
 _ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*")
+_KILLED_RANK = re.compile(r"Signal 9 \(SIGKILL\) received by PID")
+_NOT_JOINED = re.compile(r"DistStoreError|RendezvousTimeoutError|Timed out .*clients? joined")
 _LESS_MEMORY = (
-    "lower micro_batch_size, set gradient_checkpointing: true, train LoRA adapters (lora:), "
-    "or shard over several devices (launch.accelerate_config)."
+    "lower micro_batch_size, set gradient_checkpointing: true, train LoRA adapters (lora:), share the model out over "
+    "several devices (launch.sharding: full), or keep it in CPU memory (launch.offload: true)."
 )
 
 
@@ -28,7 +30,12 @@ def explain_failure(log: Path, start: int, returncode: int) -> str:
         return f"the training ran out of memory; {_LESS_MEMORY}"
     if _DISK_FULL.search(text):
         return "the disk is full; free space and run again, training continues from its last checkpoint."
-    if returncode == -signal.SIGKILL:
+    if _NOT_JOINED.search(text):
+        return (
+            "the machines did not all meet: start the same command on each of launch.nodes (SPAR_NODE_RANK 1, 2, ... "
+            "on the others), and see that launch.rendezvous is the first one's address and its port is open."
+        )
+    if returncode == -signal.SIGKILL or _KILLED_RANK.search(text):
         return f"the training was killed (SIGKILL), most often by the system because memory ran out; {_LESS_MEMORY}"
     if returncode < 0:
         return f"the training was ended by signal {-returncode}; run again, it continues from its last checkpoint."

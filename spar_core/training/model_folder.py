@@ -10,6 +10,8 @@ from spar_core.errors import TrainingError
 
 PROVENANCE = "training_provenance.json"
 """Outcome of the training inside the new folder; not part of a model's digest."""
+MASTERS = "masters"
+"""Folder of the fp32 weights beside the stored ones (`keep_masters`); not part of a model's digest."""
 _HEADER_LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header, little-endian
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".safetensors.index.json", ".bin.index.json")
@@ -31,6 +33,15 @@ def check_model_folder(folder: Path) -> None:
         json.loads(config.read_text(encoding="utf-8"))
     except ValueError as error:
         raise TrainingError(f"{config} is no valid JSON ({error}); fetch the model again.") from error
+    check_weights(folder)
+
+
+def check_weights(folder: Path) -> None:
+    """See that all weights of a folder are there in full.
+
+    Raises:
+        TrainingError: there are none, or a file is truncated or corrupt.
+    """
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         raise TrainingError(f"Model folder {folder} has no .safetensors weights; convert the model to safetensors.")
@@ -49,6 +60,16 @@ def _check_safetensors(file: Path) -> None:
     expected = _HEADER_LENGTH_BYTES + header_bytes + end
     if size != expected:
         raise TrainingError(f"{file} is damaged: {size} bytes instead of {expected}; fetch or rebuild the model.")
+
+
+def tensor_files(folder: Path) -> dict[str, Path]:
+    """Names of all stored tensors, in the order of their files, with the file that holds each."""
+    return {
+        name: file
+        for file in sorted(folder.glob("*.safetensors"))
+        for name in read_header(file)
+        if name != "__metadata__"
+    }
 
 
 def read_header(file: Path) -> dict[str, Any]:

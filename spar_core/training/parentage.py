@@ -1,15 +1,21 @@
 """A training must not outlive the process that asked for it, even when that process is killed with SIGKILL."""
 
 import os
+import platform
 import threading
 import time
 
-from spar_core.processes import mark_runs
+from spar_core.processes import mark_runs, process_mark
 
 PARENT_VARIABLE = "SPAR_TRAINING_PARENT"
-"""Environment variable with the asking process as "pid:start", set by the launcher for all descendants."""
+"""Environment variable with the asking process as "pid:start@machine", set by the launcher for all descendants."""
 _CHECK_SECONDS = 0.5
 _EXIT_CODE = 143  # as after SIGTERM
+
+
+def own_mark() -> str:
+    """This process, as its descendants know it."""
+    return f"{process_mark(os.getpid())}@{platform.node()}"
 
 
 def end_with_parent() -> None:
@@ -23,6 +29,9 @@ def end_with_parent() -> None:
 
 
 def _watch(asked_by: str, forked_by: int) -> None:
-    while mark_runs(asked_by) and os.getppid() == forked_by:
+    mark, _, machine = asked_by.partition("@")
+    # A launcher may carry the variable to other machines, where the pid means nothing: there the forking one is enough.
+    here = machine == platform.node()
+    while (not here or mark_runs(mark)) and os.getppid() == forked_by:
         time.sleep(_CHECK_SECONDS)
     os._exit(_EXIT_CODE)

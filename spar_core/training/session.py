@@ -3,23 +3,27 @@
 import logging
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from spar_core.errors import TrainingError
 from spar_core.processors import SLOW_BF16, computes_bfloat16
+from spar_core.training.adapters import check_targets
+from spar_core.training.arguments import computes_in_bf16, training_arguments
 from spar_core.training.chat_tokens import ChatTokenizer
 from spar_core.training.examples import TokenRows, tokenise
 from spar_core.training.export import DIVERGED, write_model
+from spar_core.training.loading import ModelFacts, check_packages, load_model, load_tokenizer, read_facts
 from spar_core.training.model_folder import PROVENANCE, publish
 from spar_core.training.progress import append_metrics
+from spar_core.training.sharding import give_back, shard
 from spar_core.training.specification import TrainingOutcome, TrainingSpec
-from spar_core.training.trainers import build_trainer, computes_in_bf16
+from spar_core.training.speed import SpeedMeter
+from spar_core.training.trainers import ExampleTrainer, PairTrainer, build_trainer
 from spar_core.training.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -28,13 +32,19 @@ _LOG = logging.getLogger(__name__)
 class _Recorder(TrainerCallback):  # type: ignore[misc]
     """Writes metrics and marks checkpoints, on the main process only."""
 
-    def __init__(self, workspace: Workspace, step_offset: int) -> None:
+    def __init__(self, workspace: Workspace, spec: TrainingSpec, meter: SpeedMeter) -> None:
         self._workspace = workspace
-        self._step_offset = step_offset
+        self._step_offset = spec.step_offset
+        self._meter = meter
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._meter.start()
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
         if state.is_world_process_zero and logs:
             values = {name: float(value) for name, value in logs.items() if isinstance(value, (int, float))}
+            if "loss" in values:
+                values.update(self._meter.since_last(values.get("num_tokens")))
             append_metrics(self._workspace.metrics_file, state.global_step + self._step_offset, values)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -69,18 +79,14 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
     started = time.monotonic()
     if computes_in_bf16(spec.config) and not torch.cuda.is_available() and not computes_bfloat16():
         _LOG.warning(SLOW_BF16.format(setting="precision"))
+    check_packages(spec.config)
     make_deterministic()
-    tokenizer = load_tokenizer(spec.model_folder)
-    model = load_model(spec)
-    chat = ChatTokenizer(tokenizer, stop_ids(model))
-    data = tokenise(spec, chat, _token_limit(spec, model))
-    workspace = Workspace(spec.work)
-    recorder = _Recorder(workspace, spec.step_offset)
-    try:
-        spec.accumulation_steps(processes)
-    except ValueError as error:  # an accelerate file decides the number of processes only now
-        raise TrainingError(f"{error}.") from error
-    trainer = build_trainer(spec, model, tokenizer, data.rows, [recorder, *callbacks], processes)
+    tokenizer, facts = load_tokenizer(spec.model_folder), read_facts(spec.model_folder)
+    limit = min(spec.config.max_length, facts.context or spec.config.max_length)
+    data = tokenise(spec, ChatTokenizer(tokenizer, facts.stop_ids), limit)
+    workspace, meter = Workspace(spec.work), SpeedMeter(processes)
+    trainer = prepare(spec, tokenizer, facts, data.rows, processes, [_Recorder(workspace, spec, meter), *callbacks])
+    meter.model_is(trainer.model, facts.config, data.rows)
     checkpoint = workspace.latest_checkpoint()
     resumed_from = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -88,8 +94,40 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
     write_model(trainer, spec, workspace)
     if trainer.is_world_process_zero():
         outcome = _outcome(spec, identity, data, trainer.state, resumed_from, time.monotonic() - started)
+        outcome.metrics.update(meter.summary)
         (workspace.new_model / PROVENANCE).write_text(outcome.to_json(), encoding="utf-8")
         publish(workspace.new_model, spec.output_folder)
+
+
+def prepare(
+    spec: TrainingSpec,
+    tokenizer: Any,
+    facts: ModelFacts,
+    rows: list[dict[str, list[int]]],
+    processes: int = 1,
+    callbacks: list[Any] | None = None,
+) -> PairTrainer | ExampleTrainer:
+    """Trainer with its model, whole or shared out over the processes.
+
+    Raises:
+        TrainingError: the batch cannot be shared out, or the model cannot be loaded.
+    """
+    try:
+        spec.accumulation_steps(processes)
+    except ValueError as error:  # an accelerate file decides the number of processes only now
+        raise TrainingError(f"{error}.") from error
+    arguments = training_arguments(spec, len(rows), processes)
+    model = load_model(spec, facts)
+    how: dict[str, Any] = {"seed": spec.seed, "bf16": computes_in_bf16(spec.config)}
+    if spec.launch.shards and spec.config.lora is None:
+        shard(model, spec.weights_folder, spec.launch, **how)  # before TRL asks it for the reference's probabilities
+    trainer = build_trainer(spec, arguments, model, tokenizer, rows, callbacks or [])
+    give_back(trainer.model)
+    if spec.config.lora is not None:
+        check_targets(trainer.model, spec.model_folder)
+        if spec.launch.shards:
+            shard(trainer.model, spec.model_folder, spec.launch, **how)
+    return trainer
 
 
 def _check_converged(state: TrainerState) -> None:
@@ -117,59 +155,3 @@ def _outcome(
         dropped=data.dropped,
         log_file=spec.log,
     )
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """Tokenizer of a model folder, right-padded.
-
-    Raises:
-        TrainingError: it cannot be loaded.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(
-            f"Cannot load the tokenizer in {folder}: {error}. The folder needs tokenizer.json and "
-            "tokenizer_config.json."
-        ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token  # padding is masked out, its id has no effect
-    return tokenizer
-
-
-def load_model(spec: TrainingSpec) -> Any:
-    """Model with fp32 weights (mixed precision casts inside the forward pass); frozen LoRA bases in bf16 on devices.
-
-    Raises:
-        TrainingError: configuration or weights cannot be loaded.
-    """
-    config = spec.config
-    dtype = torch.bfloat16 if config.lora is not None and computes_in_bf16(config) else torch.float32
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            spec.model_folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise TrainingError(f"Cannot load the model in {spec.model_folder}: {error}") from error
-    if report["missing_keys"]:
-        raise TrainingError(
-            f"The weights in {spec.model_folder} lack {sorted(report['missing_keys'])[:3]}; they do not belong to its "
-            "config.json. Fetch or rebuild the model."
-        )
-    return model
-
-
-def stop_ids(model: Any) -> frozenset[int]:
-    """Ids at which generation with this model stops."""
-    found: set[int] = set()
-    for holder in (model.generation_config, model.config):
-        value = getattr(holder, "eos_token_id", None)
-        found.update([value] if isinstance(value, int) else value or [])
-    return frozenset(found)
-
-
-def _token_limit(spec: TrainingSpec, model: Any) -> int:
-    context = getattr(model.config, "max_position_embeddings", None) or spec.config.max_length
-    return min(spec.config.max_length, context)

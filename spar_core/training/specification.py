@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
-from spar_core.config.training import DpoTrainingConfig, LaunchConfig, SftTrainingConfig
+from spar_core.config.launch import LaunchConfig
+from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig, check_spread
 from spar_core.hashing import digest
 from spar_core.records import Drop
+from spar_core.training.model_folder import MASTERS
 
 _CONFIG_OF_KIND: dict[str, type[DpoTrainingConfig] | type[SftTrainingConfig]] = {
     "dpo": DpoTrainingConfig,
@@ -41,10 +43,14 @@ class TrainingSpec(FrozenConfig):
     """Output of the subprocess, kept after success; null takes `output_folder` + ".log"."""
     label: str = "training"
     """Name for messages and the stage name of recorded drops."""
+    meeting_folder: Path | None = None
+    """Where other machines find trainings to join (`launch.nodes` above 1), on storage that all of them share."""
     step_offset: Annotated[int, Field(ge=0)] = 0
     """Added to the step of reported metrics, so that several trainings can share one chart."""
 
-    @field_validator("model_folder", "data_files", "output_folder", "work_folder", "log_file", mode="after")
+    @field_validator(
+        "model_folder", "data_files", "output_folder", "work_folder", "log_file", "meeting_folder", mode="after"
+    )
     @classmethod
     def _absolute(cls, value: Any) -> Any:
         """The worker may run in another directory."""
@@ -68,7 +74,8 @@ class TrainingSpec(FrozenConfig):
         expected = _CONFIG_OF_KIND[self.kind]
         if not isinstance(self.config, expected):
             raise ValueError(f"kind {self.kind!r} needs a {expected.__name__}, not a {type(self.config).__name__}")
-        self.accumulation_steps(self.launch.processes)
+        self.accumulation_steps(self.launch.world)
+        check_spread(self.config, self.launch)
         return self
 
     @property
@@ -80,6 +87,12 @@ class TrainingSpec(FrozenConfig):
     def log(self) -> Path:
         """File that receives the subprocess' stdout and stderr."""
         return self.log_file or self.output_folder.with_name(self.output_folder.name + ".log")
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where the weights are read from: the fp32 ones beside the model where they are wanted and there."""
+        masters = self.model_folder / MASTERS
+        return masters if self.config.keep_masters and masters.is_dir() else self.model_folder
 
     @property
     def micro_batch_size(self) -> int:
@@ -103,7 +116,8 @@ class TrainingSpec(FrozenConfig):
     def identity(self, model_digest: str, data_digests: list[str]) -> str:
         """Digest of all that decides the resulting weights; paths, launcher, labels and intervals play no part."""
         config = self.config.model_dump(mode="json", exclude={"checkpoint_steps", "log_steps"})
-        return digest(["training", self.kind, model_digest, data_digests, config, self.seed])
+        from_masters = self.weights_folder != self.model_folder
+        return digest(["training", self.kind, model_digest, data_digests, config, self.seed, from_masters])
 
 
 class TrainingOutcome(NamedTuple):

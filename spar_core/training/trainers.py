@@ -1,22 +1,25 @@
 """TRL trainers for token rows that are prepared already: what is overridden is said here, the rest is TRL's."""
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate import DistributedType, PartialState
+from accelerate.utils import FullyShardedDataParallelPlugin
 from datasets import Dataset
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+from trl.trainer import dpo_trainer as trl_dpo
 from trl.trainer import utils as trl_utils
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from spar_core.config.training import DpoTrainingConfig, LoraConfig, OptimisationConfig
+from spar_core.config.training import DpoTrainingConfig
+from spar_core.training.adapters import begin_adapters, peft_config
 from spar_core.training.batches import LengthSortedSampler
 from spar_core.training.specification import TrainingSpec
-
-_KEPT_CHECKPOINTS = 2  # the newest may be half written when the process dies
 
 
 def sequence_mean_nll(log_probs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -38,12 +41,42 @@ def score_answers_only() -> None:
         trl_utils._use_triton = lambda _device: True
 
 
-class _SortedBatches:
-    """Mixin: optimiser batches of a seeded shuffle, passed through the model in order of length."""
+@contextmanager
+def _policy_is_its_own_reference() -> Iterator[None]:
+    """While TRL's trainer is built, it loads no second model and hashes no weights.
+
+    Under FSDP it would load the starting model once more on every process, only to compute the reference's
+    log-probabilities, which the policy itself gives before its first step; and it would name their file by a hash of
+    all weights, which shares of them do not have. Here the folder they lie in belongs to one training.
+    """
+    replaced = {"create_model_from_path": lambda *_, **__: None, "hash_module": lambda _: "start"}
+    originals = {name: getattr(trl_dpo, name) for name in replaced}
+    for name, value in replaced.items():
+        setattr(trl_dpo, name, value)
+    try:
+        yield
+    finally:
+        for name, value in originals.items():
+            setattr(trl_dpo, name, value)
+
+
+class _PreparedRows:
+    """Mixin: optimiser batches of a seeded shuffle, passed through the model in order of length; FSDP2 on CPUs too."""
 
     args: Any
     train_dataset: Any
     accelerator: Any
+    state: Any
+    is_fsdp_enabled: bool
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Accelerate turns FSDP on for accelerators alone; the same on CPUs."""
+        super().create_accelerator_and_postprocess()  # type: ignore[misc]
+        state = self.accelerator.state
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args)
+            state.distributed_type = PartialState().distributed_type = DistributedType.FSDP  # each reads the other
+            self.is_fsdp_enabled = True
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSortedSampler:
         rows = train_dataset if train_dataset is not None else self.train_dataset
@@ -51,14 +84,15 @@ class _SortedBatches:
         lengths = [sum(map(len, parts)) for parts in zip(*(rows[name] for name in columns), strict=True)]
         arguments = self.args
         batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * self.accelerator.num_processes
-        return LengthSortedSampler(lengths, batch, arguments.seed)
+        steps = -(-len(lengths) // batch)
+        return LengthSortedSampler(lengths, batch, arguments.seed, lambda: self.state.global_step // steps)
 
 
-class ExampleTrainer(_SortedBatches, SFTTrainer):  # type: ignore[misc]
+class ExampleTrainer(_PreparedRows, SFTTrainer):  # type: ignore[misc]
     """SFT on rows with input_ids and labels; the loss is the mean over the answer tokens of the optimiser batch."""
 
 
-class PairTrainer(_SortedBatches, DPOTrainer):  # type: ignore[misc]
+class PairTrainer(_PreparedRows, DPOTrainer):  # type: ignore[misc]
     """DPO on rows with prompt_ids, chosen_ids and rejected_ids, with either averaging of the SFT term.
 
     TRL averages the SFT term over the answer tokens of a micro-batch. For `sft_reduction: sequence` TRL computes the
@@ -95,16 +129,17 @@ class PairTrainer(_SortedBatches, DPOTrainer):  # type: ignore[misc]
 
 def build_trainer(
     spec: TrainingSpec,
+    arguments: DPOConfig | SFTConfig,
     model: Any,
     tokenizer: Any,
     rows: list[dict[str, list[int]]],
     callbacks: list[TrainerCallback],
-    processes: int = 1,
 ) -> PairTrainer | ExampleTrainer:
     """Trainer over `rows` (see `examples.TokenRows`) that writes checkpoints to `spec.work`.
 
-    Reference log-probabilities of DPO are computed once before training: one model in memory instead of two, and
-    nothing is computed twice over several epochs. With LoRA the reference is the model without its adapters.
+    Reference log-probabilities of DPO are computed once before training, by the model that is then trained: one model
+    in memory instead of two, and nothing is computed twice over several epochs. With LoRA the reference is the model
+    without its adapters.
     """
     score_answers_only()
     rows = sorted(rows, key=_length)  # the pass for the reference's log-probabilities takes rows in this order
@@ -113,105 +148,25 @@ def build_trainer(
     spec.work.mkdir(parents=True, exist_ok=True)
     dataset._get_cache_file_path = lambda fingerprint: str(spec.work / f"reference-{fingerprint}.arrow")
     shared = {
+        "args": arguments,
         "model": model,
         "processing_class": tokenizer,
         "train_dataset": dataset,
         "callbacks": callbacks,
-        "peft_config": _peft_config(spec.config.lora) if spec.config.lora else None,
+        "peft_config": peft_config(spec.config.lora) if spec.config.lora else None,
     }
-    arguments = _arguments(spec, len(rows), processes)
     if isinstance(spec.config, DpoTrainingConfig):
-        trainer = _pair_trainer(spec.config, arguments, shared)
+        by_sequence = spec.config.sft_weight > 0 and spec.config.sft_reduction == "sequence"
+        with _policy_is_its_own_reference():
+            trainer = PairTrainer(sequence_sft_weight=spec.config.sft_weight if by_sequence else 0.0, **shared)
     else:
-        trainer = ExampleTrainer(args=SFTConfig(**arguments, max_length=None, packing=False), **shared)
+        trainer = ExampleTrainer(**shared)
+    if spec.config.lora and not spec.launch.shards:
+        begin_adapters(trainer.model, spec.seed)
     for printing in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printing)
     return trainer
 
 
-def _pair_trainer(config: DpoTrainingConfig, arguments: dict[str, Any], shared: dict[str, Any]) -> PairTrainer:
-    by_token = config.sft_weight > 0 and config.sft_reduction == "token"
-    by_sequence = config.sft_weight > 0 and config.sft_reduction == "sequence"
-    args = DPOConfig(
-        **arguments,
-        beta=config.beta,
-        loss_type=["sigmoid", "sft"] if by_token else ["sigmoid"],
-        loss_weights=[1.0, config.sft_weight] if by_token else [1.0],
-        max_length=None,
-        precompute_ref_log_probs=config.lora is None,
-    )
-    return PairTrainer(args=args, sequence_sft_weight=config.sft_weight if by_sequence else 0.0, **shared)
-
-
 def _length(row: dict[str, list[int]]) -> int:
     return sum(len(row[name]) for name in ("prompt_ids", "chosen_ids", "input_ids") if name in row)
-
-
-def planned_steps(config: OptimisationConfig, rows: int) -> int:
-    """Optimiser steps of the whole training; the last step of an epoch may hold fewer rows.
-
-    `max_steps` is met exactly: epochs go on until it is reached.
-    """
-    if config.max_steps is not None:
-        return config.max_steps
-    per_epoch = -(-rows // config.batch_size)
-    return -(-int(per_epoch * config.epochs * 1_000_000) // 1_000_000)
-
-
-def warmup_steps(config: OptimisationConfig, steps: int) -> int:
-    """Steps of rising learning rate. The first of them has rate zero, so a training of one step has none."""
-    return min(math.ceil(config.warmup_ratio * steps), steps - 1)
-
-
-def computes_in_bf16(config: OptimisationConfig) -> bool:
-    """Whether forward and backward passes run in bfloat16: where asked for, and on every accelerator."""
-    return config.precision == "bf16" or (config.precision == "auto" and torch.cuda.is_available())
-
-
-def _arguments(spec: TrainingSpec, rows: int, processes: int) -> dict[str, Any]:
-    config = spec.config
-    steps = planned_steps(config, rows)
-    accelerated = torch.cuda.is_available()
-    return {
-        "output_dir": str(spec.work / "checkpoints"),
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": config.schedule,
-        "warmup_steps": warmup_steps(config, steps),
-        "max_steps": steps,
-        "per_device_train_batch_size": spec.micro_batch_size,
-        "gradient_accumulation_steps": spec.accumulation_steps(processes),
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.999,
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "bf16": computes_in_bf16(config),
-        "gradient_checkpointing": config.gradient_checkpointing,
-        "gradient_checkpointing_kwargs": {"use_reentrant": False} if config.gradient_checkpointing else None,
-        "seed": spec.seed,
-        "data_seed": spec.seed,
-        "save_strategy": "steps",
-        "save_steps": config.checkpoint_steps,
-        "save_total_limit": _KEPT_CHECKPOINTS,
-        "logging_steps": config.log_steps,
-        "logging_first_step": True,
-        "logging_nan_inf_filter": False,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "dataloader_num_workers": 0,
-        "dataloader_pin_memory": accelerated,
-        "use_cpu": not accelerated,
-        "ddp_find_unused_parameters": False if processes > 1 else None,
-    }
-
-
-def _peft_config(lora: LoraConfig) -> Any:
-    from peft import LoraConfig as PeftLoraConfig
-
-    modules = lora.target_modules
-    return PeftLoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=modules if isinstance(modules, str) else list(modules),
-        task_type="CAUSAL_LM",
-    )

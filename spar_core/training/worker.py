@@ -25,8 +25,8 @@ def main(arguments: list[str]) -> int:
 
         run_session(spec, identity=arguments[1], processes=int(os.environ.get("WORLD_SIZE", "1")))
     except TrainingError as error:
-        if os.environ.get("RANK", "0") == "0":
-            Workspace(spec.work).record_failure(redacted_text(str(error)))
+        # Whichever process comes first: its launcher ends the others at once.
+        Workspace(spec.work).record_failure(redacted_text(str(error)))
         return _FAILED
     return 0
 

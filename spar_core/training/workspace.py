@@ -25,7 +25,7 @@ class Workspace:
         self.failure_file = folder / "failure.json"
         self.checkpoints = folder / "checkpoints"
         self.new_model = folder / "model"
-        self.adapter = folder / "adapter"
+        self.gathered = folder / "gathered"
         self._identity_file = folder / "identity"
 
     @contextmanager
@@ -49,14 +49,28 @@ class Workspace:
         finally:
             os.close(descriptor)
 
-    def claim(self, identity: str) -> None:
-        """Keep what an interrupted training of the same identity left; clear anything else."""
-        known = self._identity_file.read_text(encoding="utf-8") if self._identity_file.exists() else None
-        if known != identity:
-            for leftover in (self.checkpoints, self.metrics_file):
+    def claim(self, identity: str, layout: str) -> None:
+        """Keep what an interrupted training of the same identity left; clear anything else.
+
+        Args:
+            identity: of the training.
+            layout: how its checkpoints are written; one is only read again as it was written.
+
+        Raises:
+            TrainingError: a checkpoint of this very training was written in another layout.
+        """
+        known = self._identity_file.read_text(encoding="utf-8").splitlines() if self._identity_file.exists() else []
+        checkpoint = self.latest_checkpoint()
+        if known[:1] == [identity] and known[1:] != [layout] and checkpoint is not None:
+            raise TrainingError(
+                f"{checkpoint} was written with {' '.join(known[1:])}, and this is {layout}: run with the former to go "
+                f"on from it, or delete {self.checkpoints} to start over."
+            )
+        if known != [identity, layout]:
+            for leftover in (self.checkpoints, self.metrics_file, *self.folder.glob("reference-*")):
                 _remove(leftover)
-            self._identity_file.write_text(identity, encoding="utf-8")
-        for leftover in (self.new_model, self.adapter, self.failure_file):
+            self._identity_file.write_text(f"{identity}\n{layout}\n", encoding="utf-8")
+        for leftover in (self.new_model, self.gathered, self.failure_file):
             _remove(leftover)
 
     def mark_complete(self, step: int) -> None:

@@ -21,9 +21,11 @@ from flows.checks.preflight import findings, preflight
 from flows.checks.work import GivenData, Work, of_run, of_training
 from flows.cli import invoke
 from flows.request import RunRequest
+from spar_core.config.loading import load_config
 from spar_core.constraints import nltk_data
 from spar_core.engines.placement import Gpu, weight_bytes
 from spar_core.errors import ConfigError, SparError
+from spar_core.planning import ModelShape, TrainingLoad, training_memory
 from spar_core.starter import base_model_dir
 from storage.home import Home
 from storage.ledger import Ledger, ModelEntry, StageRun, utc_now
@@ -359,7 +361,11 @@ def test_the_disk_must_hold_an_iteration_and_should_hold_the_run(tmp_path, monke
 def test_weights_must_fit_and_training_should(tmp_path, monkeypatch):
     weights = (base_model_dir() / "model.safetensors").stat().st_size
     verdicts = []
-    for total in (weights - 1, 8 * weights - 1, 8 * weights):  # 16 bytes a parameter that is stored in 2
+    shape, config = ModelShape.of_folder(base_model_dir(), "starter"), load_config("starter").training
+    needed = [
+        training_memory(shape, TrainingLoad.of(one, config.launch)).total for one in (config.actor, config.refiner)
+    ]
+    for total in (weights - 1, int(max(needed)) - 1, int(max(needed)) + 1):
         monkeypatch.setattr(machine, "_gpus", lambda total=total: [Gpu(0, "u", total, total)])
         verdicts += [finding.verdict for finding in check_machine(_work(tmp_path)) if finding.name == "memory"]
     assert verdicts == ["fail", "warn", "ok"]
@@ -379,7 +385,7 @@ def test_only_the_memory_that_is_used_and_known_is_judged(tmp_path, monkeypatch)
 
 
 def test_checkpoints_of_adapters_are_small(tmp_path):
-    adapters = ("training.actor.lora={}", "training.refiner.lora={}")
+    adapters = [f"training.{role}.lora.learning_rate=0.0001" for role in ("actor", "refiner")]
     weights = weight_bytes(base_model_dir())
     saved = estimated_bytes(_work(tmp_path))[0] - estimated_bytes(_work(tmp_path, *adapters))[0]
     assert saved == pytest.approx(5 * 1.2 * weights)

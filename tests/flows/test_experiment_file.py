@@ -105,7 +105,7 @@ def test_the_same_experiment_has_the_same_id_and_another_another(loaded):
         (MINIMAL + "set: {method.pears.method: x}\n", "variant 'a': .*method.pears: unknown key"),
         (
             "name: x\nvariants: {a: , b: {iterations: 1}}\n",
-            "'a' and 'b' differ only in health, iterations, orchestration",
+            "'a' and 'b' differ only in .* fitted to the hardware",
         ),
         ("name: x\nvariants: {a: {iterations: -1}}\n", "variant 'a': .*iterations"),
         ("name: x\npreset: nope\nvariants: {a: }\n", "variant 'a': unknown preset 'nope'"),

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "spar_core" / "training"))
 from trainable_models import save_tiny_model
 from training_data import example_rows, pair_rows, write_parquet
 
-from spar_core.config.training import DpoTrainingConfig, LaunchConfig, LoraConfig, SftTrainingConfig
+from spar_core.config.launch import LaunchConfig
+from spar_core.config.training import DpoTrainingConfig, LoraConfig, SftTrainingConfig
 from spar_core.hashing import model_digest
 from spar_core.training import TrainingSpec, train
 
@@ -51,7 +52,9 @@ def test_bf16_training_is_repeatable_and_learns(tmp_path: Path, kind: str) -> No
 
 def test_lora_with_gradient_checkpointing(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "m")
-    outcome = train(spec_of(tmp_path, "dpo", lora=LoraConfig(rank=2, alpha=4), gradient_checkpointing=True))
+    outcome = train(
+        spec_of(tmp_path, "dpo", lora=LoraConfig(rank=2, alpha=4, learning_rate=1e-2), gradient_checkpointing=True)
+    )
     before, after = load_file(tmp_path / "m/model.safetensors"), load_file(outcome.model_folder / "model.safetensors")
     name = "model.layers.0.self_attn.q_proj.weight"
     assert before.keys() == after.keys()

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from spar_core.config.launch import LaunchConfig
 from spar_core.config.loading import load_config, preset_names
-from spar_core.config.training import LaunchConfig
 from spar_core.engines.configuration import OpenAIEngineConfig, VllmEngineConfig
 from spar_core.errors import ConfigError
 from spar_core.secrets import fetched, hide_in_logs, looks_secret, redacted, redacted_text, with_fields, with_values

@@ -70,13 +70,13 @@ def test_a_run_that_is_only_to_go_further_or_otherwise_about_it_keeps_what_it_di
     """Nights have gone beyond the configuration's iterations; then it is raised, and limits are changed."""
 
     def opened(**config):
-        return ledger.open_run("r1", config, whole=True, neutral=("iterations", "health")).generation
+        return ledger.open_run("r1", config, whole=True, deciding=lambda values: {"seed": values["seed"]}).generation
 
-    opened(iterations=2, health={"min_pairs": 1})
+    opened(seed=0, iterations=2, health={"min_pairs": 1})
     ledger.record_stage(_stage(iteration=5))
-    assert opened(iterations=3, health={"min_pairs": 0}) == 0
+    assert opened(seed=0, iterations=3, health={"min_pairs": 0}) == 0
     assert [stage.iteration for stage in ledger.stages("r1")] == [5]
-    assert opened(iterations=1, health={"min_pairs": 0}) == 1
+    assert opened(seed=0, iterations=1, health={"min_pairs": 0}) == 1
     assert ledger.stages("r1") == []
 
 

@@ -1,45 +1,11 @@
 import pytest
 
 from spar_core.config.loading import build_config, load_config, preset_names
-from spar_core.config.run import RunConfig
 from spar_core.errors import ConfigError
-
-PAPER_MODELS = ("llama3-8b", "llama3-70b", "glm4-9b", "mistral-7b")
 
 
 def test_preset_names_leave_out_shared_parts():
     assert preset_names() == ["glm4-9b", "llama3-70b", "llama3-8b", "mistral-7b", "smoke", "starter"]
-
-
-@pytest.mark.parametrize("name", PAPER_MODELS)
-def test_model_presets_have_the_papers_values(name):
-    config = load_config(name)
-    method, training = config.method, config.training
-    assert (config.profile, config.iterations) == ("paper", 3)
-    assert config.prompts.per_iteration * config.iterations == 30_000
-    responses = method.responses
-    assert (responses.per_prompt, responses.temperature, responses.top_p, responses.max_tokens) == (5, 0.9, 0.9, 2048)
-    judging = method.judging
-    assert (judging.votes, judging.temperature, judging.top_p, judging.max_tokens) == (5, 0.7, 1.0, 2048)
-    assert (judging.quorum, judging.max_reasks, judging.tie) == (1, 0, "drop")
-    assert (method.refinement.temperature, method.refinement.top_p, method.refinement.max_tokens) == (0.7, 1.0, 3072)
-    search = method.search
-    assert (search.branch, search.beam_width, search.max_depth, search.node_budget) == (3, 2, 3, 15)
-    assert (search.root_value, search.tie_break, search.accept_truncated) == ("zero", "earliest", True)
-    assert (search.detect_duplicates, search.failed_expansion_costs) == (False, False)
-    quotas = method.refiner_data
-    assert (quotas.refinements, quotas.tree_yes, quotas.tree_no) == (4000, 1500, 1000)
-    assert (quotas.response_no, quotas.response_yes, quotas.deduplicate) == (500, 2500, "after_quota")
-    actor = training.actor
-    assert (actor.beta, actor.sft_weight, actor.learning_rate, actor.sft_reduction) == (0.1, 0.1, 2e-7, "sequence")
-    assert (actor.schedule, actor.warmup_ratio, actor.epochs, actor.batch_size) == ("linear", 0.1, 1, 32)
-    assert actor.max_length == 2048
-    refiner = training.refiner
-    assert (refiner.learning_rate, refiner.batch_size, refiner.epochs, refiner.max_length) == (1e-6, 64, 3, 4096)
-    warm = training.warm_start_actor
-    assert (warm.learning_rate, warm.schedule, warm.warmup_ratio) == (2e-6, "constant_with_warmup", 0.1)
-    assert (warm.batch_size, warm.epochs) == (64, 5)
-    assert (training.warm_start_refiner.epochs, training.warm_start_refiner.learning_rate) == (3, 2e-6)
 
 
 def test_the_paper_profile_lies_below_what_is_said_explicitly():
@@ -58,11 +24,49 @@ def test_another_kind_of_engine_replaces_the_whole_section():
     assert config.engine.kind == "scripted"
 
 
+def test_settings_of_the_engine_alone_are_those_of_the_default_kind():
+    for more in ([], ["engine.kind=transformers"]):
+        config = load_config("starter", overrides=["engine.threads=2", *more])
+        assert (config.engine.kind, config.engine.threads) == ("transformers", 2)
+
+
 def test_a_file_builds_on_its_preset(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: smoke\nseed: 7\n")
     config = load_config(file=file)
     assert (config.preset, config.seed, config.iterations) == ("smoke", 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "preset", "expected"),
+    [
+        ("extends: smoke\npreset: mine\nseed: 7\n", None, ("mine", 7, 1)),
+        ("extends: smoke\nseed: 7\n", None, ("smoke", 7, 1)),
+        ("preset: mine\nseed: 7\n", None, ("mine", 7, 3)),  # no base but the defaults
+        ("preset: mine\nseed: 7\n", "smoke", ("mine", 7, 1)),
+    ],
+)
+def test_a_file_has_a_name_of_its_own_and_says_what_it_extends(tmp_path, text, preset, expected):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    config = load_config(preset, file)
+    assert (config.preset, config.seed, config.iterations) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "preset", "message"),
+    [
+        ("extends: smok\n", None, "unknown preset 'smok'; allowed: .*smoke"),
+        ("extends: [smoke]\n", None, "unknown preset"),
+        ("extends: smoke\n", "starter", "extends 'smoke'.*--preset says 'starter'"),
+        ("extends: smoke\npreset: a/b\n", None, "preset: String should match"),
+    ],
+)
+def test_a_wrong_base_or_name_is_told(tmp_path, text, preset, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        load_config(preset, file)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +104,6 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"broken\.yaml"):
         load_config(file=file)
-
-
-def test_spreading_the_work_changes_no_run_id():
-    plain = RunConfig()
-    spread = build_config({"orchestration": {"shard_size": 7}})
-    assert plain.default_run_id() == spread.default_run_id()
-    assert plain.default_run_id() != build_config({"seed": 1}).default_run_id()
 
 
 @pytest.mark.parametrize(

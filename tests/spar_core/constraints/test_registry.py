@@ -3,6 +3,7 @@ import random
 import pytest
 
 from spar_core.constraints import SamplingContext, check, conflict, get, kinds, register, render, samplable
+from spar_core.constraints.vocabulary import BANKS
 from spar_core.errors import DataError
 from spar_core.records import Constraint
 
@@ -61,7 +62,7 @@ def test_wording_holds_every_argument():
 
 
 def test_drawn_words_avoid_those_in_use():
-    context = SamplingContext(words=("oak", "elm"), avoid=frozenset({"oak"}))
+    context = SamplingContext(bank=BANKS["train"]._replace(keywords=("oak", "elm")), avoid=frozenset({"oak"}))
     assert get("keywords:existence").sample(random.Random(1), context) == {"keywords": ["elm"]}
 
 

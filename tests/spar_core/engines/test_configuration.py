@@ -107,7 +107,7 @@ def test_identity_holds_what_changes_answers(config: Any, identity: dict[str, An
             },
             {
                 **{"model": "x", "python": "p", "tensor_parallel": 2, "gpu_memory_utilization": 0.5},
-                **{"cpu_cache_gib": 3, "port": 81, "start_timeout_s": 1.0, "log_folder": "l"},
+                **{"data_parallel": 4, "cpu_cache_gib": 3, "port": 81, "start_timeout_s": 1.0, "log_folder": "l"},
                 **{"timeout_s": 1.0, "max_concurrency": 2, "max_retries": 3, "max_pause_s": 4.0, "max_wait_s": 5.0},
             },
         ),

@@ -44,6 +44,17 @@ def test_two_models_get_a_gpu_each_or_half_of_one() -> None:
     assert place(gpus(80, 80), weights=16 * GIB, seat=both[1], fixed=True) == Placement(None, 0.45)
 
 
+def test_copies_of_a_model_get_gpus_of_their_own() -> None:
+    eight = gpus(*[80] * 8)
+    assert place(eight, weights=16 * GIB, copies=8) == Placement(None, 0.9, 8)
+    # Each copy is checked alone: 141 GB over two GPUs, four times.
+    assert place(eight, weights=131 * GIB, split=2, copies=4).copies == 4
+    halves = [place(eight, weights=16 * GIB, copies=4, seat=Seat(number, 2)) for number in range(2)]
+    assert halves == [Placement("0,1,2,3", 0.9, 4), Placement("4,5,6,7", 0.9, 4)]
+    with pytest.raises(EngineError, match=r"tensor_parallel is 2 and engine.data_parallel 8, but only 8 GPUs"):
+        place(eight, weights=16 * GIB, split=2, copies=8)
+
+
 def test_three_models_on_two_gpus() -> None:
     found = [place(gpus(80, 80), weights=8 * GIB, seat=Seat(number, 3)) for number in range(3)]
     assert found == [Placement("0", 0.45), Placement("1", 0.9), Placement("0", 0.45)]

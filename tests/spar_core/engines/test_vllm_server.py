@@ -160,6 +160,22 @@ def test_settings_become_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_copies_answer_behind_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: True)
+    assert "--data-parallel-size 4" in " ".join(server_arguments(VllmEngineConfig(), "m", 81, 0.9, 4))
+    assert [VllmEngineConfig(tensor_parallel=2).replicas(gpus) for gpus in (0, 1, 8)] == [1, 1, 4]
+    assert VllmEngineConfig(data_parallel=3).replicas(8) == 3
+
+
+@pytest.mark.parametrize(("models", "copies"), [(1, 4), (2, 2), (5, 1)])
+def test_as_many_copies_as_the_gpus_hold(monkeypatch: pytest.MonkeyPatch, models: int, copies: int) -> None:
+    four = [Gpu(number, f"GPU-{number}", 80 * 2**30, 80 * 2**30) for number in range(4)]
+    monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: True)
+    monkeypatch.setattr(vllm_server, "visible_gpus", lambda _environment: four)
+    found = vllm_server._placement(VllmEngineConfig(), "nowhere", Opening(seat=Seat(0, models)))
+    assert found.copies == copies
+
+
 def test_a_cpu_server_computes_prompts_whole_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: False)
     assert "--no-enable-chunked-prefill" in server_arguments(VllmEngineConfig(), "m", 81, 0.9)

@@ -2,7 +2,13 @@
 
 import pytest
 
-from spar_core.evaluation.calibration import error_causes, judge_quality, quality_by_kind, reliability
+from spar_core.evaluation.calibration import (
+    error_causes,
+    judge_quality,
+    quality_by_kind,
+    quality_by_source,
+    reliability,
+)
 from spar_core.evaluation.judged_texts import JudgedText
 
 
@@ -110,3 +116,14 @@ def test_a_perfectly_calibrated_judge_may_have_no_error():
     error = next(figure.interval for figure in reliability(fifths) if figure.metric == "judge_calibration_error")
     assert error.value == pytest.approx(0.0)
     assert error.ci_low == 0.0
+
+
+def test_each_half_of_a_world_is_told_apart():
+    seen = [text(0, 0.0, "a"), text(1, 1.0)]
+    unseen = [text(2, 1.0, "a"), text(3, 1.0, "a"), text(4, 0.0, "b"), text(5, 0.8)]
+    both = [t._replace(source="w/iid") for t in seen] + [t._replace(source="w/heldout") for t in unseen]
+    figures = found(quality_by_source(both))
+    assert figures["judge_recall/iid"] == (1.0, 1)
+    assert figures["judge_recall/heldout"] == (1 / 3, 3)
+    assert figures["judge_balanced_accuracy/heldout"] == (2 / 3, 4)
+    assert quality_by_source([t._replace(source="w/iid") for t in JUDGED]) == []

@@ -5,7 +5,8 @@ import pytest
 import torch
 from training_data import example_rows, pair_rows, write_parquet
 
-from spar_core.config.training import DpoTrainingConfig, LaunchConfig, SftTrainingConfig
+from spar_core.config.launch import LaunchConfig
+from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
 from spar_core.training import TrainingSpec
 
 

@@ -1,22 +1,21 @@
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from launched import in_another_process, wait_until, workers
 from safetensors.torch import load_file
 from trainable_models import save_tiny_model
 
-from spar_core.config.training import LaunchConfig
+from spar_core.config.launch import LaunchConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
 from spar_core.training import TrainingSpec, train
-from spar_core.training.launch import _launched_as, command, environment, processes_here
+from spar_core.training.commands import check_exportable, checkpoint_layout, command, environment, processes_here
 
 MakeSpec = Callable[..., TrainingSpec]
 
@@ -77,8 +76,50 @@ def test_launchers(make_spec: MakeSpec, tmp_path: Path) -> None:
     worker = ["-m", "spar_core.training.worker", "spec.json", "id"]
     assert words() == worker
     assert words(processes=2) == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *worker]
+    sharded = words(processes=2, sharding="full")
+    assert sharded == words(processes=2)
+    assert words(sharding="full") == worker  # nothing to share
+    assert words(sharding="full", offload=True)[2:5] == ["--standalone", "--nproc_per_node", "1"]
     accelerate = ["-m", "accelerate.commands.launch", "--config_file", "fsdp.yaml"]
     assert words(accelerate_config="fsdp.yaml") == [*accelerate, *worker]
+
+
+def test_every_machine_starts_its_part_under_one_name(make_spec: MakeSpec, tmp_path: Path) -> None:
+    launch = LaunchConfig(processes=2, nodes=3, rendezvous="first:29500")
+    spec = make_spec("dpo", tmp_path, launch=launch, batch_size=12)
+    words = command(spec, "id", Path("spec.json"), node=1, token="try-1")
+    found = {words[i]: words[i + 1] for i in range(3, 17, 2)}
+    assert found == {
+        **{"--nnodes": "3", "--node_rank": "1", "--master_addr": "first", "--master_port": "29500"},
+        **{"--rdzv_id": "try-1", "--rdzv_conf": "timeout=1800", "--nproc_per_node": "2"},
+    }
+    accelerated = LaunchConfig(accelerate_config="a.yaml", nodes=3, rendezvous="first:29500")
+    assert "--machine_rank 2" in " ".join(command(make_spec("dpo", tmp_path, launch=accelerated), "i", Path("s"), 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("deepspeed_config: {zero_stage: 3}", "zero3_save_16bit_model"),
+        ("deepspeed_config: {zero_stage: 3, zero3_save_16bit_model: false}", "zero3_save_16bit_model"),
+        ("deepspeed_config: {zero_stage: 3, zero3_save_16bit_model: true}", None),
+        ("deepspeed_config: {zero_stage: 2}", None),
+        ("fsdp_config: {fsdp_state_dict_type: SHARDED_STATE_DICT}", None),
+        ("deepspeed_config: {deepspeed_config_file: zero.json}", "stage3_gather_16bit_weights_on_model_save"),
+    ],
+)
+def test_what_could_not_be_exported_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, remedy: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 3}}')
+    (tmp_path / "a.yaml").write_text(text)
+    launch = LaunchConfig(accelerate_config="a.yaml")
+    if remedy is None:
+        check_exportable(launch)
+    else:
+        with pytest.raises(TrainingError, match=f"set {remedy} to true"):
+            check_exportable(launch)
 
 
 def test_environment_sizes_threads_and_shows_one_device(
@@ -105,13 +146,17 @@ def test_an_accelerate_file_says_how_many_processes_share_the_cores(
     spec = make_spec("dpo", tmp_path, launch=launch)
     with pytest.raises(TrainingError, match=r"fsdp\.yaml cannot be read"):
         environment(spec)
-    file.write_text("distributed_type: FSDP\nnum_machines: 2\nnum_processes: 4\n")
+    file.write_text("distributed_type: FSDP\nnum_processes: 2\n")
     assert processes_here(launch) == 2
     assert environment(spec)["OMP_NUM_THREADS"] == "4"
-    as_four = _launched_as(launch)
-    file.write_text("distributed_type: FSDP\nnum_machines: 2\nnum_processes: 8\n")
-    assert _launched_as(launch) != as_four  # another number of processes cannot resume its checkpoint
-    assert _launched_as(LaunchConfig(processes=2)) != _launched_as(LaunchConfig())
+    as_two = checkpoint_layout(launch)
+    file.write_text("distributed_type: FSDP\nnum_processes: 4\n")
+    assert checkpoint_layout(launch) != as_two  # another number of processes cannot resume its checkpoint
+    assert checkpoint_layout(LaunchConfig(processes=2)) == checkpoint_layout(LaunchConfig())  # but here it can
+    file.write_text("distributed_type: FSDP\nnum_machines: 2\nnum_processes: 4\n")
+    with pytest.raises(TrainingError, match=r"for 2 machines and launch\.nodes is 1"):
+        environment(spec)
+    assert processes_here(LaunchConfig(accelerate_config=file, nodes=2, rendezvous="a:1")) == 2
 
 
 def test_asking_for_training_imports_nothing_heavy() -> None:
@@ -138,13 +183,7 @@ def test_kill_9_leaves_no_training_behind_and_the_rerun_gives_the_same_model(
     start = save_tiny_model(tmp_path / "m")
     settings = {"rows": 64, "epochs": 20.0, "checkpoint_steps": 20}
     spec = make_spec("dpo", start, "killed", **settings)
-    file = tmp_path / "spec.json"
-    file.write_text(spec.model_dump_json())
-    code = (
-        "import sys; from pathlib import Path; from spar_core.training import TrainingSpec, train; "
-        "train(TrainingSpec.model_validate_json(Path(sys.argv[1]).read_text()))"
-    )
-    asking = subprocess.Popen([sys.executable, "-c", code, str(file)])
+    asking = in_another_process(spec, tmp_path / "spec.json")
     wait_until(lambda: (spec.work / "checkpoints" / "checkpoint-40" / "complete").exists())
     asking.send_signal(signal.SIGKILL)
     asking.wait()
@@ -172,26 +211,6 @@ def test_two_processes_equal_accumulation_of_two(make_spec: MakeSpec, tmp_path: 
     assert losses["two"] == pytest.approx(losses["one"], abs=1e-4)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
-
-
-def workers(spec: TrainingSpec) -> list[int]:
-    """Processes that train this spec."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_text().split("\0")
-        except OSError:
-            continue
-        if "spar_core.training.worker" in words and str(spec.work / "spec.json") in words:
-            found.append(int(entry.name))
-    return [pid for pid in found if pid != os.getpid()]
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_specification_survives_json(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
 from spar_core.training import TrainingOutcome, TrainingSpec, session
 from spar_core.training.session import run_session
+from spar_core.training.speed import SpeedMeter
 from spar_core.training.workspace import Workspace
 
 MakeSpec = Callable[..., TrainingSpec]
@@ -33,7 +34,7 @@ class StopAt(TrainerCallback):
 def run(spec: TrainingSpec, *callbacks: TrainerCallback) -> TrainingOutcome:
     workspace = Workspace(spec.work)
     workspace.folder.mkdir(exist_ok=True)
-    workspace.claim("same")
+    workspace.claim("same", "whole")
     run_session(spec, "same", callbacks=callbacks)
     return TrainingOutcome.from_json((spec.output_folder / "training_provenance.json").read_text())
 
@@ -116,7 +117,7 @@ def test_new_folder_holds_a_model_and_nothing_of_the_trainer(make_spec: MakeSpec
 @pytest.mark.parametrize("kind", ["dpo", "sft"])
 def test_lora_is_merged_into_full_weights(make_spec: MakeSpec, tmp_path: Path, kind: str) -> None:
     start = save_tiny_model(tmp_path / "m")
-    spec = make_spec(kind, start, lora=LoraConfig(rank=2, alpha=4))
+    spec = make_spec(kind, start, lora=LoraConfig(rank=2, alpha=4, learning_rate=1e-2))
     run(spec)
     before, after = load_file(start / "model.safetensors"), load_file(spec.output_folder / "model.safetensors")
     assert before.keys() == after.keys()
@@ -193,11 +194,11 @@ def test_weights_that_are_not_finite_are_never_published(make_spec: MakeSpec, tm
 
 
 def test_a_checkpoint_counts_when_every_process_has_written_its_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path)
     (workspace.checkpoints / "checkpoint-5").mkdir(parents=True)
-    recorder = session._Recorder(workspace, 0)
+    recorder = session._Recorder(workspace, make_spec("sft", tmp_path), SpeedMeter(1))
     whole: list[Path | None] = []
     monkeypatch.setattr(session, "await_all_processes", lambda: whole.append(workspace.latest_checkpoint()))
     for main in (False, True):  # every process waits, one marks

@@ -7,8 +7,10 @@ import torch
 from trainable_models import save_tiny_model
 
 from spar_core.training import TrainingSpec
-from spar_core.training.session import load_model, load_tokenizer
-from spar_core.training.trainers import PairTrainer, build_trainer, planned_steps, sequence_mean_nll, warmup_steps
+from spar_core.training.arguments import planned_steps, warmup_steps
+from spar_core.training.loading import load_tokenizer, read_facts
+from spar_core.training.session import prepare
+from spar_core.training.trainers import ExampleTrainer, PairTrainer, sequence_mean_nll
 
 MakeSpec = Callable[..., TrainingSpec]
 PAIRS = [
@@ -25,6 +27,11 @@ def answer_log_probs(model: torch.nn.Module, prompt: list[int], answer: list[int
     return [float(torch.log_softmax(logits[len(prompt) + i - 1], dim=0)[token]) for i, token in enumerate(answer)]
 
 
+def trainer_of(spec: TrainingSpec, rows: list[dict[str, list[int]]]) -> PairTrainer | ExampleTrainer:
+    folder = spec.model_folder
+    return prepare(spec, load_tokenizer(folder), read_facts(folder), rows)
+
+
 def drift(model: torch.nn.Module) -> None:
     """Move the policy away from the reference, as training would."""
     torch.manual_seed(3)
@@ -37,13 +44,13 @@ def drift(model: torch.nn.Module) -> None:
 def test_pair_loss_equals_the_formula(make_spec: MakeSpec, tmp_path: Path, reduction: str, weight: float) -> None:
     folder = save_tiny_model(tmp_path / "m")
     spec = make_spec("dpo", folder, beta=BETA, sft_weight=weight, sft_reduction=reduction)
-    model = load_model(spec)
+    trainer = trainer_of(spec, PAIRS)
+    model = trainer.model
     reference = {
         (i, name): sum(answer_log_probs(model, row["prompt_ids"], row[name]))
         for i, row in enumerate(PAIRS)
         for name in ("chosen_ids", "rejected_ids")
     }
-    trainer = build_trainer(spec, model, load_tokenizer(folder), PAIRS, [])
     drift(model)
     batch = trainer.data_collator(list(trainer.train_dataset))
     loss = trainer.compute_loss(model.train(), batch)
@@ -67,12 +74,12 @@ def test_pair_loss_equals_the_formula(make_spec: MakeSpec, tmp_path: Path, reduc
 def test_example_loss_is_the_mean_over_answer_tokens(make_spec: MakeSpec, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "m")
     spec = make_spec("sft", folder)
-    model = load_model(spec)
     rows = [
         {"input_ids": [0, 5, 6, 7, 1], "labels": [-100, -100, -100, 7, 1]},
         {"input_ids": [0, 8, 9], "labels": [-100, -100, 9]},
     ]
-    trainer = build_trainer(spec, model, load_tokenizer(folder), rows, [])
+    trainer = trainer_of(spec, rows)
+    model = trainer.model
     batch = trainer.data_collator(list(trainer.train_dataset))
     assert batch["labels"].tolist() == [[-100, -100, 9, -100, -100], [-100, -100, -100, 7, 1]]
     loss = trainer.compute_loss(model.train(), batch, num_items_in_batch=torch.tensor(3))
@@ -90,7 +97,7 @@ def test_no_answer_token_is_lost_to_trl_truncation(make_spec: MakeSpec, tmp_path
     folder = save_tiny_model(tmp_path / "m")
     row = {"prompt_ids": [0, *[5] * 60], "chosen_ids": [6] * 60, "rejected_ids": [7]}
     spec = make_spec("dpo", folder, max_length=128)
-    trainer = build_trainer(spec, load_model(spec), load_tokenizer(folder), [row], [])
+    trainer = trainer_of(spec, [row])
     assert isinstance(trainer, PairTrainer)
     batch = trainer.data_collator(list(trainer.train_dataset))
     assert batch["completion_mask"].sum(dim=1).tolist() == [60, 1]

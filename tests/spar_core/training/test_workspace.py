@@ -50,16 +50,21 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path, damage: str) -> None:
 
 def test_checkpoints_of_another_training_are_cleared(tmp_path: Path) -> None:
     workspace = with_checkpoints(tmp_path / "w")
-    workspace.claim("a")
+    workspace.claim("a", "whole")
     with_checkpoints(tmp_path / "w", 5).mark_complete(5)
     workspace.new_model.mkdir()
+    (workspace.folder / "reference-1.arrow").touch()
     workspace.record_failure("gone wrong")
     assert workspace.failure() == "gone wrong"
-    workspace.claim("a")
+    workspace.claim("a", "whole")
     assert workspace.latest_checkpoint() is not None
+    assert (workspace.folder / "reference-1.arrow").exists()
+    with pytest.raises(TrainingError, match=r"written with whole, and this is sharded: .* or delete"):
+        workspace.claim("a", "sharded")
     assert (workspace.failure(), workspace.new_model.exists()) == (None, False)
-    workspace.claim("b")
+    workspace.claim("b", "sharded")
     assert workspace.latest_checkpoint() is None
+    assert not (workspace.folder / "reference-1.arrow").exists()
 
 
 def test_one_training_at_a_time(tmp_path: Path) -> None:

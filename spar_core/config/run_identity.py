@@ -1,0 +1,58 @@
+"""Which keys of a run's configuration decide its results, and which say how, where and for how long it is computed.
+
+A key that is named nowhere here decides results. Of an engine's keys those do that its `identity` has.
+"""
+
+from collections.abc import Mapping, Set
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from spar_core.engines.configuration import EngineConfig
+
+NO_RESULTS: Final = frozenset(
+    {
+        "budget.*",
+        "health.*",
+        "iterations",
+        "orchestration.*",
+        "training.*.checkpoint_steps",
+        "training.*.log_steps",
+        "training.launch.*",
+    }
+)
+"""They enter no stage key: how the work is spread, how far it goes, when it stops. `*` stands for any name."""
+
+FITTING: Final = frozenset({"training.*.attention", "training.*.gradient_checkpointing", "training.*.micro_batch_size"})
+"""What makes a training fit the hardware. It does not name the run, so that the remedy for a full memory goes on with
+the run that ran out of it; it does enter the training's key, since sums in another order round differently, and an
+average over the tokens of a micro-batch is another one."""
+
+_ENGINE: TypeAdapter[Any] = TypeAdapter(EngineConfig)
+
+
+def deciding(config: Mapping[str, Any], without: Set[str] = NO_RESULTS) -> dict[str, Any]:
+    """What of a configuration, as plain values, decides results: the rest of it may differ and nothing is made anew."""
+    kept = _kept(config, without)
+    if "engine" in config:
+        try:
+            kept["engine"] = _ENGINE.validate_python(config["engine"]).identity()
+        except ValidationError:  # of a version with other keys: it counts as it stands
+            kept["engine"] = config["engine"]
+    return kept
+
+
+def naming(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration tells runs apart: the same on other hardware."""
+    return deciding(config, NO_RESULTS | FITTING)
+
+
+def _kept(values: Mapping[str, Any], without: Set[str], above: str = "") -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{above}{name}"
+        if any(fnmatchcase(path, pattern) for pattern in without):
+            continue
+        kept[name] = _kept(value, without, f"{path}.") if isinstance(value, Mapping) else value
+    return kept

@@ -1,0 +1,65 @@
+"""What processors can do at most, by their makers' data sheets, and what share of it a run is assumed to get."""
+
+from typing import Final, NamedTuple
+
+from spar_core.errors import ConfigError
+
+GIB: Final = 2**30
+
+
+class Device(NamedTuple):
+    """One processor: dense bf16 multiply-adds as operations per second, bytes per second and bytes of its memory."""
+
+    name: str
+    flops: float
+    bandwidth: float
+    memory: float
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is an accelerator; a CPU shares the machine's memory with everything else."""
+        return self.name != CPU
+
+
+CPU: Final = "cpu"
+_CORE_FLOPS = 50e9  # fp32 products of one core with AVX2, measured: docs/models.md
+_CPU_BANDWIDTH = 15e9
+
+GPUS: Final = {
+    gpu.name: gpu
+    for gpu in (
+        Device("a100", 312e12, 2.04e12, 80 * GIB),
+        Device("h100", 989e12, 3.35e12, 80 * GIB),
+        Device("h200", 989e12, 4.8e12, 140 * GIB),
+        Device("b200", 2250e12, 8.0e12, 180 * GIB),
+        Device("mi300x", 1307e12, 5.3e12, 192 * GIB),
+        Device("l40s", 362e12, 0.864e12, 48 * GIB),
+        Device("rtx4090", 165e12, 1.008e12, 24 * GIB),
+        Device("a10", 125e12, 0.6e12, 24 * GIB),
+        Device("l4", 121e12, 0.3e12, 24 * GIB),
+    )
+}
+"""By the name that `--device` takes."""
+_USUAL = 80.0 * GIB
+_BY_MEMORY = ((20.0, "l4"), (30.0, "rtx4090"), (60.0, "l40s"), (100.0, "a100"), (150.0, "h200"), (185.0, "b200"))
+
+
+def gpu_named(name: str | None, memory: float | None) -> Device:
+    """A GPU with `memory` bytes (None: its maker's), without a name one of such a memory, of two alike the slower.
+
+    Raises:
+        ConfigError: the name is not known.
+    """
+    if name is None:
+        has = (memory or _USUAL) / GIB
+        name = next((entry for limit, entry in _BY_MEMORY if has <= limit), "mi300x")
+    if name not in GPUS:
+        raise ConfigError(
+            f"unknown device {name!r}; known: {', '.join(GPUS)}. Any other: give its rates (--rates FILE)"
+        )
+    return GPUS[name] if memory is None else GPUS[name]._replace(memory=memory)
+
+
+def this_cpu(cores: int, memory: float) -> Device:
+    """A CPU with so many cores and so many bytes of memory."""
+    return Device(CPU, _CORE_FLOPS * cores, _CPU_BANDWIDTH, memory)

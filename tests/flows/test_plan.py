@@ -1,0 +1,134 @@
+"""`spar plan`: what fits and what would, without weights; every stage of every method is known to it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from flows.commands.plan import plan as command
+from flows.planning.plan import PlanOptions, make_plan
+from flows.request import Run
+from spar_core.config.loading import load_config
+from spar_core.config.method import PairsMethod
+from spar_core.errors import ConfigError
+from storage.home import Home
+from tests.integration.command_line import ROOT
+
+EIGHT = ("--gpus", "8", "--gpu-memory", "80")
+
+
+@pytest.fixture(autouse=True)
+def _no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.planning.plan.visible_gpus", lambda: [])
+
+
+def planned(home: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    result = CliRunner().invoke(command, [*arguments, "--home", str(home), "--json"], standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.return_value, json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("preset", ["llama3-8b", "glm4-9b", "mistral-7b"])
+def test_the_small_models_fit_the_papers_machine(tmp_path: Path, preset: str) -> None:
+    code, found = planned(tmp_path, "--preset", preset, *EIGHT, "--price", "2")
+    assert (code, found["problems"]) == (0, [])
+    assert found["price"] == pytest.approx(found["gpu_hours"] * 2, rel=1e-3)
+    assert {stage["basis"] for stage in found["stages"]} == {"assumed", "elsewhere"}  # no teacher is named yet
+    assert {stage["stage"] for stage in found["stages"] if stage["basis"] == "elsewhere"} == {
+        "responses-teacher",
+        "judgements-teacher",
+        "trees-teacher",
+    }
+    assert all(server["replicas"] == 8 for server in found["serving"])
+    largest = max(training["total_gib"] for training in found["training"])
+    assert 16 * found["parameters"]["actor"] / 8 / 2**30 < largest < 80
+    assert not tmp_path.joinpath("home.json").exists()
+
+
+def test_the_large_one_fits_four_machines(tmp_path: Path) -> None:
+    code, found = planned(tmp_path, "--preset", "llama3-70b", *EIGHT)
+    assert code == 1
+    told = "\n".join(found["problems"])
+    assert "on 32 GPUs (4 machines)" in told
+    assert "training.launch.offload=true" in told
+    assert planned(tmp_path, "--preset", "llama3-70b", "--gpus", "16", "--gpu-memory", "80")[0] == 1
+    code, found = planned(tmp_path, "--preset", "llama3-70b", "--gpus", "32", "--gpu-memory", "80")
+    assert (code, found["problems"]) == (0, [])
+    assert found["settings"] == ["training.launch.nodes=4", "training.launch.rendezvous=HOST:29500"]
+
+
+def test_adapters_on_one_small_card(tmp_path: Path) -> None:
+    card = ("--preset", "mistral-7b", "--gpus", "1", "--gpu-memory", "24", "--set", "warm_start.source=none")
+    code, found = planned(tmp_path, *card)
+    assert code == 1
+    assert "training.actor.lora.rank=16" in "\n".join(found["problems"])
+    adapters = ("--set", "training.actor.lora.rank=16", "--set", "training.refiner.lora.rank=16")
+    code, found = planned(tmp_path, *card, *adapters)
+    assert (code, found["problems"]) == (0, [])
+    assert found["settings"] == ["training.launch.processes=1"]
+
+
+def test_a_model_that_no_card_can_serve_says_what_would(tmp_path: Path) -> None:
+    code, found = planned(
+        tmp_path, "--preset", "llama3-70b", "--gpus", "8", "--gpu-memory", "80", "--set", "engine.tensor_parallel=1"
+    )
+    assert code == 1
+    assert any("engine.tensor_parallel=2" in problem for problem in found["problems"])
+
+
+@pytest.mark.parametrize("method", PairsMethod.__args__)  # type: ignore[attr-defined]
+def test_every_stage_of_every_method_is_forecast(tmp_path: Path, method: str) -> None:
+    run = Run(Home(tmp_path), "r", load_config("smoke", overrides=[f"method.pairs.method={method}"]))
+    found = make_plan(run, PlanOptions())
+    assert not [step.stage for step in found.steps if step.forecast.basis == "unknown"]
+    assert {step.iteration for step in found.steps} == {0, 1}
+    trained = {step.stage: step.forecast.work for step in found.steps if step.stage.startswith("train_")}
+    assert trained["train_actor"].steps == 2  # as the preset says
+    assert trained["train_actor"].rows > 0
+
+
+def test_rates_and_assumptions_are_taken_as_given(tmp_path: Path) -> None:
+    rates = tmp_path / "rates.yaml"
+    rates.write_text("written: 1000\ntrained: 500\n")
+    given = ("--preset", "llama3-8b", *EIGHT, "--rates", str(rates), "--assume", "engine_start_s=0")
+    _, found = planned(tmp_path / "home", *given)
+    answers = next(stage for stage in found["stages"] if stage["stage"] == "responses")
+    assert answers["basis"] == "given"
+    assert answers["seconds"] == pytest.approx(answers["tokens_written"] / 8000, rel=0.01)
+    _, longer = planned(tmp_path / "home", *given, "--assume", "answer_tokens=900")
+    twice = next(stage for stage in longer["stages"] if stage["stage"] == "responses")
+    assert twice["tokens_written"] == 2 * answers["tokens_written"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--assume", "answer_tokens=long"), "not negative"),
+        (("--assume", "whales=3"), "unknown 'whales'"),
+        (("--device", "abacus"), "unknown device"),
+        (("--rates", "nowhere"), "does not exist"),
+        (("--set", "models.actor=some/model"), "config.json"),
+    ],
+)
+def test_what_is_not_known_is_said(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        planned(tmp_path, *arguments)
+
+
+def test_no_heavy_library_is_loaded(tmp_path: Path) -> None:
+    look = (
+        "import sys; from flows.cli import invoke; "
+        f"code = invoke(['plan', '--preset', 'llama3-8b', *{EIGHT!r}, '--home', {str(tmp_path)!r}]); "
+        "loaded = {'torch', 'transformers', 'trl', 'mlflow', 'vllm'} & set(sys.modules); "
+        "sys.exit(f'{code} {loaded}' if code or loaded else 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, env=environment, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "memory of training" in found.stdout
