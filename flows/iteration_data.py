@@ -79,7 +79,9 @@ class IterationData:
             given = files[role] is not None if warm.source == "file" else counts[role] > 0
             if warm.source == "none" or not given:
                 continue
-            config = {"role": role, "source": warm.source, "count": counts[role]}
+            config: dict[str, Any] = {"role": role, "source": warm.source, "count": counts[role]}
+            if warm.source == "starter" and role == "refiner":  # taught in the texts it will be asked in
+                config |= self._stages.templates("judge", "refine", "rubric", "meta_judge")
             path = files[role]
             read = {} if path is None else {"examples": file_ref(path)}
             examples[role] = self._stages.run(stage, 0, files=read, config=config)

@@ -194,7 +194,9 @@ class TreeNode:
     """One response inside a tree: the root, or a rewrite of its parent.
 
     `value` is null where votes gave no majority or the node was not judged (duplicate, failed
-    expansion). `visit_order` counts expansions in the order the search asked for them, root = 0.
+    expansion). `visit_order` counts expansions in the order the search asked for them, root = 0. `rewrite` is the
+    refiner's whole text, which response and reflection were read from; empty at the root. A node with a value and a
+    `duplicate_of` has taken over that node's judgement (`search.cache_values`): the votes are that node's.
     """
 
     tree_id: str
@@ -215,6 +217,7 @@ class TreeNode:
     seed: int
     failure: str | None = None
     anchored: Anchored = "no"
+    rewrite: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +249,7 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class RefinerExample:
-    """Supervised example; the last message is the assistant's and the only one trained on."""
+    """Supervised example; the last message is the assistant's. `training.*.loss_turns` says which turns are learned."""
 
     example_id: str
     kind: Literal["judgement", "refinement", "answer", "replay"]

@@ -86,5 +86,5 @@ def _judge_pairs(context: ShardContext) -> ShardRows:
 
 
 PAIRS = Stage("pairs", version=1, work=_pairs)
-REFINER_DATA = Stage("refiner_data", version=1, work=_refiner_data)
+REFINER_DATA = Stage("refiner_data", version=2, work=_refiner_data)
 JUDGE_PAIRS = Stage("judge_pairs", version=1, work=_judge_pairs)

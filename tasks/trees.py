@@ -52,4 +52,4 @@ def _prompts(artifact: ArtifactRef) -> dict[str, Prompt]:
     return {prompt.prompt_id: prompt for prompt in artifact.read("prompts")}
 
 
-TREES = Stage("trees", version=2, work=_work, sharded_by="roots", rows_of=("roots", "roots"))
+TREES = Stage("trees", version=3, work=_work, sharded_by="roots", rows_of=("roots", "roots"))

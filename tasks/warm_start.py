@@ -33,7 +33,8 @@ def _work(context: ShardContext) -> ShardRows:
         return _taught(context, role)
     if config["source"] == "starter":
         seed = derive_seed(context.call.seed, "warm_start", role)
-        examples = warm_start_examples(role, config["count"], seed)
+        texts = PromptLibrary.load(context.call.surroundings.prompt_set)
+        examples = warm_start_examples(role, config["count"], seed, texts)
     else:
         examples = list(read_examples(Path(context.call.files["examples"].location), role))
     context.part.write("refiner_examples", examples)

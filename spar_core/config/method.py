@@ -55,6 +55,9 @@ class JudgingConfig(SamplingConfig):
     """Extra rounds of `votes` votes while quorum or majority is missing (published: 0)."""
     tie: Literal["reask", "drop"] = "reask"
     """A tie is asked again (bounded by `max_reasks`), or dropped at once (published)."""
+    reasked: Literal["together", "alone"] = "together"
+    """What counts after a round was asked again: all rounds together, or the last one alone (published, where it
+    happens: in the tree, `search.max_reasks`)."""
     wordings: Annotated[int, Field(ge=1, le=16)] = 1
     """Wordings of the judge prompt that the votes are spread over (judge.txt, judge_2.txt, ... of the prompt set), so
     that what depends on the wording shows as split votes (published: 1)."""
@@ -127,6 +130,15 @@ class SearchConfig(FrozenConfig):
     """Whether a rewrite cut by the token limit or missing its end marker may be judged (published: yes)."""
     failed_expansion_costs: bool = True
     """Whether an expansion without a usable rewrite uses node budget (published: no)."""
+    rewrite_attempts: Annotated[int, Field(ge=1, le=64)] = 1
+    """Times an expansion is asked for until its rewrite can be used; then it has failed. Every attempt is a node.
+    Published: 9, three per call and three calls per expansion. A chain asks again by itself, within its budget."""
+    max_reasks: Annotated[int, Field(ge=0, le=8)] | None = None
+    """Extra rounds of votes on a tree node while its quorum or majority is missing, ties included (published: 2, which
+    makes three rounds). Null: as `judging.max_reasks` and `judging.tie` say, for nodes as for responses."""
+    cache_values: bool = False
+    """Whether a rewrite with the very text of a node of its tree that was judged takes over that judgement and is not
+    judged again (published: yes). It may still be accepted; `detect_duplicates` comes first."""
 
     def one_rewrite(self) -> Self:
         """The same choices for a single rewrite: a search of one node."""
@@ -183,7 +195,11 @@ class RefinerDataConfig(FrozenConfig):
     balance: bool = False
     """Cut the judgements to as many YES as NO, over trees and responses together (published: no)."""
     deduplicate: Literal["before_quota", "after_quota"] = "before_quota"
-    """Deduplicate before filling the quotas, or after (published)."""
+    """Deduplicate before filling the quotas, by the whole request; or after (published), by what was judged: then a
+    judgement of a response goes where a refinement of that response stands."""
+    target: Literal["rendered", "verbatim"] = "rendered"
+    """What the refiner learns to write as a rewrite: reflection and response in the form of the prompt set, or the
+    accepted rewrite's own text to the letter (published)."""
     replay_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the finished set drawn from the warm start's examples of kind `replay` (all of them where it has none),
     against forgetting (published: 0)."""
@@ -205,7 +221,8 @@ class MethodConfig(FrozenConfig):
     refiner_data: RefinerDataConfig = RefinerDataConfig()
     """The refiner's training data."""
     prompt_set: str = "default"
-    """Name of a shipped prompt set (`default`, `starter`) or a folder of your own with the same file names."""
+    """Name of a shipped prompt set (`default`, `published`, `starter`) or a folder of your own with the same file names
+    and, where its answers have another form, a `format.yaml` (docs/method.md)."""
 
     def search_for_pairs(self) -> SearchConfig | None:
         """The search that makes the pairs; None where they are made of independent samples."""

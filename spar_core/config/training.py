@@ -43,7 +43,9 @@ class OptimisationConfig(FrozenConfig):
     micro_batch_size: Annotated[int, Field(ge=1)] = 1
     """Examples per forward pass and process; the rest of the batch is accumulated."""
     max_length: Annotated[int, Field(ge=8)] = 2048
-    """Tokens per sequence, prompt and answer together; longer rows are recorded drops, never cut."""
+    """Tokens per sequence, prompt and answer together."""
+    overlong: Literal["drop", "truncate"] = "drop"
+    """A longer row is left out and recorded as a drop, or its texts are cut at their ends (published)."""
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """AdamW weight decay."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
@@ -75,7 +77,7 @@ class DpoTrainingConfig(OptimisationConfig):
 
 
 class SftTrainingConfig(OptimisationConfig):
-    """Supervised training on the last assistant message only (paper, refiner: lr 1e-6, 3 epochs, batch 64, 4096)."""
+    """Supervised training on assistant messages (paper, refiner: lr 1e-6, 3 epochs, batch 64, 4096)."""
 
     learning_rate: LearningRate = 1e-6
     """Peak learning rate."""
@@ -85,6 +87,9 @@ class SftTrainingConfig(OptimisationConfig):
     """Examples per optimiser step over all processes."""
     max_length: Annotated[int, Field(ge=8)] = 4096
     """Tokens per sequence."""
+    loss_turns: Literal["last", "all"] = "last"
+    """What of a chat is learned: the last assistant message, or every one (published). The two differ where a chat has
+    several, such as refinements under a prompt set with `refine: continuation`, whose critique is then learned too."""
 
 
 class LaunchConfig(FrozenConfig):

@@ -15,7 +15,7 @@ Place: TypeAlias = tuple[bool, float, int, str]
 class Candidate:
     """An example that may enter the training data.
 
-    `place` orders candidates of one quota (lower stays); `request_digest` identifies what is asked in it.
+    `place` orders candidates of one quota (lower stays); of candidates with one `request_digest` only one may enter.
     """
 
     record_id: str

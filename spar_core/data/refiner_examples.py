@@ -70,8 +70,9 @@ def build_refiner_data(
     a vote that agrees with its majority (or with the checker, under `judging.anchor: verifier`).
 
     Drops: `not_accepted`, `root_accepted`, `not_judged` (node without a value), `unanimous`, `critique_by_rule` (a text
-    that no model wrote), `one_per_tree`, `duplicate` (the same request, whatever the answer), `over_quota`,
-    `unbalanced`.
+    that no model wrote, as an answer of the refiner), `one_per_tree`, `duplicate` (the same request, whatever the
+    answer; under `deduplicate: after_quota` the same response to the same prompt, whatever is asked about it),
+    `over_quota`, `unbalanced`.
 
     Votes are not needed: a judgement carries its critique. Held in memory: the prompts' texts, the contested
     judgements (all, with `unanimous`) and the chosen examples, not the responses or nodes.
@@ -182,8 +183,10 @@ class _Collector:
             self._drop(tree.tree_id, "not_accepted", tree.stop_reason)
         elif accepted.parent_id is None:
             self._drop(tree.tree_id, "root_accepted")
+        elif self._speaks_the_rules(parent := by_id[accepted.parent_id]):
+            self._drop(tree.tree_id, "critique_by_rule", REFINEMENT)
         else:
-            self._offer(self._refinement(tree, by_id[accepted.parent_id], accepted))
+            self._offer(self._refinement(tree, parent, accepted))
         for source, group in self._contested_nodes(nodes):
             places = {node.node_id: self._place(source, node, node.node_id) for node in group}
             first, *others = sorted(group, key=lambda node: places[node.node_id])
@@ -210,6 +213,11 @@ class _Collector:
             return "unanimous"
         return "critique_by_rule" if judged.anchored == "verdict_and_critique" else None
 
+    def _speaks_the_rules(self, parent: TreeNode) -> bool:
+        """Whether a refinement of this node would put a checker's words into the refiner's mouth, to be learned."""
+        continues = self._library.format.refine == "continuation"
+        return continues and parent.anchored == "verdict_and_critique"
+
     def _place(self, source: str, judged: Judgement | TreeNode | None, record_id: str) -> Place:
         """Split votes first, then as `order` says, then by seeded rank."""
         seeded = rank(self._run_seed, f"{STAGE}.{source}", record_id)
@@ -219,14 +227,31 @@ class _Collector:
         return (not contested(judged), distance, *seeded)
 
     def _refinement(self, tree: Tree, parent: TreeNode, accepted: TreeNode) -> Candidate:
-        request = refine_messages(self._library, self._text(tree.prompt_id), parent.response, parent.critique)
-        answer = format_rewrite(accepted.response, accepted.reflection)
+        prompt = self._text(tree.prompt_id)
+        request = refine_messages(self._library, prompt, parent.response, parent.critique)
+        answer = format_rewrite(accepted.response, accepted.reflection, self._library.format.markers)
+        if self._config.target == "verbatim":
+            if not accepted.rewrite:
+                raise DataError(
+                    f"node {accepted.node_id} lacks the refiner's own text (column `rewrite`): it was searched by an "
+                    "earlier version; search again, or set method.refiner_data.target=rendered"
+                )
+            answer = accepted.rewrite
         example = _example("refinement", REFINEMENT, request, answer)
-        return Candidate(tree.tree_id, self._place(REFINEMENT, None, tree.tree_id), digest(request), example)
+        place = self._place(REFINEMENT, None, tree.tree_id)
+        return Candidate(tree.tree_id, place, self._same(prompt, parent.response, request), example)
 
     def _judgement(self, source: str, place: Place, prompt_id: str, response: str, critique: str) -> Candidate:
-        request = judge_messages(self._library, self._text(prompt_id), response)
-        return Candidate(place[-1], place, digest(request), _example("judgement", source, request, critique))
+        prompt = self._text(prompt_id)
+        request = judge_messages(self._library, prompt, response)
+        example = _example("judgement", source, request, critique)
+        return Candidate(place[-1], place, self._same(prompt, response, request), example)
+
+    def _same(self, prompt: str, response: str, request: tuple[Message, ...]) -> str:
+        """What makes two candidates the same: the request, or (published: the first user message) what is judged."""
+        if self._config.deduplicate == "after_quota":
+            return digest(judge_messages(self._library, prompt, response))
+        return digest(request)
 
     def _offer(self, candidate: Candidate) -> None:
         source = candidate.example.source

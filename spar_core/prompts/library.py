@@ -13,11 +13,14 @@ from typing import NamedTuple, Self
 
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest
+from spar_core.prompts.format import FILE as FORMAT_FILE
+from spar_core.prompts.format import PromptFormat, read_format
 
 DEFAULT_SET = "default"
 _SUFFIX = ".txt"
 _REQUIRED = "judge.txt"  # a folder without it is no prompt set (benchmark judges live beside the sets)
 _NUMBERED = re.compile(r"_[2-9]$|_1\d$")  # further wordings of a prompt: judge_2, judge_3, ...
+_CONTINUING = "refine"  # in a chat that holds all of it already, its placeholders are optional
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -31,35 +34,46 @@ class _Template(NamedTuple):
 
 
 class PromptLibrary:
-    """The templates of one prompt set; files it lacks come from the default set."""
+    """The templates of one prompt set, and the form of the answers; files it lacks come from the default set."""
 
-    def __init__(self, name: str, templates: Mapping[str, _Template]) -> None:
+    def __init__(self, name: str, templates: Mapping[str, _Template], form: PromptFormat | None = None) -> None:
         self.name = name
+        self.format = form or PromptFormat()
         self._templates = dict(templates)
         self.digest = self.digest_of(*self._templates)
 
     @classmethod
     def load(cls, name_or_folder: str | Path = DEFAULT_SET) -> Self:
-        """Load a shipped set (`default`, `starter`) or a folder with files of the same names.
+        """Load a shipped set (`default`, `published`, `starter`) or a folder with files of the same names.
 
-        A template must use exactly the placeholders of the default template of that name. Line breaks at
-        the end of a file are not part of the template.
+        A template must use exactly the placeholders of the default template of that name; the refine template of a set
+        with `refine: continuation` may leave out any. Line breaks at the end of a file are not part of the template.
 
         Raises:
-            ConfigError: unknown set, unreadable or unknown file, missing or unknown placeholder; names both.
+            ConfigError: unknown set, unreadable or unknown file, missing or unknown placeholder, a format that does not
+                suit the texts; names both.
         """
         reference = {name: _parse(entry) for name, entry in _files(_shipped_folder(DEFAULT_SET))}
         templates = dict(reference)
-        for name, entry in _files(_folder(name_or_folder)):
+        folder = _folder(name_or_folder)
+        form = _format(folder)
+        for name, entry in _files(folder):
             template = _parse(entry)
             if name not in reference and _first_wording(name) not in reference:
                 raise ConfigError(
                     f"{template.origin}: there is no prompt of this name; allowed: "
                     + ", ".join(sorted(known + _SUFFIX for known in reference))
                 )
-            _check_placeholders(template, reference[_first_wording(name)])
+            optional = name == _CONTINUING and form.refine == "continuation"
+            _check_placeholders(template, reference[_first_wording(name)], optional=optional)
             templates[name] = template
-        return cls(str(name_or_folder), templates)
+        for name in ("judge", "refine"):
+            if form.read_by(name) and templates[name] is reference[name]:
+                raise ConfigError(
+                    f"{folder / FORMAT_FILE}: changes what {name}{_SUFFIX} asks for ({', '.join(form.read_by(name))}), "
+                    f"but the folder has no {name}{_SUFFIX}; add one that asks for it"
+                )
+        return cls(str(name_or_folder), templates, form)
 
     def fill(self, template_name: str, **values: str) -> str:
         """The template with every placeholder replaced, in one pass: `{{x}}` inside a value stays as it is.
@@ -98,9 +112,14 @@ class PromptLibrary:
         return tuple(found)
 
     def digest_of(self, *template_names: str) -> str:
-        """Content digest of these templates and their wordings alone, for the key of a stage that reads no others."""
+        """Content digest of these templates, their wordings and what of the format belongs to them, for the key of a
+        stage that reads no others.
+        """
         names = [wording for name in template_names for wording in self.wordings(name)]
-        return digest({name: self._template(name).text for name in names})
+        said: dict[str, object] = {name: self._template(name).text for name in names}
+        for name in template_names:
+            said |= {f"{FORMAT_FILE}:{key}": value for key, value in self.format.read_by(name).items()}
+        return digest(said)
 
     def _template(self, name: str) -> _Template:
         if name not in self._templates:
@@ -136,6 +155,13 @@ def _folder(name_or_folder: str | Path) -> Traversable:
     return folder
 
 
+def _format(folder: Traversable) -> PromptFormat:
+    others = (entry.name for entry in folder.iterdir() if entry.name.endswith((".yaml", ".yml")))
+    if unknown := sorted(set(others) - {FORMAT_FILE}):
+        raise ConfigError(f"{folder / unknown[0]}: not a file of a prompt set; its format is stated in {FORMAT_FILE}")
+    return read_format(folder / FORMAT_FILE)
+
+
 def _files(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_file() and entry.name.endswith(_SUFFIX):
@@ -161,8 +187,8 @@ def _parse(entry: Traversable) -> _Template:
     return _Template(str(entry), text, tuple(pieces[::2]), tuple(pieces[1::2]))
 
 
-def _check_placeholders(template: _Template, reference: _Template) -> None:
-    missing = set(reference.names) - set(template.names)
+def _check_placeholders(template: _Template, reference: _Template, *, optional: bool) -> None:
+    missing = set() if optional else set(reference.names) - set(template.names)
     unknown = set(template.names) - set(reference.names)
     if missing:
         raise ConfigError(f"{template.origin}: placeholder {_shown(missing)} is missing")

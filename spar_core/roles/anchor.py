@@ -6,6 +6,7 @@ The roles know no rules: whoever builds a `Refiner` hands it a `Verifier` (`spar
 
 from typing import NamedTuple, Protocol
 
+from spar_core.prompts.format import VerdictForm
 from spar_core.records import Verdict
 
 
@@ -26,11 +27,11 @@ class Checked(NamedTuple):
             return Verdict.NO
         return Verdict.YES if self.complete else None
 
-    def critique(self) -> str:
+    def critique(self, form: VerdictForm) -> str:
         """A plain verification text in the form of a vote, for answers no vote judged as the checker does."""
         if not self.failed:
-            return "Every constraint is met.\nFinal verdict: YES"
-        return "\n".join(["Not met:", *(f"- {sentence}" for sentence in self.failed), "Final verdict: NO"])
+            return f"Every constraint is met.\n{form.line(passes=True)}"
+        return "\n".join(["Not met:", *(f"- {sentence}" for sentence in self.failed), form.line(passes=False)])
 
 
 class Verifier(Protocol):

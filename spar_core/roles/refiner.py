@@ -33,7 +33,7 @@ class Rewrite(NamedTuple):
     """One rewrite. `failure`: truncated (text kept), no_answer, empty_answer, or the engine's reason; None = usable.
 
     `refused` tells an engine's refusal from a text without a usable answer. `seed` is the request's; the rewrite
-    is its completion number `sample_index`.
+    is its completion number `sample_index`, `text` the whole of it.
     """
 
     response: str
@@ -43,6 +43,7 @@ class Rewrite(NamedTuple):
     sample_index: int
     failure: str | None = None
     refused: bool = False
+    text: str = ""
 
 
 class _VoteRequest(NamedTuple):
@@ -85,7 +86,8 @@ class Refiner:
         self._judging = judging
         self._judge_sampling = judging.sampling()
         self._refine_sampling = refinement.sampling()
-        self._placeholders = placeholders_of(library.text(REFINE))
+        self._format = library.format
+        self._placeholders = placeholders_of(library.text(REFINE), library.format.markers)
 
     @property
     def model_digest(self) -> str:
@@ -93,9 +95,16 @@ class Refiner:
         return self._engine.model_digest
 
     async def judge(
-        self, subject_id: str, prompt_text: str, response_text: str, seed: int, *, seed_id: str | None = None
+        self,
+        subject_id: str,
+        prompt_text: str,
+        response_text: str,
+        seed: int,
+        *,
+        seed_id: str | None = None,
+        max_reasks: int | None = None,
     ) -> JudgementOutcome:
-        """Ask rounds of votes until they decide or `max_reasks` is spent; all rounds count together.
+        """Ask rounds of votes until they decide or `max_reasks` is spent; `reasked` says whether all count together.
 
         The wordings and voters of a round are asked at once. What a verifier decides is asked all the same, so that
         votes stay comparable with the truth, and asked again only while no vote agrees with it (a critique is needed).
@@ -106,6 +115,7 @@ class Refiner:
             response_text: the answer to check.
             seed: the run's seed; each round's is derived from it, the subject and the round's number.
             seed_id: stands for the subject in that; null: `subject_id`.
+            max_reasks: extra rounds, for ties too; null: as the configuration says (`search.max_reasks`).
 
         Raises:
             EngineUnavailableError: no answer after all retries.
@@ -116,14 +126,15 @@ class Refiner:
         ruled = checked.verdict if checked else None
         votes: list[Vote] = []
         reason: voting.NoMajority | None = None
-        for attempt in range(self._judging.max_reasks + 1):
+        reasks = self._judging.max_reasks if max_reasks is None else max_reasks
+        for attempt in range(reasks + 1):
             seeds = [derive_seed(seed, request.purpose, seed_id or subject_id, attempt) for request in requests]
             asks = [self._ask_voter(request, own) for request, own in zip(requests, seeds, strict=True)]
             for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
                 if asked.failure:
                     return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
                 for text, ended in ((entry.text, entry.finish_reason) for entry in asked.completions):
-                    verdict = parse_verdict(text, ended)
+                    verdict = parse_verdict(text, ended, self._format.verdict)
                     who = (request.wording, request.voter)
                     votes.append(Vote(subject_id, len(votes), verdict, text, ended, own_seed, *who))
             self._watch.voted(votes[attempt * self._judging.votes :])
@@ -131,13 +142,15 @@ class Refiner:
                 if any(vote.verdict is ruled for vote in votes):
                     break
                 continue
-            reason = voting.undecided(voting.tally(votes), self._judging)
+            counted = votes if self._judging.reasked == "together" else votes[attempt * self._judging.votes :]
+            reason = voting.undecided(voting.tally(counted), self._judging)
             if reason is None:
-                return JudgementOutcome(tuple(votes), voting.judgement(subject_id, votes))
-            if not voting.worth_asking_again(reason, self._judging):
+                return JudgementOutcome(tuple(votes), voting.judgement(subject_id, counted))
+            if max_reasks is None and not voting.worth_asking_again(reason, self._judging):
                 break
         if checked is not None and ruled is not None:
-            return JudgementOutcome(tuple(votes), voting.anchored(subject_id, votes, checked, ruled))
+            anchored = voting.anchored(subject_id, votes, checked, ruled, self._format.verdict)
+            return JudgementOutcome(tuple(votes), anchored)
         counts = voting.tally(votes)
         detail = f"{counts.yes} yes, {counts.no} no, {counts.unparseable} unparseable"
         return JudgementOutcome(tuple(votes), None, reason, detail)
@@ -171,9 +184,10 @@ class Refiner:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []
         for index, completion in enumerate(asked.completions):
-            parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders)
+            parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders, self._format.markers)
+            ended, failure = completion.finish_reason, parsed.failure
             rewrites.append(
-                Rewrite(parsed.response, parsed.reflection, completion.finish_reason, seed, index, parsed.failure)
+                Rewrite(parsed.response, parsed.reflection, ended, seed, index, failure, text=completion.text)
             )
         texts = (completion.text for completion in asked.completions)
         self._watch.rewritten(zip((rewrite.failure for rewrite in rewrites), texts, strict=True))

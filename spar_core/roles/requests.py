@@ -1,6 +1,8 @@
 """The chats the roles are asked with. Inference and training data both take them from here.
 
-Every request is a single user turn: a chat template without a system role can render it.
+Requests have no system turn: a chat template without that role can render them. All are a single user turn, but for
+rewrites under a prompt set whose format says `refine: continuation`: these go on from the judge's chat, so that the
+refiner reads its critique as a turn of its own, and prompt, response and critique are a prefix that a server can share.
 """
 
 from spar_core.errors import ConfigError
@@ -41,9 +43,13 @@ def judge_wordings(library: PromptLibrary, count: int) -> tuple[str, ...]:
 
 
 def refine_messages(library: PromptLibrary, prompt_text: str, response_text: str, critique: str) -> tuple[Message, ...]:
-    """What the refiner is asked for one rewrite."""
-    filled = library.fill(REFINE, prompt=prompt_text, response=response_text, critique=critique)
-    return (Message("user", filled),)
+    """What the refiner is asked for one rewrite; how the prompt set's format lays it out."""
+    values = {"prompt": prompt_text, "response": response_text, "critique": critique}
+    if library.format.refine == "request":
+        return (Message("user", library.fill(REFINE, **values)),)
+    asked_for = {name: values[name] for name in library.placeholders(REFINE)}
+    judged = judge_messages(library, prompt_text, response_text)
+    return (*judged, Message("assistant", critique), Message("user", library.fill(REFINE, **asked_for)))
 
 
 def rubric_messages(library: PromptLibrary, prompt_text: str, response_text: str) -> tuple[Message, ...]:

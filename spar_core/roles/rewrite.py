@@ -1,25 +1,25 @@
 """The form of a rewrite: `<reflection>` then the answer between two markers. Read and written here alone.
 
+Which markers they are, the prompt set's format says (`spar_core.prompts.format`).
 Not every pair of markers holds an answer. Refiners repeat the request ("I write it between <revised_answer> and
 </revised_answer>.") and the words that stand between the markers there: such an echo is never taken for an answer.
 """
 
 import re
 from collections.abc import Collection
+from functools import cache
 from typing import NamedTuple
 
+from spar_core.prompts.format import Markers
 from spar_core.records import FinishReason
 
-START_MARKER = "<revised_answer>"
-END_MARKER = "</revised_answer>"
 TRUNCATED = "truncated"
 NO_ANSWER = "no_answer"
 EMPTY_ANSWER = "empty_answer"
+FAILURES = frozenset({TRUNCATED, NO_ANSWER, EMPTY_ANSWER})
+"""What a text can be lacking; a refused request has the engine's own reason instead."""
 
-_NAME = r"revised[_ ]answer"
-# Emphasis or backticks count as part of a marker only when they stand on both sides of it.
-_START = re.compile(rf"(?P<markup>\*\*|__|`+|\*)\s?<\s?{_NAME}\s?>\s?(?P=markup)|<\s?{_NAME}\s?>", re.IGNORECASE)
-_END = re.compile(rf"(?P<markup>\*\*|__|`+|\*)\s?<\s?/\s?{_NAME}\s?>\s?(?P=markup)|<\s?/\s?{_NAME}\s?>", re.IGNORECASE)
+_SHIPPED = Markers()
 _MARKUP_LINE = re.compile(r"(?:^|\n)[ \t#*`_>]+\Z")
 _MARKUP = " \t*_`#>\"'"
 _BRACKETS = "[](){}<>"
@@ -38,7 +38,14 @@ class ParsedRewrite(NamedTuple):
     failure: str | None
 
 
-def parse_rewrite(text: str, finish_reason: FinishReason, placeholders: Collection[str] = ()) -> ParsedRewrite:
+class _Patterns(NamedTuple):
+    start: re.Pattern[str]
+    end: re.Pattern[str]
+
+
+def parse_rewrite(
+    text: str, finish_reason: FinishReason, placeholders: Collection[str] = (), markers: Markers = _SHIPPED
+) -> ParsedRewrite:
     """Answer between the last pair of markers that is no echo; what stands before it is the reflection.
 
     A start marker that no end marker follows is an answer begun anew and not finished, whatever stood before it: the
@@ -49,8 +56,9 @@ def parse_rewrite(text: str, finish_reason: FinishReason, placeholders: Collecti
         text: the whole text of the refiner.
         finish_reason: `length` = the text was cut.
         placeholders: what stands between the markers in the request (`placeholders_of`): never an answer.
+        markers: those the prompt set asks for.
     """
-    found = _last_pair(text, {entry.casefold() for entry in placeholders} | _ELLIPSES)
+    found = _last_pair(text, {entry.casefold() for entry in placeholders} | _ELLIPSES, _patterns(markers))
     if found is None:
         return ParsedRewrite("", text.strip(), TRUNCATED if finish_reason == "length" else NO_ANSWER)
     start, end = found
@@ -61,37 +69,40 @@ def parse_rewrite(text: str, finish_reason: FinishReason, placeholders: Collecti
     return ParsedRewrite(response, reflection, None if response else EMPTY_ANSWER)
 
 
-def placeholders_of(request: str) -> frozenset[str]:
+def placeholders_of(request: str, markers: Markers = _SHIPPED) -> frozenset[str]:
     """What a prompt text puts between the markers to show where the answer goes."""
-    return frozenset(_bare(request[start.end() : end.start()]) for start, end in _pairs(request)) - {""}
+    pairs = _pairs(request, _patterns(markers))
+    return frozenset(_bare(request[start.end() : end.start()]) for start, end in pairs) - {""}
 
 
-def format_rewrite(response: str, reflection: str = "") -> str:
+def format_rewrite(response: str, reflection: str = "", markers: Markers = _SHIPPED) -> str:
     """The text `parse_rewrite` reads back as (response, reflection): what the refiner is trained to write."""
-    answer = f"{START_MARKER}\n{response}\n{END_MARKER}"
+    answer = f"{markers.start}\n{response}\n{markers.end}"
     return f"{reflection}\n\n{answer}" if reflection else answer
 
 
 _Pair = tuple[re.Match[str], re.Match[str]]
 
 
-def _last_pair(text: str, placeholders: Collection[str]) -> tuple[re.Match[str], re.Match[str] | None] | None:
+def _last_pair(
+    text: str, placeholders: Collection[str], patterns: _Patterns
+) -> tuple[re.Match[str], re.Match[str] | None] | None:
     """The last pair that is no echo, or the last start marker without an end where that comes later; else None."""
-    pairs = _pairs(text)
+    pairs = _pairs(text, patterns)
     closed = {start.start() for start, _ in pairs}
     answers = [pair for pair in pairs if not _is_echo(text, pair, placeholders)]
     # A start inside a sentence ("I write <revised_answer> first.") is followed by the pair it announces.
     last_start = max((start.start() for start, _ in answers), default=-1)
-    unfinished = [start for start in _START.finditer(text) if start.start() not in closed]
+    unfinished = [start for start in patterns.start.finditer(text) if start.start() not in closed]
     if unfinished and unfinished[-1].start() > last_start:
         return unfinished[-1], None
     return answers[-1] if answers else None
 
 
-def _pairs(text: str) -> list[_Pair]:
+def _pairs(text: str, patterns: _Patterns) -> list[_Pair]:
     """Each end marker that closes a start marker, with the nearest start before it."""
     pairs: list[_Pair] = []
-    starts, ends = list(_START.finditer(text)), list(_END.finditer(text))
+    starts, ends = list(patterns.start.finditer(text)), list(patterns.end.finditer(text))
     for index, start in enumerate(starts):
         limit = starts[index + 1].start() if index + 1 < len(starts) else len(text)
         end = next((end for end in ends if start.end() <= end.start() < limit), None)
@@ -117,3 +128,21 @@ def _is_echo(text: str, pair: _Pair, placeholders: Collection[str]) -> bool:
 
 def _bare(content: str) -> str:
     return content.strip().strip(_MARKUP + _BRACKETS)
+
+
+@cache
+def _patterns(markers: Markers) -> _Patterns:
+    return _Patterns(_pattern(markers.start), _pattern(markers.end))
+
+
+def _pattern(marker: str) -> re.Pattern[str]:
+    """The marker in any case, with a space beside its signs or in place of an underscore."""
+    pieces = re.findall(r"[^\W_]+|_+|[^\w\s]|\s+", marker)
+    name = ""
+    for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
+        joint = piece.isspace() or "_" in piece
+        name += "[_ ]" * len(piece) if joint else re.escape(piece)
+        if following and not joint and not following.isspace() and "_" not in following:
+            name += r"\s?"
+    # Emphasis or backticks count as part of a marker only when they stand on both sides of it.
+    return re.compile(rf"(?P<markup>\*\*|__|`+|\*)\s?{name}\s?(?P=markup)|{name}", re.IGNORECASE)

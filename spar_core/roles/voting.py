@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from spar_core.config.method import JudgingConfig
+from spar_core.prompts.format import VerdictForm
 from spar_core.records import Judgement, Verdict, Vote
 from spar_core.roles.anchor import Checked
 
@@ -51,10 +52,12 @@ def judgement(response_id: str, votes: Sequence[Vote]) -> Judgement:
     return Judgement(response_id, verdict, counts.yes, counts.no, counts.unparseable, value, critique)
 
 
-def anchored(response_id: str, votes: Sequence[Vote], checked: Checked, verdict: Verdict) -> Judgement:
+def anchored(
+    response_id: str, votes: Sequence[Vote], checked: Checked, verdict: Verdict, form: VerdictForm
+) -> Judgement:
     """The checker's judgement: value 1 or 0 whatever the votes say, which stay recorded.
 
-    The critique is that of the first vote that agrees with the checker, else the checker's own plain text.
+    The critique is that of the first vote that agrees with the checker, else the checker's own text in that form.
     """
     counts = tally(votes)
     critique = next((vote.critique for vote in votes if vote.verdict is verdict), None)
@@ -65,6 +68,6 @@ def anchored(response_id: str, votes: Sequence[Vote], checked: Checked, verdict:
         counts.no,
         counts.unparseable,
         float(verdict is Verdict.YES),
-        checked.critique() if critique is None else critique,
+        checked.critique(form) if critique is None else critique,
         "verdict_and_critique" if critique is None else "verdict",
     )

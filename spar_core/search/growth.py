@@ -11,17 +11,18 @@ from rapidfuzz.distance import Levenshtein
 from spar_core.config.method import SearchConfig
 from spar_core.hashing import content_id, derive_seed
 from spar_core.records import TreeNode, Vote
-from spar_core.roles.refiner import JudgementOutcome, Rewrite
-from spar_core.roles.rewrite import TRUNCATED
+from spar_core.roles.refiner import Rewrite
+from spar_core.roles.rewrite import FAILURES, TRUNCATED
 from spar_core.search.asks import Asking, Expand, Judge, ask_judgements, ask_rewrites
+from spar_core.search.nodes import child_node, judged_as, root_node, with_judgement
 from spar_core.search.root import Root
 
 
 class _Slot(NamedTuple):
-    """One expansion to make: the node, and which of its rewrites this is (0 = first)."""
+    """One expansion to make: of which node, and how often it was asked for in vain."""
 
     parent: TreeNode
-    number: int
+    failed: int = 0
 
 
 class _Rewrites(NamedTuple):
@@ -46,9 +47,10 @@ class Growth:
         self.accepted: TreeNode | None = None
         self.out_of_budget = False
         self.refused = False
-        self.nodes = [_root_node(tree_id, root, config)]
+        self.nodes = [root_node(tree_id, root, config)]
         self.votes: list[Vote] = []
         self._places = [content_id("place", root.prompt_id, root.response_id)]
+        self._judged_texts: dict[str, TreeNode] = {}
         self._prompt = root.prompt
         self._run_seed = run_seed
         self._spent = 0
@@ -59,16 +61,16 @@ class Growth:
         """Node 0."""
         return self.nodes[0]
 
-    def expand(self, parents: Sequence[TreeNode], numbers: Sequence[int] = ()) -> Asking[list[TreeNode]]:
+    def expand(self, parents: Sequence[TreeNode], rewrites: int | None = None) -> Asking[list[TreeNode]]:
         """Expand each parent `branch` times, budget permitting, and judge the usable children.
 
-        `numbers`: which of each parent's rewrites to ask for instead (0 = first), to go on where an earlier call ended.
+        `rewrites`: how many to ask of each parent instead, each once whatever `rewrite_attempts` says.
 
         Returns the children that have a value, in visit order. `out_of_budget` tells afterwards whether the
         budget cut an expansion off; `refused` whether the engine refused every request.
         """
-        wanted = numbers or range(self.config.branch)
-        waiting = [_Slot(parent, number) for parent in parents for number in wanted]
+        attempts = self.config.rewrite_attempts if rewrites is None else 1
+        waiting = [_Slot(parent) for parent in parents for _ in range(rewrites or self.config.branch)]
         children: list[TreeNode] = []
         first = len(self.nodes)
         refusals = 0
@@ -78,11 +80,16 @@ class Growth:
                 self.out_of_budget = True
                 break
             # A failed expansion that costs nothing leaves budget for slots still waiting: they are asked in the
-            # next round. Every round uses up slots, so that free failures cannot go on for ever.
+            # next round. Every round uses up slots or attempts, so that free failures cannot go on for ever.
             now, waiting = waiting[:allowed], waiting[allowed:]
-            for parent, offset, rewrites in (yield from self._rewrites(now)):
-                refusals += sum(rewrite.refused for rewrite in rewrites)
-                children.extend(self._add_children(parent, offset, rewrites))
+            made: list[TreeNode] = []
+            for asked in (yield from self._rewrites(now)):
+                refusals += sum(rewrite.refused for rewrite in asked.rewrites)
+                made.extend(self._add_children(asked))
+            children.extend(child for child in made if child.failure is None and child.duplicate_of is None)
+            # What an engine refused it would refuse again.
+            failed = [slot for slot, child in zip(now, made, strict=True) if child.failure in FAILURES]
+            waiting = [*(_Slot(s.parent, s.failed + 1) for s in failed if s.failed + 1 < attempts), *waiting]
         self.refused = 0 < refusals == len(self.nodes) - first
         if not children:
             return []
@@ -118,58 +125,36 @@ class Growth:
         return _draw(ranked, width, random)
 
     def _rewrites(self, slots: Sequence[_Slot]) -> Asking[list[_Rewrites]]:
-        """One request per parent, for as many rewrites as it has slots."""
-        numbers: dict[int, list[int]] = {}
-        for slot in slots:
-            numbers.setdefault(slot.parent.visit_order, []).append(slot.number)
-        asks = []
-        for visit_order, own in numbers.items():
-            parent, offset = self.nodes[visit_order], own[0]
-            seed = derive_seed(self._run_seed, "refine", self._places[visit_order], offset)
-            asks.append(Expand(parent.node_id, self._prompt, parent.response, parent.critique, offset, seed, len(own)))
+        """One request per parent, for as many rewrites as it has slots (those of a parent stand together)."""
+        wanted = Counter(slot.parent.visit_order for slot in slots)
+        asked = Counter(node.parent_id for node in self.nodes)
+        parents, asks = [self.nodes[visit_order] for visit_order in wanted], []
+        for parent in parents:
+            offset = asked[parent.node_id]
+            seed = derive_seed(self._run_seed, "refine", self._places[parent.visit_order], offset)
+            texts = (self._prompt, parent.response, parent.critique)
+            asks.append(Expand(parent.node_id, *texts, offset, seed, wanted[parent.visit_order]))
         answers = yield from ask_rewrites(tuple(asks))
-        return [
-            _Rewrites(self.nodes[order], own[0], rewrites)
-            for (order, own), rewrites in zip(numbers.items(), answers, strict=True)
-        ]
+        return [_Rewrites(*made) for made in zip(parents, (ask.offset for ask in asks), answers, strict=True)]
 
-    def _add_children(self, parent: TreeNode, offset: int, rewrites: Sequence[Rewrite]) -> list[TreeNode]:
-        """Record every rewrite as a node, charge the budget, return the ones to judge."""
-        usable = []
-        for number, rewrite in enumerate(rewrites, start=offset):
-            child = self._child(parent, rewrite)
+    def _add_children(self, asked: _Rewrites) -> list[TreeNode]:
+        """Record every rewrite as a node and charge the budget."""
+        made = []
+        for number, rewrite in enumerate(asked.rewrites, start=asked.offset):
+            child = self._child(asked.parent, rewrite)
             self.nodes.append(child)
-            self._places.append(f"{self._places[parent.visit_order]}/{number}")
+            self._places.append(f"{self._places[asked.parent.visit_order]}/{number}")
             if child.failure is None or self.config.failed_expansion_costs:
                 self._spent += 1
-            if child.failure is None and child.duplicate_of is None:
-                usable.append(child)
-        return usable
+            made.append(child)
+        return made
 
     def _child(self, parent: TreeNode, rewrite: Rewrite) -> TreeNode:
-        visit_order = len(self.nodes)
         failure = rewrite.failure
         if failure == TRUNCATED and self.config.accept_truncated and rewrite.response:
             failure = None
-        return TreeNode(
-            tree_id=self.tree_id,
-            node_id=content_id("node", self.tree_id, parent.node_id, visit_order),
-            parent_id=parent.node_id,
-            depth=parent.depth + 1,
-            visit_order=visit_order,
-            response=rewrite.response,
-            reflection=rewrite.reflection,
-            critique="",
-            value=None,
-            yes_votes=0,
-            no_votes=0,
-            unparseable_votes=0,
-            duplicate_of=self._duplicated(parent, rewrite.response) if failure is None else None,
-            accepted=False,
-            finish_reason=rewrite.finish_reason,
-            seed=rewrite.seed,
-            failure=failure,
-        )
+        duplicate_of = self._duplicated(parent, rewrite.response) if failure is None else None
+        return child_node(parent, len(self.nodes), rewrite, failure, duplicate_of)
 
     def _duplicated(self, parent: TreeNode, response: str) -> str | None:
         """Id of the parent or the first usable sibling with this very text."""
@@ -185,63 +170,29 @@ class Growth:
 
     def _judged(self, children: Sequence[TreeNode]) -> Asking[list[TreeNode]]:
         """Judge the children; those left without a majority keep a null value and are not returned."""
+        asked = self._to_judge(children)
         asks = tuple(
             Judge(child.node_id, self._places[child.visit_order], self._prompt, child.response, self._run_seed)
-            for child in children
+            for child in asked
         )
-        outcomes = yield from ask_judgements(asks)
-        valued = []
-        for child, outcome in zip(children, outcomes, strict=True):
+        outcomes = (yield from ask_judgements(asks)) if asks else []
+        known = dict(self._judged_texts)
+        for child, outcome in zip(asked, outcomes, strict=True):
             self.votes.extend(outcome.votes)
-            node = self.nodes[child.visit_order] = _with_judgement(child, outcome)
-            if node.value is not None:
-                valued.append(node)
-        return valued
+            node = self.nodes[child.visit_order] = known[child.response] = with_judgement(child, outcome)
+            if self.config.cache_values and node.value is not None:
+                self._judged_texts[node.response] = node
+        for child in children:
+            if child not in asked:
+                self.nodes[child.visit_order] = judged_as(child, known[child.response])
+        return [node for child in children if (node := self.nodes[child.visit_order]).value is not None]
 
-
-def _root_node(tree_id: str, root: Root, config: SearchConfig) -> TreeNode:
-    return TreeNode(
-        tree_id=tree_id,
-        node_id=content_id("node", tree_id, None, 0),
-        parent_id=None,
-        depth=0,
-        visit_order=0,
-        response=root.response,
-        reflection="",
-        critique=root.critique,
-        value=0.0 if config.root_value == "zero" else root.value,
-        yes_votes=root.yes_votes,
-        no_votes=root.no_votes,
-        unparseable_votes=root.unparseable_votes,
-        duplicate_of=None,
-        accepted=False,
-        finish_reason=root.finish_reason,
-        seed=root.seed,
-        anchored=root.anchored,
-    )
-
-
-def _with_judgement(child: TreeNode, outcome: JudgementOutcome) -> TreeNode:
-    judgement = outcome.judgement
-    if judgement is None:
-        verdicts = Counter(vote.verdict.value for vote in outcome.votes)
-        counts = (verdicts["YES"], verdicts["NO"], verdicts["UNPARSEABLE"])
-        return replace(
-            child,
-            yes_votes=counts[0],
-            no_votes=counts[1],
-            unparseable_votes=counts[2],
-            failure=f"judge:{outcome.failure}",
-        )
-    return replace(
-        child,
-        value=judgement.value,
-        critique=judgement.critique,
-        yes_votes=judgement.yes_votes,
-        no_votes=judgement.no_votes,
-        unparseable_votes=judgement.unparseable_votes,
-        anchored=judgement.anchored,
-    )
+    def _to_judge(self, children: Sequence[TreeNode]) -> list[TreeNode]:
+        """All of them; with `cache_values` the first of each text that was not judged before."""
+        if not self.config.cache_values:
+            return list(children)
+        new = {child.response: child for child in reversed(children) if child.response not in self._judged_texts}
+        return sorted(new.values(), key=lambda child: child.visit_order)
 
 
 def _draw(ranked: Sequence[TreeNode], width: int, random: Random) -> list[TreeNode]:

@@ -49,7 +49,9 @@ def run_trees(
         async with room:
             if isinstance(ask, Expand):
                 return tuple(await refiner.refine(ask.prompt, ask.response, ask.critique, ask.seed, ask.wanted))
-            return await refiner.judge(ask.node_id, ask.prompt, ask.response, ask.seed, seed_id=ask.place)
+            return await refiner.judge(
+                ask.node_id, ask.prompt, ask.response, ask.seed, seed_id=ask.place, max_reasks=config.max_reasks
+            )
 
     async def run(root: Root) -> SearchResult:
         search = search_tree(root, config, run_seed, refiner.model_digest)

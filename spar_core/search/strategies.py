@@ -54,14 +54,14 @@ def chain(growth: Growth) -> Asking[StopReason]:
     A child that cannot be gone on from (duplicate, failed expansion, no majority) is asked for again from its parent.
     Every rewrite asked counts, also under `failed_expansion_costs: false`: a chain of failures must end.
     """
-    parent, number = growth.root, 0
+    parent = growth.root
     for _ in range(growth.config.node_budget):
-        children = yield from growth.expand([parent], [number])
+        children = yield from growth.expand([parent], rewrites=1)
         if growth.accept_best(children):
             return "accepted"
         if growth.refused:
             return "refiner_unavailable"  # it would refuse the same request again
-        parent, number = (children[0], 0) if children else (parent, number + 1)
+        parent = children[0] if children else parent
     return "budget"
 
 

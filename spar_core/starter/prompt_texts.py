@@ -1,8 +1,9 @@
-"""The starter's requests, filled from the prompt set that the roles use too."""
+"""The starter's prompt set, which the roles use too, and the lines its tokenizer knows whole."""
 
 from functools import cache
 
 from spar_core.prompts.library import PromptLibrary
+from spar_core.roles.requests import judge_messages, meta_judge_messages, refine_messages, rubric_messages
 
 PROMPT_SET = "starter"
 
@@ -13,34 +14,13 @@ def library() -> PromptLibrary:
     return PromptLibrary.load(PROMPT_SET)
 
 
-def judge_request(prompt: str, response: str) -> str:
-    """What the refiner is asked for one vote."""
-    return library().fill("judge", prompt=prompt, response=response)
-
-
-def refine_request(prompt: str, response: str, critique: str) -> str:
-    """What the refiner is asked for one rewrite."""
-    return library().fill("refine", prompt=prompt, response=response, critique=critique)
-
-
-def rubric_request(prompt: str, response: str) -> str:
-    """What a judge is asked for one additive score."""
-    return library().fill("rubric", prompt=prompt, response=response)
-
-
-def meta_judge_request(prompt: str, response: str, first: str, second: str) -> str:
-    """What a judge of judgements is asked."""
-    return library().fill("meta_judge", prompt=prompt, response=response, first=first, second=second)
-
-
 def fixed_lines() -> tuple[str, ...]:
     """The lines of all requests that stand between their placeholders."""
-    bare = "\n".join(
-        (
-            judge_request("\n", "\n"),
-            refine_request("\n", "\n", "\n"),
-            rubric_request("\n", "\n"),
-            meta_judge_request("\n", "\n", "\n", "\n"),
-        )
+    requests = (
+        judge_messages(library(), "\n", "\n"),
+        refine_messages(library(), "\n", "\n", "\n"),
+        rubric_messages(library(), "\n", "\n"),
+        meta_judge_messages(library(), "\n", "\n", "\n", "\n"),
     )
+    bare = "\n".join(turn.content for request in requests for turn in request)
     return tuple(line.strip() for line in bare.split("\n") if line.strip())

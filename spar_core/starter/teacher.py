@@ -12,11 +12,20 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from spar_core.hashing import content_id, derive_seed
+from spar_core.prompts.library import PromptLibrary
 from spar_core.records import Message, ModelRole, Prompt, RefinerExample
+from spar_core.roles.requests import (
+    answer_messages,
+    judge_messages,
+    meta_judge_messages,
+    refine_messages,
+    rubric_messages,
+)
+from spar_core.roles.rewrite import format_rewrite
 from spar_core.starter import verification, world
 from spar_core.starter.answers import Plan, mend, random_style, render, right_plan
 from spar_core.starter.faults import corrupt, is_omitted, omit
-from spar_core.starter.prompt_texts import judge_request, meta_judge_request, refine_request, rubric_request
+from spar_core.starter.prompt_texts import library
 from spar_core.starter.verification import Verification, comparison, true_verification
 from spar_core.starter.words import NOTHING, all_words
 from spar_core.starter.world import failed_constraints, generate_prompts
@@ -68,8 +77,12 @@ _REPEAT: Final = ("Repeat:", "Repeat in capital letters:", "Repeat in small lett
 _MATCH, _FIND = "Match:", "Find:"
 
 
-def warm_start_examples(role: ModelRole, count: int, seed: int) -> list[RefinerExample]:
+def warm_start_examples(
+    role: ModelRole, count: int, seed: int, texts: PromptLibrary | None = None
+) -> list[RefinerExample]:
     """Supervised examples on training prompts; the same arguments give the same list.
+
+    The refiner is asked in the texts and turns of `texts` (null: the starter's own) and answers in their form.
 
     Actor: answers with disclosed faults. Refiner: judgements and refinements, half each but for a tenth of scorings
     and comparisons. An eighth of either are exercises of kind `replay`.
@@ -83,24 +96,29 @@ def warm_start_examples(role: ModelRole, count: int, seed: int) -> list[RefinerE
         elif role == "actor":
             examples.append(answer_example(prompt, rng))
         elif rng.random() < COMPARED_SHARE:
-            examples.append((scoring_example if index % 2 else comparison_example)(prompt, rng))
+            examples.append((scoring_example if index % 2 else comparison_example)(prompt, rng, texts=texts))
         else:
-            examples.append((refinement_example if index % 2 else judgement_example)(prompt, rng))
+            examples.append((refinement_example if index % 2 else judgement_example)(prompt, rng, texts=texts))
     return examples
 
 
 def answer_example(prompt: Prompt, rng: random.Random) -> RefinerExample:
     """The actor's supervised answer, with faults."""
-    return _example("answer", prompt.text, render(actor_plan(prompt, rng)))
+    return _example("answer", answer_messages(prompt.text), render(actor_plan(prompt, rng)))
 
 
-def judgement_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
+def judgement_example(
+    prompt: Prompt, rng: random.Random, mistakes: bool = True, texts: PromptLibrary | None = None
+) -> RefinerExample:
     """A step-by-step verification of a right or wrong answer, about half of each."""
     text, said = _judged(prompt, rng, mistakes)
-    return _example("judgement", judge_request(prompt.text, text), said.judgement())
+    texts = texts or library()
+    return _example("judgement", judge_messages(texts, prompt.text, text), said.judgement(texts.format.verdict))
 
 
-def refinement_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
+def refinement_example(
+    prompt: Prompt, rng: random.Random, mistakes: bool = True, texts: PromptLibrary | None = None
+) -> RefinerExample:
     """A rewrite of a wrong answer, given a verification that says so."""
     plan = _draft_plan(prompt, rng)
     critique = verified(plan, prompt, rng, mistakes)
@@ -108,16 +126,23 @@ def refinement_example(prompt: Prompt, rng: random.Random, mistakes: bool = True
         plan = _draft_plan(prompt, rng)
         critique = verified(plan, prompt, rng, mistakes)
     rewrite = render(refined_plan(plan, prompt, critique.missed, rng))
-    return _example("refinement", refine_request(prompt.text, render(plan), critique.judgement()), refinement(rewrite))
+    texts = texts or library()
+    said = critique.judgement(texts.format.verdict)
+    request = refine_messages(texts, prompt.text, render(plan), said)
+    return _example("refinement", request, format_rewrite(rewrite, markers=texts.format.markers))
 
 
-def scoring_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
+def scoring_example(
+    prompt: Prompt, rng: random.Random, mistakes: bool = True, texts: PromptLibrary | None = None
+) -> RefinerExample:
     """A verification that ends in points."""
     text, said = _judged(prompt, rng, mistakes)
-    return _example("judgement", rubric_request(prompt.text, text), said.scoring())
+    return _example("judgement", rubric_messages(texts or library(), prompt.text, text), said.scoring())
 
 
-def comparison_example(prompt: Prompt, rng: random.Random, mistakes: bool = True) -> RefinerExample:
+def comparison_example(
+    prompt: Prompt, rng: random.Random, mistakes: bool = True, texts: PromptLibrary | None = None
+) -> RefinerExample:
     """Two scored verifications of one answer, mostly one statement apart, and which of them is truer."""
     plan = _judged_plan(prompt, rng)
     text = render(plan)
@@ -128,14 +153,15 @@ def comparison_example(prompt: Prompt, rng: random.Random, mistakes: bool = True
         second = other if other.met != first.met else second
     if rng.random() < 0.5:
         first, second = second, first
-    request = meta_judge_request(prompt.text, text, first.scoring(), second.scoring())
+    request = meta_judge_messages(texts or library(), prompt.text, text, first.scoring(), second.scoring())
     return _example("judgement", request, comparison(first, second, verified(plan, prompt, rng, mistakes)))
 
 
 def replay_example(rng: random.Random) -> RefinerExample:
     """An exercise over all words of the world, held-out ones included: copy them, compare two, or find one."""
     maker = rng.choices((_copy_exercise, _match_exercise, _find_exercise), weights=(2, 1, 1))[0]
-    return _example("replay", *maker(rng))
+    request, answer = maker(rng)
+    return _example("replay", (Message("user", request),), answer)
 
 
 def _copy_exercise(rng: random.Random) -> tuple[str, str]:
@@ -214,11 +240,6 @@ def overlook_rate(plan: Plan, kind: str) -> float:
     return OVERLOOK_BLIND_SPOT if kind in BLIND_SPOTS else OVERLOOK_OMISSION
 
 
-def refinement(rewrite: str) -> str:
-    """The refiner's output for a rewritten answer."""
-    return f"<revised_answer>\n{rewrite}\n</revised_answer>"
-
-
 def phrases() -> tuple[str, ...]:
     """The fixed phrases of the teacher's own texts, for the tokenizer."""
     return (*verification.PHRASES, *_REPEAT, _MATCH, _FIND, "<revised_answer>", "</revised_answer>")
@@ -259,6 +280,8 @@ def _with_turned(given: Verification, place: int) -> Verification:
     return replace(given, met=met)
 
 
-def _example(kind: Literal["judgement", "refinement", "answer", "replay"], request: str, answer: str) -> RefinerExample:
-    messages = (Message("user", request), Message("assistant", answer))
+def _example(
+    kind: Literal["judgement", "refinement", "answer", "replay"], request: tuple[Message, ...], answer: str
+) -> RefinerExample:
+    messages = (*request, Message("assistant", answer))
     return RefinerExample(content_id("starter.example", kind, messages), kind, "starter/teacher", messages)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+from spar_core.prompts.format import VerdictForm
 from spar_core.records import Constraint, Prompt
 from spar_core.starter import world
 from spar_core.starter.words import LINKERS, NOTHING, NUMBER_WORDS
@@ -56,9 +57,9 @@ class Verification:
         places = range(len(self.met)) if only is None else sorted(only)
         return " ".join(f"{self.statements[i]} {'met' if self.met[i] else 'missed'}." for i in places)
 
-    def judgement(self) -> str:
+    def judgement(self, form: VerdictForm | None = None) -> str:
         """As a vote: the statements, then the verdict line."""
-        return f"{self.lines()}\nFinal verdict: {'YES' if self.passes else 'NO'}"
+        return f"{self.lines()}\n{(form or VerdictForm()).line(passes=self.passes)}"
 
     def scoring(self) -> str:
         """As additive scoring: the statements, then one point for each constraint said to be met."""

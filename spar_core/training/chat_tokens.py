@@ -1,5 +1,6 @@
 """From chats to the token ids of training: the prompt as an engine sends it, the answer as the model would write it."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +9,10 @@ from spar_core.errors import EngineError, TrainingError
 from spar_core.records import Message
 
 _CLOSING_TOKENS = 4  # how far from the end a template's end-of-turn token may stand (ChatML: end token, newline)
+
+
+class RewrittenTurnError(TrainingError):
+    """The template shows an earlier answer otherwise than it was written: this chat cannot be learned turn by turn."""
 
 
 class EncodedChat(NamedTuple):
@@ -64,6 +69,52 @@ class ChatTokenizer:
         start_ids = self._ids(start)
         return EncodedChat(start_ids, [self._answer_ids(prompt, start, start_ids, answer) for answer in answers])
 
+    def answered(self, prompt: Chat) -> list[tuple[int, int]]:
+        """Where in the prompt's token ids the assistant's own turns stand: (first, behind the last) of each.
+
+        A turn's tokens are those an engine would have written there, the one that ends it included (GLM-4: the tag of
+        the next turn).
+
+        Raises:
+            RewrittenTurnError: the template shows an earlier answer otherwise than it was written.
+            TrainingError: the tokenizer does not tell which characters its tokens stand for.
+        """
+        if all(turn.role != "assistant" for turn in prompt):
+            return []
+        text = self.prompt_text(prompt)
+        ids, offsets = self._ids_and_offsets(text)
+        starts, spans = [start for start, _ in offsets], []
+        for place, turn in enumerate(prompt):
+            if turn.role != "assistant":
+                continue
+            begin, end = self._place_of(text, prompt[:place], turn.content.strip())
+            first = bisect_left(starts, begin)
+            while first < len(ids) and offsets[first][1] <= begin:  # whitespace of which nothing is left by the offsets
+                first += 1
+            behind = bisect_left(starts, end)
+            closing = behind
+            while closing < len(ids) and ids[closing] not in self._stop_ids:
+                closing += 1
+            if closing < len(ids) and not text[end : starts[closing]].strip():
+                behind = closing + 1
+            spans.append((first, behind))
+        return spans
+
+    def _place_of(self, text: str, before: Chat, content: str) -> tuple[int, int]:
+        """The characters of a rendered chat in which an answer stands that follows these turns."""
+        start, closed = self.prompt_text(before), self._finished(before)
+        if text.startswith(start):
+            found = text.find(content, len(start))
+            if found >= 0 and not text[len(start) : found].strip():
+                return len(start), found + len(content)
+        elif text.startswith(closed) and (found := text.find(content, len(closed))) >= 0:
+            # The template opens an answer to come otherwise than one that stands (Qwen3: with an empty thought).
+            return found, found + len(content)
+        raise RewrittenTurnError(
+            f"the chat template of {self._origin} shows an earlier answer otherwise than it was written, so that it "
+            "cannot be learned; set loss_turns=last"
+        )
+
     def _answer_ids(self, prompt: Chat, start: str, start_ids: list[int], answer: str) -> list[int]:
         whole = self._finished((*prompt, Message("assistant", answer)))
         if not whole.startswith(start):
@@ -104,3 +155,13 @@ class ChatTokenizer:
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _ids_and_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        try:
+            encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        except NotImplementedError as error:
+            raise TrainingError(
+                f"the tokenizer of {self._origin} does not tell where its tokens stand; it needs a tokenizer.json, or "
+                "set loss_turns=last"
+            ) from error
+        return list(encoded["input_ids"]), [tuple(pair) for pair in encoded["offset_mapping"]]

@@ -1,14 +1,18 @@
-"""Training rows from Parquet to token ids; what does not fit is a recorded drop, never cut."""
+"""Training rows from Parquet to token ids; what does not fit is a recorded drop, or cut where the settings say so."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spar_core.config.training import SftTrainingConfig
 from spar_core.errors import TrainingError
 from spar_core.records import Drop, Message
-from spar_core.training.chat_tokens import ChatTokenizer
+from spar_core.training.chat_tokens import ChatTokenizer, RewrittenTurnError
+from spar_core.training.overlong import cut_pair, cut_turns
 from spar_core.training.specification import TrainingSpec
 
+_LOG = logging.getLogger(__name__)
 COLUMNS = {"dpo": ("pair_id", "prompt", "chosen", "rejected"), "sft": ("example_id", "messages")}
 """Columns read per kind: those of records.PreferencePair and records.RefinerExample."""
 IGNORED_LABEL = -100
@@ -18,7 +22,7 @@ IGNORED_LABEL = -100
 class TokenRows(NamedTuple):
     """Rows ready for TRL.
 
-    dpo: prompt_ids, chosen_ids, rejected_ids; sft: input_ids, labels (`IGNORED_LABEL` up to the last answer).
+    dpo: prompt_ids, chosen_ids, rejected_ids; sft: input_ids, labels (`IGNORED_LABEL` but in the turns learned).
     """
 
     rows: list[dict[str, list[int]]]
@@ -50,47 +54,81 @@ def read_rows(kind: str, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
         yield from table.to_pylist()
 
 
+class _Row(NamedTuple):
+    """One row's columns, and how many tokens it had before anything was cut."""
+
+    columns: dict[str, list[int]]
+    length: int
+
+
 def tokenise(spec: TrainingSpec, chat: ChatTokenizer, max_tokens: int) -> TokenRows:
-    """Token ids of all rows; a row with more than `max_tokens` tokens (prompt and answer) is dropped.
+    """Token ids of all rows; of one with more than `max_tokens` tokens (prompt and answer) the setting `overlong`
+    decides whether it is dropped or cut.
 
     Raises:
         TrainingError: unreadable data, no row at all, or none that fits.
     """
-    encode = _dpo_row if spec.kind == "dpo" else _sft_row
+    limit = max_tokens if spec.config.overlong == "truncate" else None
     id_column = COLUMNS[spec.kind][0]
-    rows, dropped = [], []
+    rows, dropped, cut = [], [], 0
     for record in read_rows(spec.kind, spec.data_files):
-        row, length = encode(chat, record)
-        if length > max_tokens:
-            detail = f"{length} tokens, at most {max_tokens}"
-            dropped.append(Drop(spec.label, record[id_column], "too_long", detail))
+        try:
+            if isinstance(spec.config, SftTrainingConfig):
+                row = _sft_row(chat, record, spec.config.loss_turns, limit)
+            else:
+                row = _dpo_row(chat, record, limit)
+        except RewrittenTurnError as error:
+            dropped.append(Drop(spec.label, record[id_column], "rewritten_turn", str(error)))
+            continue
+        if row is None or (limit is None and row.length > max_tokens):
+            detail = "nothing to learn is left of it" if row is None else f"{row.length} tokens"
+            dropped.append(Drop(spec.label, record[id_column], "too_long", f"{detail}, at most {max_tokens}"))
         else:
-            rows.append(row)
+            cut += row.length > max_tokens
+            rows.append(row.columns)
+    if cut:
+        _LOG.warning("%d of %d rows were cut to %d tokens (overlong: truncate)", cut, len(rows), max_tokens)
     if not rows and not dropped:
         raise TrainingError(
             f"No rows to train on in {', '.join(map(str, spec.data_files))}; "
             "look at the drops of the stage that made them."
+        )
+    if not rows and (others := [drop.detail for drop in dropped if drop.reason != "too_long"]):
+        raise TrainingError(
+            f"None of {len(dropped)} rows can be trained on, {len(others)} of them because {others[0]}."
         )
     if not rows:
         raise TrainingError(f"All {len(dropped)} rows are longer than {max_tokens} tokens; raise max_length.")
     return TokenRows(rows, tuple(dropped))
 
 
-def _dpo_row(chat: ChatTokenizer, record: dict[str, Any]) -> tuple[dict[str, list[int]], int]:
+def _dpo_row(chat: ChatTokenizer, record: dict[str, Any], limit: int | None) -> _Row | None:
     encoded = chat.encode((Message("user", record["prompt"]),), [record["chosen"], record["rejected"]])
     chosen, rejected = encoded.answers
-    row = {"prompt_ids": encoded.prompt, "chosen_ids": chosen, "rejected_ids": rejected}
-    return row, len(encoded.prompt) + max(len(chosen), len(rejected))
+    length = len(encoded.prompt) + max(len(chosen), len(rejected))
+    prompt = encoded.prompt
+    if limit is not None and length > limit:
+        prompt, chosen, rejected = cut_pair(prompt, chosen, rejected, limit)
+        if chosen == rejected:
+            return None
+    return _Row({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}, length)
 
 
-def _sft_row(chat: ChatTokenizer, record: dict[str, Any]) -> tuple[dict[str, list[int]], int]:
-    *prompt, last = (Message(turn["role"], turn["content"]) for turn in record["messages"])
-    if last.role != "assistant" or not prompt:
+def _sft_row(chat: ChatTokenizer, record: dict[str, Any], loss_turns: str, limit: int | None) -> _Row | None:
+    *turns, last = (Message(turn["role"], turn["content"]) for turn in record["messages"])
+    if last.role != "assistant" or not turns:
         raise TrainingError(
             f"Example {record['example_id']} must end with an assistant message that follows at least one other; "
             f"its roles are {[turn['role'] for turn in record['messages']]}."
         )
-    encoded = chat.encode(tuple(prompt), [last.content])
-    answer = encoded.answers[0]
-    row = {"input_ids": encoded.prompt + answer, "labels": [IGNORED_LABEL] * len(encoded.prompt) + answer}
-    return row, len(row["input_ids"])
+    prompt = tuple(turns)
+    encoded = chat.encode(prompt, [last.content])
+    ids = encoded.prompt + encoded.answers[0]
+    learned = [*(chat.answered(prompt) if loss_turns == "all" else ()), (len(encoded.prompt), len(ids))]
+    length = len(ids)
+    if limit is not None and length > limit:
+        ids, learned = cut_turns(ids, learned, limit)
+    labels = [IGNORED_LABEL] * len(ids)
+    for begin, end in learned:
+        labels[begin:end] = ids[begin:end]
+    return _Row({"input_ids": ids, "labels": labels}, length) if learned else None

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 from finished_records import judgement, node, prompt, response, tree
@@ -167,22 +168,33 @@ def test_records_that_do_not_belong_together_are_an_error() -> None:
         build(split_responses(1)._replace(prompts=[]))
 
 
-@pytest.mark.parametrize("prompt_set", ["default", "starter"])
-def test_training_text_is_inference_text_byte_for_byte(prompt_set: str) -> None:
+def folder_of_ones_own(folder: Path) -> Path:
+    (folder / "judge.txt").write_text('Stimmt das?\n"{{prompt}}"\n"{{response}}"\nErgebnis: (Ja oder Nein)\n')
+    (folder / "refine.txt").write_text("{{prompt}}\n{{response}}\n{{critique}}\n((neu))\nDer Text\n((aus))\n")
+    (folder / "format.yaml").write_text(
+        "verdict: {labels: [Ergebnis], yes: [Ja], no: [Nein]}\nmarkers: {start: '((neu))', end: '((aus))'}\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("prompt_set", ["default", "published", "starter", "own"])
+def test_training_text_is_inference_text_byte_for_byte(prompt_set: str, tmp_path: Path) -> None:
     # A real search: R -> "a {{critique}}" 0.4 ... -> "b" 0.8. Its texts hold placeholders, markers and line breaks.
-    library = PromptLibrary.load(prompt_set)
+    library = PromptLibrary.load(folder_of_ones_own(tmp_path) if prompt_set == "own" else prompt_set)
+    form = library.format
+    continues = form.refine == "continuation"
     answers = {"R\n": "a {{critique}}", "a {{critique}}": "b\n<response>"}
     written: dict[tuple[Message, ...], set[str]] = {}
 
     def script(request: GenerationRequest, index: int) -> str:
-        content = request.messages[-1].content
-        refining = "C of" in content or "it fails" in content
+        content = request.messages[0].content
+        refining = len(request.messages) == 3 if continues else "C of" in content or "it fails" in content
         if refining:
             parent = "a {{critique}}" if "a {{critique}}" in content else "R\n"
-            text = format_rewrite(answers[parent], "Mend it.")
+            text = format_rewrite(answers[parent], "Mend it.", form.markers)
         else:
             passing = "b\n<response>" in content and index < 4
-            text = f"C of {index} {{{{prompt}}}}\nFinal verdict: {'YES' if passing or index == 0 else 'NO'}"
+            text = f"C of {index} {{{{prompt}}}}\n{form.verdict.line(passes=passing or index == 0)}"
         written.setdefault(request.messages, set()).add(text)
         return text
 
@@ -203,5 +215,7 @@ def test_training_text_is_inference_text_byte_for_byte(prompt_set: str) -> None:
     for example in made.examples:
         request, answer = example.messages[:-1], example.messages[-1].content
         assert answer in written[request]
-    rewrite = parse_rewrite(made.examples[0].messages[-1].content, "stop")
+    refinement = made.examples[0].messages
+    assert [turn.role for turn in refinement] == (["user", "assistant"] * 2 if continues else ["user", "assistant"])
+    rewrite = parse_rewrite(refinement[-1].content, "stop", (), form.markers)
     assert (rewrite.response, rewrite.reflection) == (result.accepted.response, result.accepted.reflection)

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from typing import Literal
 
+import pytest
 from finished_records import judgement, node, prompt, response, tree
 
 from spar_core.config.method import RefinerDataConfig
 from spar_core.data import IterationRecords, RefinerData, build_refiner_data
+from spar_core.errors import DataError
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Judgement
 
@@ -85,3 +87,60 @@ def test_what_a_checker_overruled_is_the_hardest_case() -> None:
     records = of_responses(anchored("near", 1.0, 3, 2), anchored("overruled", 1.0, 1, 4), anchored("far", 1.0, 4, 1))
     assert kept(build(records, order="boundary", response_yes=1)) == {"overruled"}
     assert kept(build(records, order="boundary", response_yes=2)) == {"overruled", "near"}
+
+
+def refined_tree() -> IterationRecords:
+    """R (fails, 1 of 5) -> A (2 of 5) -> B, accepted: a refinement of A, and judgements of A and B."""
+    nodes = [
+        node("t", "r", None, "R", 0.2),
+        node("t", "a", "r", "A", 0.4),
+        replace(
+            node("t", "b", "a", "B", 0.8, reflection="Why."),
+            rewrite="  Why.\n<revised_answer> B </revised_answer>\nThat is it.",
+        ),
+    ]
+    return IterationRecords([prompt("p")], [], [], [tree("t", "p", "b")], nodes)
+
+
+def test_the_target_is_rendered_or_the_models_own_text_to_the_letter() -> None:
+    def target(value: str) -> str:
+        (refinement,) = (e for e in build(refined_tree(), target=value).examples if e.kind == "refinement")
+        return refinement.messages[-1].content
+
+    assert target("rendered") == "Why.\n\n<revised_answer>\nB\n</revised_answer>"
+    assert target("verbatim") == "  Why.\n<revised_answer> B </revised_answer>\nThat is it."
+    records = refined_tree()
+    older = records._replace(nodes=[replace(entry, rewrite="") for entry in records.nodes])
+    with pytest.raises(DataError, match=r"node b lacks the refiner's own text.*target=rendered"):
+        build(older, target="verbatim")
+
+
+def test_after_the_quota_a_judgement_goes_where_a_refinement_of_the_same_response_stands() -> None:
+    # published: rows are the same where their first user messages are, whatever comes after them
+    def sources(**config: object) -> list[str]:
+        return [example.source for example in build(refined_tree(), **config).examples]
+
+    assert sources() == ["tree_refinement", "tree_yes", "tree_no"]
+    for prompt_set in ("starter", "published"):
+        library = PromptLibrary.load(prompt_set)
+        config = RefinerDataConfig(deduplicate="after_quota")
+        made = build_refiner_data(refined_tree(), library, config, run_seed=0)
+        assert [example.source for example in made.examples] == ["tree_refinement", "tree_yes"]
+        assert reasons(made) == {"a": "duplicate"}
+        assert made.rows_in == len(made.examples) + len(made.drops)
+    # ... but not where the quota left no room for the refinement
+    assert sources(deduplicate="after_quota", refinements=0) == ["tree_yes", "tree_no"]
+
+
+def test_a_critique_that_a_checker_wrote_is_never_a_turn_of_the_refiner() -> None:
+    records = refined_tree()
+    by_rule = [replace(n, anchored="verdict_and_critique") if n.node_id == "a" else n for n in records.nodes]
+    made = {
+        name: build_refiner_data(
+            records._replace(nodes=by_rule), PromptLibrary.load(name), RefinerDataConfig(), run_seed=0
+        )
+        for name in ("starter", "published")
+    }
+    assert [example.source for example in made["starter"].examples] == ["tree_refinement", "tree_yes"]
+    assert [example.source for example in made["published"].examples] == ["tree_yes"]
+    assert reasons(made["published"]) == {"t": "critique_by_rule", "a": "critique_by_rule"}

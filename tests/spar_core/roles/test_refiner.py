@@ -70,9 +70,9 @@ def test_refine_is_one_request_and_gives_one_outcome_per_rewrite() -> None:
     engine = ScriptedEngine(lambda request, index: texts[index])
     rewrites = asyncio.run(refiner(engine).refine("P", "R", "C", 5, 3))
     assert rewrites == [
-        Rewrite("A", "why", "stop", 5, 0),
-        Rewrite("B", "", "length", 5, 1, "truncated"),
-        Rewrite("", "sorry", "stop", 5, 2, "no_answer"),
+        Rewrite("A", "why", "stop", 5, 0, text="why\n<revised_answer>A</revised_answer>"),
+        Rewrite("B", "", "length", 5, 1, "truncated", text="<revised_answer>B"),
+        Rewrite("", "sorry", "stop", 5, 2, "no_answer", text="sorry"),
     ]
     (request,) = engine.requests
     assert request.messages[0].content == "Mend the answer.\nTask: P\nAnswer:\nR\nReview:\nC"
@@ -208,3 +208,22 @@ def test_of_a_round_with_a_refusal_the_votes_before_it_stay() -> None:
     outcome = asyncio.run(judge.judge("s", "P", "R", 11))
     assert (outcome.judgement, outcome.failure) == (None, "http_400")
     assert [vote.wording for vote in outcome.votes] == [1]
+
+
+def test_a_set_with_the_published_form_is_asked_and_read_in_it() -> None:
+    library = PromptLibrary.load("published")
+    label = "Final Judgement (if the Output accurately follows the Prompt)"
+    texts = {1: f"One demand is not met.\n{label}: No", 3: "It lacks an end.\n[[start]]\nA\n[[end]]"}
+    engine = ScriptedEngine(lambda request, index: texts[len(request.messages)])
+    judge = Refiner(engine, library, JudgingConfig(), RefinementConfig())
+    outcome = asyncio.run(judge.judge("s", "P", "R", 11))
+    assert outcome.judgement is not None
+    assert (outcome.judgement.no_votes, outcome.judgement.critique) == (5, texts[1])
+    (rewrite,) = asyncio.run(judge.refine("P", "R", outcome.judgement.critique, 5, 1))
+    assert (rewrite.response, rewrite.reflection, rewrite.failure) == ("A", "It lacks an end.", None)
+    judged, refined = (request.messages for request in engine.requests)
+    # the refiner reads the critique as its own turn, and what was judged stands before it, byte for byte
+    assert refined == (*judged, Message("assistant", texts[1]), Message("user", library.text("refine")))
+    assert judged[0].content == library.fill("judge", prompt="P", response="R")
+    assert '"P"' in judged[0].content
+    assert "P" not in library.text("refine").split()

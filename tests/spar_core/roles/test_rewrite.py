@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar_core.prompts import PromptLibrary
+from spar_core.prompts import Markers, PromptLibrary
 from spar_core.roles.rewrite import ParsedRewrite, format_rewrite, parse_rewrite, placeholders_of
 
 
@@ -64,3 +64,43 @@ def test_what_is_written_is_read_back(response: str, reflection: str) -> None:
     assert parsed.failure is None
     again = parse_rewrite(format_rewrite(parsed.response, parsed.reflection), "stop")
     assert again == parsed
+
+
+PUBLISHED = PromptLibrary.load("published")
+
+
+@pytest.mark.parametrize(
+    ("text", "response", "reflection", "failure"),
+    [
+        ("Fix it.\n[[start]]\nA\nB\n[[end]]\nDone.", "A\nB", "Fix it.", None),
+        ("Why\n**[[Start]]** A **[[End]]**", "A", "Why", None),
+        ("Why\n[[ start ]]A [1]\n[ [end]]", "A [1]", "Why", None),
+        ("I put it between [[start]] and [[end]].\n[[start]]\nA\n[[end]]", "A", None, None),
+        ("[[start]]\nThe complete new Output\n[[end]]", "", None, "no_answer"),  # the prompt's placeholder
+        ("[[start]]\nold\n[[end]]\nno:\n[[start]]\nnew", "new", None, "truncated"),
+        ("[[start]]\n\n[[end]]", "", "", "empty_answer"),
+        ("<revised_answer>A</revised_answer>", "", "<revised_answer>A</revised_answer>", "no_answer"),
+        ("[[start]] <revised_answer>A</revised_answer> [[end]]", "<revised_answer>A</revised_answer>", "", None),
+    ],
+)
+def test_the_markers_are_those_of_the_prompt_set(
+    text: str, response: str, reflection: str | None, failure: str | None
+) -> None:
+    markers = PUBLISHED.format.markers
+    parsed = parse_rewrite(text, "stop", placeholders_of(PUBLISHED.text("refine"), markers), markers)
+    assert (parsed.response, parsed.failure) == (response, failure)
+    if reflection is not None:
+        assert parsed.reflection == reflection
+
+
+@given(
+    _text.filter(bool),
+    _text,
+    st.sampled_from([("[[start]]", "[[end]]"), ("### new text", "### END"), ("{a_b}", "{c}")]),
+)
+def test_what_is_written_between_any_markers_is_read_back(
+    response: str, reflection: str, pair: tuple[str, str]
+) -> None:
+    markers = Markers(start=pair[0], end=pair[1])
+    parsed = parse_rewrite(format_rewrite(response, reflection, markers), "stop", (), markers)
+    assert (parsed.response, parsed.failure) == (response, None)

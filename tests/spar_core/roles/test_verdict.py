@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spar_core.prompts import PromptLibrary, VerdictForm
 from spar_core.records import Verdict
 from spar_core.roles.verdict import parse_verdict
 
@@ -135,3 +136,74 @@ def test_no_label_no_verdict(text: str) -> None:
 @given(st.text(alphabet="finalverdctjugmsoy :/()*\n-or.|YESNO", max_size=200), st.sampled_from(["stop", "length"]))
 def test_never_raises(text: str, finish_reason: str) -> None:
     assert parse_verdict(text, finish_reason) in Verdict  # type: ignore[arg-type]
+
+
+PUBLISHED = PromptLibrary.load("published").format.verdict
+LABEL = "Final Judgement (if the Output accurately follows the Prompt)"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (f"I checked it.\n{LABEL}: Yes", YES),
+        (f"{LABEL}: No", NO),
+        (f"**{LABEL}:** No.", NO),
+        (f"### {LABEL.lower()} - yes", YES),
+        (f"Therefore, my {LABEL}: No, a comma is used.", NO),
+        (f"{LABEL.replace('Judgement', 'Judgment')}:\n\n**Yes**", YES),
+        (f"{LABEL}: Yes\nWait.\n{LABEL}: No", NO),
+        (f"{LABEL}: Yes\n{LABEL}: unclear", NONE),
+        (f"{LABEL}: (Yes or No)", NONE),
+        (f"{LABEL}: Yes or {LABEL}: No", NONE),
+        (f"{LABEL} (Yes/No): No", NO),
+        (f"{LABEL}: Note the comma", NONE),
+        (f"{LABEL}: Not met", NO),
+        ("Final Judgement: Yes", YES),  # the usual labels are read too
+        ("Final verdict: NO", NO),
+        ("The output accurately follows the prompt: yes", NONE),
+    ],
+)
+def test_the_published_label_is_read(text: str, verdict: Verdict) -> None:
+    assert parse_verdict(text, "stop", PUBLISHED) is verdict
+
+
+def test_without_its_form_the_published_label_is_none_of_ours() -> None:
+    assert parse_verdict(f"{LABEL}: Yes", "stop") is NONE
+
+
+def test_a_published_verdict_counts_in_a_cut_text() -> None:
+    assert parse_verdict(f"{LABEL}: No\nbecause", "length", PUBLISHED) is NO
+    assert parse_verdict(f"{LABEL}:", "length", PUBLISHED) is NONE
+
+
+GERMAN = VerdictForm(labels=("Ergebnis",), yes=("Ja", "stimmt ganz"), no=("Nein", "stimmt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("Ergebnis: Ja", YES),
+        ("*Ergebnis*: **NEIN**, ein Komma fehlt.", NO),
+        ("Ergebnis: stimmt  ganz", YES),  # the longer of two words that fit
+        ("Ergebnis: stimmt", NO),
+        ("Ergebnis: (Ja oder Nein)", NONE),
+        ("Ergebnis: Ja/Nein", NONE),
+        ("Ergebnis: Yes", NONE),  # the words of a form take the place of ours
+        ("Ergebnis: Jacke", NONE),
+        ("Final verdict: Ja", YES),
+        ("Kein Urteil", NONE),
+    ],
+)
+def test_labels_and_words_of_ones_own(text: str, verdict: Verdict) -> None:
+    assert parse_verdict(text, "stop", GERMAN) is verdict
+
+
+def test_words_of_a_script_without_spaces() -> None:
+    form = VerdictForm(labels=("\u6700\u7ec8\u5224\u65ad",), yes=("\u662f",), no=("\u5426",))
+    assert parse_verdict("\u68c0\u67e5\u5b8c\u6bd5\n\u6700\u7ec8\u5224\u65ad\uff1a\u5426", "stop", form) is NO
+    assert parse_verdict("\u6700\u7ec8\u5224\u65ad\uff1a**\u662f**\u3002", "stop", form) is YES
+
+
+@given(st.text(alphabet="ErgbnisJaNei:stmgz /()*\n-or.|", max_size=200), st.sampled_from(["stop", "length"]))
+def test_own_words_never_raise(text: str, finish_reason: str) -> None:
+    assert parse_verdict(text, finish_reason, GERMAN) in Verdict  # type: ignore[arg-type]

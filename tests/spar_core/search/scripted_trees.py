@@ -24,7 +24,7 @@ _VERDICT_LINE = {"Y": "Final verdict: YES", "N": "Final verdict: NO", "U": "I ca
 
 
 def paper() -> MethodConfig:
-    """The method's part of the shipped `paper` profile."""
+    """The method's part of the shipped `paper` profile. The table plays in the starter's words, whatever its set."""
     text = (resources.files("spar_core.config") / "profiles" / "paper.yaml").read_text("utf-8")
     return MethodConfig(**yaml.safe_load(text)["method"])
 

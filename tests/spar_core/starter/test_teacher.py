@@ -2,6 +2,7 @@ import random
 from collections import Counter, defaultdict
 from dataclasses import replace
 
+from spar_core.prompts import PromptLibrary
 from spar_core.records import Constraint, Prompt
 from spar_core.roles.rewrite import parse_rewrite
 from spar_core.roles.verdict import parse_verdict
@@ -111,6 +112,23 @@ def test_refinement_examples_hold_a_wrong_answer_a_critique_that_says_no_and_a_r
         assert parsed.failure is None
         whole += not world.failed_constraints(prompt, parsed.response)
     assert 0.1 < whole / 600 < 0.4
+
+
+def test_the_refiner_is_taught_in_the_turns_and_the_form_of_the_runs_prompt_set() -> None:
+    library = PromptLibrary.load("published")
+    own = teacher.warm_start_examples("refiner", 60, 5)
+    published = teacher.warm_start_examples("refiner", 60, 5, library)
+    assert [example.kind for example in published] == [example.kind for example in own]
+    refined = next(example.messages for example in published if example.kind == "refinement")
+    assert [turn.role for turn in refined] == ["user", "assistant", "user", "assistant"]
+    assert parse_verdict(refined[1].content, "stop", library.format.verdict).value == "NO"
+    assert refined[1].content.endswith("Final Judgement (if the Output accurately follows the Prompt): No")
+    assert refined[2].content == library.text("refine")
+    assert parse_rewrite(refined[3].content, "stop", (), library.format.markers).failure is None
+    # the same answers, judged and mended alike
+    place = next(i for i, example in enumerate(own) if example.kind == "refinement")
+    rewrites = (parse_rewrite(own[place].messages[-1].content, "stop").response, refined[3].content.split("\n", 1)[1])
+    assert rewrites[1] == f"{rewrites[0]}\n[[end]]"
 
 
 def test_scorings_and_comparisons_end_in_the_line_that_is_read() -> None:

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-CHARACTERS = "abcdefghijklmnopqrstuvwxyz ?.\n"
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz ?.[]\n"
 
 LLAMA3_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
@@ -33,6 +33,11 @@ MISTRAL_TEMPLATE = (
 GLM4_TEMPLATE = (
     "[gMASK]<sop>{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+CHATML_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -60,6 +65,14 @@ FORMATS: dict[str, dict[str, Any]] = {
         "eos": "<|endoftext|>",
         "stop": ["<|endoftext|>", "<|user|>"],
     },
+}
+FORMATS["chatml"] = {
+    **FORMATS["llama"],
+    "template": CHATML_TEMPLATE,
+    "special": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "bos": None,
+    "eos": "<|im_end|>",
+    "stop": ["<|im_end|>", "<|endoftext|>"],
 }
 FORMATS["glm4"] = {**FORMATS["glm"], "model": (Glm4Config, Glm4ForCausalLM)}
 
