@@ -11,7 +11,7 @@ from spar_core.engines.base import Engine, Generation, GenerationRequest
 from spar_core.errors import BudgetError
 from storage.ledger import Ledger, Spent
 
-_LOOK_S = 0.1
+_LOOK_S = 0.05
 _SAVED_EVERY_S = 5.0
 _HOUR_S = 3600.0
 
@@ -30,6 +30,7 @@ class Spending:
         self._gpus = 0
         self._saved = 0.0
         self._asked = 0
+        self._answers = self._answer_tokens = 0
 
     @property
     def spent(self) -> Spent:
@@ -82,6 +83,19 @@ class Spending:
             return True
         return False
 
+    def has_room(self, budget: BudgetConfig, most: int) -> bool:
+        """Whether what is under way and one request more will probably stay within the budget.
+
+        `most`: tokens that the request may write, which is what it counts as until there were answers to go by.
+        """
+        if self.is_over(budget):
+            return False
+        if budget.tokens is None:
+            return True
+        with self._lock:
+            usual = self._answer_tokens / self._answers if self._answer_tokens else most
+            return self._spent.tokens + usual * (self._asked + 1) <= budget.tokens
+
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Count the block as a request under way."""
@@ -98,6 +112,8 @@ class Spending:
         written = sum(done.completion_tokens for done in generation.completions)
         with self._lock:
             spent = self._spent
+            self._answers += 1
+            self._answer_tokens += generation.prompt_tokens + written
             self._spent = spent.model_copy(
                 update={"read": spent.read + generation.prompt_tokens, "written": spent.written + written}
             )
@@ -118,7 +134,8 @@ _GO_ON = "Run the same command with a higher limit (--set budget.tokens=..., bud
 
 
 class BudgetedEngine:
-    """Asks an engine while the budget lasts. At its end what is under way is waited for, then the first asker fails.
+    """Asks an engine while the budget lasts. Near its end no more is asked at once than what is left will probably
+    pay for; at its end what is under way is waited for, then the next asker fails.
 
     Stands between the journal and the engine: what the journal answers costs nothing, and what was waited for is in
     the journal before anybody fails.
@@ -141,10 +158,12 @@ class BudgetedEngine:
             BudgetError: a limit is reached.
             EngineError: as the engine says.
         """
-        if self._spending.is_over(self._budget):
-            while self._spending.asked:
-                await asyncio.sleep(_LOOK_S)
-            self._spending.check(self._budget)
+        most = request.n * request.sampling.max_tokens
+        while not self._spending.has_room(self._budget, most):
+            if not self._spending.asked:
+                self._spending.check(self._budget)
+                break  # something is left, if less than an answer usually takes: this is the last
+            await asyncio.sleep(_LOOK_S)
         with self._spending.asking():
             generation = await self._engine.generate(request)
             self._spending.answered(generation)

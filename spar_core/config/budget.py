@@ -12,7 +12,7 @@ class BudgetConfig(FrozenConfig):
 
     tokens: Annotated[int, Field(ge=1)] | None = None
     """Tokens that models may read and write, measurements included; answers found in the home cost nothing. Null: no
-    limit. What is under way at the limit is finished first, so that a run ends a little above it."""
+    limit. What is under way at the limit is finished first: a run ends a little above it."""
     hours: Annotated[float, Field(gt=0.0)] | None = None
     """Hours that the run may take. Null: no limit. A training stops at its last checkpoint and goes on from there."""
     price_per_gpu_hour: Annotated[float, Field(ge=0.0)] | None = None
