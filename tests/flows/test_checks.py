@@ -293,7 +293,7 @@ def test_only_the_memory_that_is_used_and_known_is_judged(tmp_path, monkeypatch)
 
 
 def test_checkpoints_of_adapters_are_small(tmp_path):
-    adapters = ("training.actor.lora={}", "training.refiner.lora={}")
+    adapters = ("training.actor.lora={learning_rate: 1e-4}", "training.refiner.lora={learning_rate: 1e-4}")
     weights = weight_bytes(base_model_dir())
     saved = estimated_bytes(_work(tmp_path))[0] - estimated_bytes(_work(tmp_path, *adapters))[0]
     assert saved == pytest.approx(5 * 1.2 * weights)
