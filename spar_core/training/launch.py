@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from spar_core.errors import TrainingError
@@ -87,9 +87,7 @@ def _run(
 ) -> None:
     spec.log.parent.mkdir(parents=True, exist_ok=True)
     tail = MetricsTail(workspace.metrics_file)
-    alone = spec.launch.nodes == 1 or spec.meeting_folder is None
-    invitation = nullcontext("") if alone else invited(spec.meeting_folder, workspace.spec_file, identity)
-    with spec.log.open("ab") as log, invitation as token:
+    with spec.log.open("ab") as log, _invitation(spec, identity, workspace) as token:
         log_start = log.tell()
         process = subprocess.Popen(
             command(spec, identity, workspace.spec_file, token=token),
@@ -112,6 +110,14 @@ def _run(
     if process.returncode != 0:
         message = workspace.failure() or explain_failure(spec.log, log_start, process.returncode)
         raise TrainingError(f"{spec.label}: {message} Log: {spec.log}")
+
+
+def _invitation(spec: TrainingSpec, identity: str, workspace: Workspace) -> AbstractContextManager[str]:
+    if spec.launch.nodes == 1:
+        return nullcontext("")
+    if spec.meeting_folder is None:
+        raise TrainingError(f"launch.nodes is {spec.launch.nodes}: give a meeting_folder where the others find it.")
+    return invited(spec.meeting_folder, workspace.spec_file, identity)
 
 
 def _data_digest(file: Path) -> str:

@@ -94,7 +94,9 @@ def test_every_machine_starts_its_part_under_one_name(make_spec: MakeSpec, tmp_p
         **{"--rdzv_id": "try-1", "--rdzv_conf": "timeout=1800", "--nproc_per_node": "2"},
     }
     accelerated = LaunchConfig(accelerate_config="a.yaml", nodes=3, rendezvous="first:29500")
-    assert "--machine_rank 2" in " ".join(command(make_spec("dpo", tmp_path, launch=accelerated), "i", Path("s"), 2))
+    assert "--machine_rank 2" in " ".join(
+        command(make_spec("dpo", tmp_path, launch=accelerated, batch_size=12), "i", Path("s"), 2)
+    )
 
 
 @pytest.mark.parametrize(
