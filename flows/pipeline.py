@@ -8,6 +8,7 @@ from flows.iteration_data import IterationData
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.engines.configuration import ThinkingSettings
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.models import local_model
@@ -74,6 +75,9 @@ class Pipeline:
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads = {"kind": kind, "training": values}
+        engine = self._config.engine
+        if isinstance(engine, ThinkingSettings) and (chat := engine.layout()):
+            reads["chat"] = chat
         artifact = self.stages.run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
         model = local_model(artifact.model_folder, self.run.home)
         self.trained_by[model.digest] = artifact

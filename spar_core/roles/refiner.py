@@ -43,6 +43,7 @@ class Rewrite(NamedTuple):
     sample_index: int
     failure: str | None = None
     refused: bool = False
+    thought: str = ""
 
 
 class _VoteRequest(NamedTuple):
@@ -122,10 +123,10 @@ class Refiner:
             for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
                 if asked.failure:
                     return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
-                for text, ended in ((entry.text, entry.finish_reason) for entry in asked.completions):
-                    verdict = parse_verdict(text, ended)
-                    who = (request.wording, request.voter)
-                    votes.append(Vote(subject_id, len(votes), verdict, text, ended, own_seed, *who))
+                for said in asked.completions:
+                    verdict = parse_verdict(said.text, said.finish_reason)
+                    who = (request.wording, request.voter, said.thought)
+                    votes.append(Vote(subject_id, len(votes), verdict, said.text, said.finish_reason, own_seed, *who))
             self._watch.voted(votes[attempt * self._judging.votes :])
             if ruled is not None:
                 if any(vote.verdict is ruled for vote in votes):
@@ -172,8 +173,9 @@ class Refiner:
         rewrites = []
         for index, completion in enumerate(asked.completions):
             parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders)
+            ended, thought = completion.finish_reason, completion.thought
             rewrites.append(
-                Rewrite(parsed.response, parsed.reflection, completion.finish_reason, seed, index, parsed.failure)
+                Rewrite(parsed.response, parsed.reflection, ended, seed, index, parsed.failure, thought=thought)
             )
         texts = (completion.text for completion in asked.completions)
         self._watch.rewritten(zip((rewrite.failure for rewrite in rewrites), texts, strict=True))

@@ -28,7 +28,9 @@ REMEDIES = {
         "raise method.refinement.max_tokens where they are cut; else the model does not keep the form of the refine "
         "prompt: choose another method.prompt_set, a warm start of the refiner, or a stronger models.refiner"
     ),
-    "answers": "raise method.responses.max_tokens, or ask for shorter answers",
+    "answers": (
+        "raise method.responses.max_tokens (engine.thought_tokens for a model that thinks), or ask for shorter answers"
+    ),
 }
 _LIMITS = {
     "votes": "health.max_unreadable_votes",

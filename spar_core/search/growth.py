@@ -169,6 +169,7 @@ class Growth:
             finish_reason=rewrite.finish_reason,
             seed=rewrite.seed,
             failure=failure,
+            thought=rewrite.thought,
         )
 
     def _duplicated(self, parent: TreeNode, response: str) -> str | None:

@@ -72,7 +72,7 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
     make_deterministic()
     tokenizer = load_tokenizer(spec.model_folder)
     model = load_model(spec)
-    chat = ChatTokenizer(tokenizer, stop_ids(model))
+    chat = ChatTokenizer(tokenizer, stop_ids(model), spec.chat)
     data = tokenise(spec, chat, _token_limit(spec, model))
     workspace = Workspace(spec.work)
     recorder = _Recorder(workspace, spec.step_offset)
