@@ -167,9 +167,11 @@ def _read_choice(choice: dict[str, Any], rules: ThoughtRules) -> tuple[Split, Fi
     if not isinstance(message, dict) or reason not in _FINISH:
         raise RetryableError(f"a choice without message or with finish_reason {reason!r}", reason="malformed_answer")
     content = message.get("content")
-    thought = next((said for name in _THOUGHT_FIELDS if isinstance(said := message.get(name), str) and said), "")
+    said = [message[name] for name in _THOUGHT_FIELDS if isinstance(message.get(name), str)]
     if isinstance(content, list):  # Mistral's
-        thought, content = thought or _text_of(content, "thinking"), _text_of(content, "text")
+        said.append(_text_of(content, "thinking"))
+        content = _text_of(content, "text") or None
+    thought: str = next(filter(None, said), "")
     if content is None and (thought or _FINISH[reason] == "length"):
         content = ""  # it ended while the model still thought: this sample is empty, not the request
     if content is None:

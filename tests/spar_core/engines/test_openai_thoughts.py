@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from spar_core.engines.base import Completion
 from spar_core.engines.configuration import OpenAIEngineConfig, VllmEngineConfig
 from spar_core.engines.server_identity import probe
-from spar_core.errors import EngineError
+from spar_core.errors import EngineError, RequestRejectedError
 
 
 def said(content: Any, index: int = 0, finish_reason: str = "stop", **fields: Any) -> dict[str, Any]:
@@ -51,6 +51,13 @@ def test_thought_and_answer_are_told_apart(found: dict[str, Any], thought: str, 
     with serving(always(answer(found))) as server:
         (completion,) = ask_one(engine_for(server.url)).completions
     assert completion == Completion(text, found["finish_reason"], 0, thought)
+
+
+@pytest.mark.parametrize("content", [[], [{"type": "image_url", "image_url": "x"}], ["text"]])
+def test_parts_without_a_text_are_no_answer(content: list[Any]) -> None:
+    with serving(always(answer(said(content)))) as server, pytest.raises(RequestRejectedError) as caught:
+        ask_one(engine_for(server.url))
+    assert caught.value.reason == "empty_choice"
 
 
 def test_a_cut_thought_is_one_lost_sample_and_its_siblings_live() -> None:
