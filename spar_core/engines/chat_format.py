@@ -99,6 +99,8 @@ class ChatFormat:
         """Text of generated tokens, without special tokens but for those of thought tags."""
         pieces, start = [], 0
         with self._lock:
+            if not self._kept:
+                return self._decoded(tokens)
             for place, token in enumerate(tokens):
                 if token in self._kept:
                     pieces += [self._decoded(tokens[start:place]), self._kept[token]]

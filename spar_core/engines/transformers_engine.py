@@ -138,7 +138,8 @@ class TransformersEngine:
         room, answer, thought = self._context - len(prompt), request.sampling.max_tokens, self._thought_tokens
         apart = None
         if thought is not None and self._chat.boundaries is not None:
-            apart = ThoughtLimit(*self._chat.boundaries, self._chat.opened is not None, thought, answer, room)
+            opened = self._chat.rules.reading == "opened"
+            apart = ThoughtLimit(*self._chat.boundaries, opened, thought, answer, room)
         most = min(answer + (thought or 0), room)
         job.rows = [
             Row(job, index, prompt, request.sampling, most, request.seed, limit=apart) for index in range(request.n)
