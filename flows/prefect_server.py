@@ -3,21 +3,26 @@
 An ephemeral (in-process) server loses events when the process ends, so a real one is used always. Import this
 module before `prefect`: it settles the environment that Prefect reads at import.
 
+One that dies under a run is started again at its address, and Prefect's clients, who try for a minute, never notice.
+
 `prefect/server.json` says which process the server is and which processes use it: a run and an open `spar ui` share
 one, and whoever leaves last stops it. Processes are known by pid and time of start, the home by its random id, so that
 neither a pid that somebody else has by now nor a copied home ever leads to a stranger's server.
 """
 
 import fcntl
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -30,6 +35,10 @@ from storage.disk import disk_errors, read_json, write_json
 from storage.home import Home
 
 START_TIMEOUT_S = 180.0
+REVIVALS = 5
+"""Times a run starts a server again that died under it."""
+WATCH_S = 1.0
+"""Seconds between two looks at the server."""
 _CLIENT_STOP_S = 10.0
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -48,6 +57,7 @@ _SETTINGS = {
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_CLI_PROMPT": "false",
 }
+_LOG = logging.getLogger(__name__)
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 
 
@@ -110,7 +120,8 @@ def running_server(home: Home, port: int | None = None) -> Iterator[ServerAddres
     address = join_server(home, port)
     os.environ["PREFECT_API_URL"] = address.api_url
     try:
-        yield address
+        with kept_alive(home, address):
+            yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         stop_client()
@@ -167,9 +178,50 @@ def leave_server(home: Home) -> None:
         _state_file(home).unlink(missing_ok=True)
 
 
+@contextmanager
+def kept_alive(home: Home, address: ServerAddress) -> Iterator[None]:
+    """Inside the block a server that died is started again, at most `REVIVALS` times, with a warning each time."""
+    over = threading.Event()
+
+    def watch() -> None:
+        revivals = 0
+        while revivals < REVIVALS and not over.wait(WATCH_S):
+            try:
+                if _revived(home, address):
+                    revivals += 1
+                    _LOG.warning("the Prefect server died and was started again; its log: %s", _log_file(home))
+            except (SparError, OSError) as error:
+                revivals += 1
+                _LOG.warning("the Prefect server died and cannot be started again: %s", error)
+
+    watcher = threading.Thread(target=watch, name="prefect-server-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _revived(home: Home, address: ServerAddress) -> bool:
+    """Start the server again where it is dead; whether that was so. Its other users keep their places."""
+    known = _noted(home)
+    if known is not None and _lives(known.server):
+        return False
+    with _guarded(home):
+        known = _noted(home)
+        if known is not None and (_lives(known.server) or known.api_url != address.api_url):
+            return False  # another user was faster
+        users = known.living_users() if known is not None else (_this_process(),)
+        port = urlsplit(address.api_url).port
+        assert port is not None
+        _write(home, _started(home, port), users)
+    return True
+
+
 def _started(home: Home, port: int) -> _Record:
     home.logs.mkdir(parents=True, exist_ok=True)
-    log = home.logs / "prefect-server.log"
+    log = _log_file(home)
     api_url = f"http://127.0.0.1:{port}/api"
     environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -199,11 +251,17 @@ def _started(home: Home, port: int) -> _Record:
 
 def _record(home: Home) -> _Record | None:
     """What is known of the home's own living server."""
+    known = _noted(home)
+    return known if known is not None and _lives(known.server) else None
+
+
+def _noted(home: Home) -> _Record | None:
+    """What is known of the home's own server, dead or alive."""
     try:
         known = _Record.model_validate(read_json(_state_file(home)) or {})
     except ValidationError:
         return None
-    return known if known.home == home.identity and _lives(known.server) else None
+    return known if known.home == home.identity else None
 
 
 def _write(home: Home, record: _Record, users: tuple[str, ...]) -> None:
@@ -259,6 +317,10 @@ def is_healthy(api_url: str) -> bool:
         return httpx.get(f"{api_url}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
+
+
+def _log_file(home: Home) -> Path:
+    return home.logs / "prefect-server.log"
 
 
 def _state_file(home: Home) -> Path:

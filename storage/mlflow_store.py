@@ -21,6 +21,7 @@ _PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("log
 _LOCK_WAIT_SECONDS = 60  # a server on the same database may hold SQLite's write lock for a while
 METRICS_PER_CALL = 1000  # MLflow's limit
 _NOT_IN_NAMES = re.compile(r"[^\w .:/-]")
+_NO_SPACE = ("no space left", "disk is full")
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 
 
@@ -51,7 +52,8 @@ def connect(home: Home) -> "MlflowClient":
         home.mlflow.mkdir(parents=True, exist_ok=True)
     from mlflow import MlflowClient
 
-    for noisy in ("mlflow.store.db.utils", "mlflow.tracking._model_registry.client", "alembic"):
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it reports is raised too
+    for noisy in ("mlflow.tracking._model_registry.client", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uri = tracking_uri(home)
     with mlflow_errors(home):
@@ -103,6 +105,11 @@ def mlflow_errors(home: Home) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+        if any(word in str(error).lower() for word in _NO_SPACE):
+            raise StorageError(
+                f"no space left on the disk while writing MLflow's database in {home.mlflow}; free some space (or "
+                "point --home at another disk) and run again: finished work is kept"
+            ) from error
         raise StorageError(
             f"MLflow's database in {home.mlflow} failed: {error}; if another MLflow version wrote it, "
             f"run `mlflow db upgrade {tracking_uri(home)}`, else run again"

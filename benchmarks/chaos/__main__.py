@@ -20,7 +20,7 @@ from random import Random
 
 from benchmarks.chaos import faults
 from benchmarks.chaos.faults import Fault, NotHitError
-from benchmarks.chaos.subject import Subject, VllmSearch
+from benchmarks.chaos.subject import Night, Subject, VllmSearch
 
 STAGES = (
     "000-warm_start_examples_refiner",
@@ -41,6 +41,9 @@ STAGES = (
     "001-eval_scores",
 )
 _SEARCHED = ("*judgements", "*trees")
+_SERVED = ("001-judgements", "001-train_actor")
+_WITHOUT_SERVER = ("000-warm_start_actor", "000-eval_votes", "001-judgements", "001-trees", "001-eval_actor")
+_NIGHTLY = ("000-warm_start_actor", "001-judgements", "001-trees", "001-train_refiner")
 TRAININGS = ("000-warm_start_actor", "000-warm_start_refiner", "001-train_actor", "001-train_refiner")
 
 
@@ -51,9 +54,13 @@ class Lifetime:
     name: str
     faults: tuple[Fault, ...]
     own_disk: bool = False
-    vllm: bool = False
-    """A search through a vLLM server. Its answers depend on which requests meet in a batch, so that they are compared
-    with themselves alone: what was answered before a fault stands after it."""
+    subject: type[Subject] = Subject
+
+    @property
+    def vllm(self) -> bool:
+        """A search through a vLLM server. Its answers depend on which requests meet in a batch, so that they are
+        compared with themselves alone: what was answered before a fault stands after it."""
+        return self.subject is VllmSearch
 
 
 def _spoiled() -> tuple[Fault, ...]:
@@ -135,6 +142,8 @@ def plan(small: bool) -> list[Lifetime]:
     server = faults.kill("Prefect server killed -9", faults.is_prefect_server, signal.SIGKILL)
     training = faults.kill("training process killed -9", faults.is_training, signal.SIGKILL)
     vllm = faults.kill("vLLM server killed -9", faults.is_vllm, signal.SIGKILL)
+    worker = faults.kill("worker killed -9", faults.is_worker, signal.SIGKILL)
+    flow_run = faults.kill("flow run of a worker killed -9", faults.is_flow_run, signal.SIGKILL)
     if small:
         return [
             Lifetime(
@@ -144,10 +153,16 @@ def plan(small: bool) -> list[Lifetime]:
     return [
         Lifetime("flow-killed", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
         Lifetime("terminated", tuple(Fault("flow sent SIGTERM", stage, term) for stage in STAGES[1::3])),
-        Lifetime("server-killed", tuple(Fault("Prefect server killed -9", stage, server) for stage in STAGES[1::4])),
-        # A training that dies is tried again within the same attempt, which then runs to its end: a home for each.
+        # Prefect's server and trainings that die come back within the attempt, which runs to its end: a home for each.
+        *(
+            Lifetime(f"server-killed-{stage}", (Fault("Prefect server killed -9", stage, server),))
+            for stage in _WITHOUT_SERVER
+        ),
         *(Lifetime(f"training-killed-{stage}", (Fault("training killed -9", stage, training),)) for stage in TRAININGS),
-        Lifetime("disk-full", tuple(Fault("disk full", stage, faults.full_disk) for stage in STAGES), own_disk=True),
+        *(
+            Lifetime(name, tuple(Fault("disk full", stage, faults.full_disk) for stage in stages), own_disk=True)
+            for name, stages in (("disk-full", STAGES[:10]), ("disk-full-later", STAGES[11:]))
+        ),
         Lifetime("spoiled", _spoiled()),
         Lifetime("spoiled-more", _spoiled_records()),
         Lifetime("places", _places()),
@@ -156,10 +171,22 @@ def plan(small: bool) -> list[Lifetime]:
         Lifetime(
             "vllm",
             (
-                *(Fault("vLLM server killed -9", stage, vllm) for stage in _SEARCHED),
+                Fault("vLLM server killed -9", _SEARCHED[0], vllm),
                 *(Fault("owner of a vLLM server killed -9", stage, kill9) for stage in _SEARCHED),
             ),
-            vllm=True,
+            subject=VllmSearch,
+        ),
+        # A server that dies comes back within the attempt, which runs to its end: a home for each.
+        Lifetime("vllm-later", (Fault("vLLM server killed -9", _SEARCHED[1], vllm),), subject=VllmSearch),
+        # A worker's flow run outlives it and runs to its end: a home for each.
+        *(
+            Lifetime(f"worker-killed-{stage}", (Fault("worker killed -9", stage, worker),), subject=Night)
+            for stage in _SERVED
+        ),
+        Lifetime(
+            "flow-run-killed",
+            tuple(Fault("flow run of a worker killed -9", stage, flow_run) for stage in _NIGHTLY),
+            subject=Night,
         ),
         Lifetime("two-at-once", (Fault("a second run at once", "000-eval_refiner", faults.two_at_once),)),
         Lifetime("flow-killed-again", tuple(Fault("flow killed -9", stage, kill9) for stage in STAGES)),
@@ -216,9 +243,11 @@ class Campaign:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         mounted = lifetime.own_disk and _mount(folder)
-        kind = VllmSearch if lifetime.vllm else Subject
         shutil.rmtree(folder.with_name(f"{folder.name}.notes"), ignore_errors=True)
-        subject, random = kind(folder, f"{lifetime.name}-{self.seed}"), Random(f"{self.seed} {lifetime.name}")
+        subject, random = (
+            lifetime.subject(folder, f"{lifetime.name}-{self.seed}"),
+            Random(f"{self.seed} {lifetime.name}"),
+        )
         subject.durations = self.durations
         rows, asks_again = [], False
         last = Fault("left alone", "-", lambda struck, _stage, _random: _left_alone(struck))
@@ -278,7 +307,7 @@ def table(rows: list[dict[str, str]]) -> str:
     for kind in kinds:
         own = [row for row in rows if row["kind"] == kind]
         counts = [sum(row["verdict"] == verdict for row in own) for verdict in ("held", "not hit", "FAILED")]
-        stages = ", ".join(dict.fromkeys(row["stage"].partition("-")[2] for row in own))
+        stages = ", ".join(dict.fromkeys(row["stage"].rpartition("-")[2].lstrip("*") for row in own))
         lines.append(f"| {kind} | {stages} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines)
 

@@ -33,8 +33,13 @@ class Fault:
     """It destroys finished work, so that what that cost is asked again."""
 
 
-def kill(what: str, wanted: Callable[[str], bool] | None, number: int) -> Act:
-    """Signal one process while the stage runs, then let the attempt end (by itself, where it can)."""
+def kill(
+    what: str, wanted: Callable[[str], bool] | None, number: int, ready: Callable[[Subject], bool] = lambda _: True
+) -> Act:
+    """Signal one process while the stage runs, then let the attempt end (by itself, where it can).
+
+    Struck at the earliest when `ready`.
+    """
 
     def act(subject: Subject, stage: str, random: Random) -> str:
         process = subject.start()
@@ -43,6 +48,10 @@ def kill(what: str, wanted: Callable[[str], bool] | None, number: int) -> Act:
             raise NotHitError(f"the attempt ended with {code} before {stage} ran: {subject.said()}")
         delay = random.uniform(0, min(LONGEST_DELAY_S, 0.8 * subject.durations.get(stage, LONGEST_DELAY_S)))
         time.sleep(delay)
+        while not ready(subject) and process.poll() is None:
+            time.sleep(0.02)
+        if process.poll() is not None:
+            raise NotHitError(f"the attempt ended with {process.returncode} before it could be struck")
         victim = psutil.Process(process.pid) if wanted is None else _waited(subject, process, wanted)
         victim.send_signal(number)
         started = time.monotonic()
@@ -94,9 +103,9 @@ def full_disk(subject: Subject, stage: str, random: Random) -> str:
     return f"no space from the start of {stage}: exit {code}, {told}"
 
 
-def _after_kill(then: Callable[[Subject, Random], str]) -> Act:
+def _after_kill(then: Callable[[Subject, Random], str], ready: Callable[[Subject], bool] = lambda _: True) -> Act:
     def act(subject: Subject, stage: str, random: Random) -> str:
-        killed = kill("killed -9", None, signal.SIGKILL)(subject, stage, random)
+        killed = kill("killed -9", None, signal.SIGKILL, ready)(subject, stage, random)
         subject.end_all()
         return f"{killed}; then {then(subject, random)}"
 
@@ -121,7 +130,7 @@ def spoil(pattern: str, how: str) -> Act:
                 handle.write(b"\0garbage\xff" * max(1, min(size, 4096) // 9))
         return f"{how}: {file.relative_to(subject.home)} of {size} bytes"
 
-    return _after_kill(then)
+    return _after_kill(then, lambda subject: any(subject.home.glob(pattern)))
 
 
 def remove(pattern: str) -> Act:
@@ -176,19 +185,29 @@ def two_at_once(subject: Subject, stage: str, random: Random) -> str:
 
 
 def clock_jump(days: float) -> Act:
-    """Kill the run in the stage; the next attempt lives `days` away (libfaketime)."""
+    """Kill the run in the stage; the next attempt lives `days` away."""
 
     def act(subject: Subject, stage: str, random: Random) -> str:
-        if shutil.which("faketime") is None:
-            raise NotHitError("faketime is not installed (apt-get install faketime)")
         killed = kill("killed -9", None, signal.SIGKILL)(subject, stage, random)
-        library = next(Path("/usr/lib").rglob("libfaketime.so.1"))
-        extra = {"LD_PRELOAD": str(library), "FAKETIME": f"{days:+g}d", "DONT_FAKE_MONOTONIC": "1"}
-        code = subject.finish(**extra)
+        shift = {"LD_PRELOAD": str(_shifted_clock(subject.notes)), "SHIFTED_CLOCK_S": str(round(days * 86400))}
+        elsewhere = subprocess.check_output(["date", "+%s"], env=os.environ | shift, text=True)
+        assert abs(int(elsewhere) - time.time() - days * 86400) < 60, "the clock was not shifted"
+        code = subject.finish(**shift)
         assert code == 0, f"an attempt {days:+g} days away ended with {code}: {subject.said()}"
         return f"{killed}; the next attempt ran {days:+g} days away and ended with 0"
 
     return act
+
+
+def _shifted_clock(folder: Path) -> Path:
+    """The library of `shifted_clock.c`. libfaketime is no use: it breaks Python's sleep."""
+    library = folder / "shifted_clock.so"
+    command = ["cc", "-shared", "-fPIC", "-o", library, Path(__file__).parent / "shifted_clock.c"]
+    try:
+        subprocess.run(command, check=True)
+    except FileNotFoundError:
+        raise NotHitError("there is no C compiler (cc)") from None
+    return library
 
 
 TRAINING = "spar_core.training"
@@ -208,3 +227,13 @@ def is_vllm(line: str) -> bool:
 def is_prefect_server(line: str) -> bool:
     """The home's Prefect server."""
     return "prefect" in line and "server" in line
+
+
+def is_worker(line: str) -> bool:
+    """A Prefect worker."""
+    return "prefect worker start" in line
+
+
+def is_flow_run(line: str) -> bool:
+    """The process in which a worker has a flow run."""
+    return "prefect.flow_engine" in line or "prefect.engine" in line or "flow-run execute" in line

@@ -189,6 +189,16 @@ class Subject:
         return len(keys) - len(set(keys))
 
 
+class Night(Subject):
+    """The same run by its deployment: a Prefect server, a worker and a flow run in processes of their own."""
+
+    def command(self, home: Path | None = None) -> list[str]:
+        """One flow run of the deployment `self-play`, waited for."""
+        overrides = [f"{key}={value}" for key, value in self.settings.items()]
+        request = {"preset": "smoke", "home": str(home or self.home), "run_id": RUN_ID, "overrides": overrides}
+        return [sys.executable, "-m", "benchmarks.chaos.night", str(self.folder), json.dumps(request)]
+
+
 class VllmSearch(Subject):
     """A tree search whose model a vLLM server of its own serves: `make vllm` first."""
 

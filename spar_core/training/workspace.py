@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spar_core.errors import TrainingError
+from spar_core.training.checkpoints import is_whole, seal
 
-_COMPLETE = "complete"
 _LOCK_POLL_SECONDS = 0.1
 
 
@@ -61,11 +61,11 @@ class Workspace:
 
     def mark_complete(self, step: int) -> None:
         """Note that the checkpoint of this step is written in full."""
-        (self.checkpoints / f"checkpoint-{step}" / _COMPLETE).touch()
+        seal(self.checkpoints / f"checkpoint-{step}")
 
     def latest_checkpoint(self) -> Path | None:
-        """Newest whole checkpoint."""
-        whole = [mark.parent for mark in self.checkpoints.glob(f"checkpoint-*/{_COMPLETE}")]
+        """Newest whole checkpoint; one whose files were damaged since it was written is none."""
+        whole = [folder for folder in self.checkpoints.glob("checkpoint-*") if is_whole(folder)]
         return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
     def record_failure(self, message: str) -> None:

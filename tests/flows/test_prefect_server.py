@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import urllib.request
 from unittest import mock
 
@@ -11,6 +12,7 @@ import pytest
 
 from flows import prefect_server
 from flows.prefect_server import join_server, leave_server
+from spar_core.errors import SparError
 from spar_core.processes import process_mark
 from storage.home import Home
 
@@ -63,6 +65,39 @@ def test_it_is_started_once_and_stopped_by_the_last_who_leaves(processes, tmp_pa
     leave_server(home)
     assert [process.poll() is None for process in processes] == [False]
     assert not (home.prefect / "server.json").exists()
+
+
+def test_one_that_dies_under_a_run_is_started_again_for_all_who_use_it(processes, other, tmp_path, monkeypatch):
+    monkeypatch.setattr(prefect_server, "WATCH_S", 0.01)
+    home = Home(tmp_path)
+    address = join_server(home)
+    enter_user(home, process_mark(other.pid))
+    before = state(home)
+    with prefect_server.kept_alive(home, address):
+        processes[0].kill()
+        deadline = time.monotonic() + 20
+        while len(processes) < 2 or state(home)["server"] == before["server"]:
+            assert time.monotonic() < deadline, "nobody started it again"
+            time.sleep(0.01)
+        time.sleep(0.1)  # ten more looks at a server that lives
+    assert len(processes) == 2
+    assert state(home) == before | {"server": process_mark(processes[1].pid)}
+
+
+def test_one_that_cannot_be_started_again_is_given_up(processes, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(prefect_server, "WATCH_S", 0.01)
+    home = Home(tmp_path)
+    address = join_server(home)
+    monkeypatch.setattr(prefect_server, "_started", mock.Mock(side_effect=SparError("the port is taken")))
+    with prefect_server.kept_alive(home, address):
+        processes[0].kill()
+        deadline = time.monotonic() + 20
+        while prefect_server._started.call_count < prefect_server.REVIVALS:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1)
+    assert prefect_server._started.call_count == prefect_server.REVIVALS
+    assert "the port is taken" in caplog.text
 
 
 def test_a_server_that_another_process_uses_is_left_to_it(processes, other, tmp_path):

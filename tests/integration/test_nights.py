@@ -38,6 +38,7 @@ NIGHT = [
     "evaluation.calibration_items=6",
     "training.actor.max_steps=1",
     "training.refiner.max_steps=1",
+    "promotion.rule=better",  # one step makes nobody better beyond its interval: every candidate is refused
 ]
 SCRIPTED = [
     "iterations=1",
@@ -69,6 +70,17 @@ def mlflow_states(home: Home, run_id: str) -> dict[str, str]:
     return {run.info.run_name: run.info.status for run in found}
 
 
+def mlflow_tags(home: Home, name: str, version: int) -> dict[str, str]:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking_uri(home)).get_model_version(name, str(version)).tags
+
+
+def log_of(which: object) -> str:
+    """Prefect's log of a flow run and of the flow runs below it."""
+    return "\n".join(line for run in (which, *flow_runs_below(which)) for line in messages(run))
+
+
 def test_two_nights_go_on_from_each_other_and_then_the_run_is_complete(worker, tmp_path):
     home = Home(tmp_path / "home")
     first = completed(triggered("iteration/iteration", of_home(home, NIGHT)), worker)
@@ -91,7 +103,8 @@ def test_two_nights_go_on_from_each_other_and_then_the_run_is_complete(worker, t
     (run,) = Ledger(home).runs()
     assert run.state == "completed"
     assert second.name == f"{run.run_id}, iteration 2"
-    assert {entry.iteration for entry in Ledger(home).models(run.run_id)} == {0, 1, 2}
+    weights = {(entry.role, entry.iteration): entry for entry in Ledger(home).models(run.run_id)}
+    assert {iteration for _, iteration in weights} == {0, 1, 2}
     assert set(mlflow_states(home, run.run_id).values()) == {"FINISHED"}
     said = messages(second)
     assert any(line.startswith("prompts, iteration 2: 12 rows in, 12 out, 0 dropped; computed") for line in said)
@@ -102,8 +115,15 @@ def test_two_nights_go_on_from_each_other_and_then_the_run_is_complete(worker, t
     assert (home.root / stages["pairs"]["artifact"]).is_dir()
     assert "#/experiments/" in shown[f"mlflow-{run.run_id}-2"]
     with open_catalog(home) as catalog:
-        decided = catalog.rows("SELECT role, iteration FROM promotions")
-        assert {(row["role"], row["iteration"]) for row in decided} >= {("actor", 1), ("actor", 2)}
+        rows = catalog.rows("SELECT role, iteration, version, decision, reason FROM promotions ORDER BY iteration")
+    decided = [row for row in rows if row["role"] == "actor"]
+    assert [(row["iteration"], row["decision"]) for row in decided] == [(0, "first"), (1, "refused"), (2, "refused")]
+    assert weights["actor", 2].parent_digest == weights["actor", 0].digest != weights["actor", 1].digest
+    refused = decided[1]
+    assert refused["reason"]
+    tags = mlflow_tags(home, "actor", refused["version"])
+    assert (tags["spar.decision"], tags["spar.decision_because"]) == ("refused", refused["reason"])
+    assert f"actor/{refused['version']} is not promoted: {refused['reason']}" in log_of(first)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,29 @@ def test_newest_whole_checkpoint_is_by_number_not_by_name(tmp_path: Path) -> Non
     workspace.mark_complete(90)
     workspace.mark_complete(100)
     assert workspace.latest_checkpoint() == workspace.checkpoints / "checkpoint-100"
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten", "removed", "seal cut"])
+def test_a_damaged_checkpoint_is_none(tmp_path: Path, damage: str) -> None:
+    workspace = with_checkpoints(tmp_path, 90, 100)
+    for step in (90, 100):
+        folder = workspace.checkpoints / f"checkpoint-{step}" / "shards"
+        folder.mkdir()
+        (folder / "optimizer.pt").write_bytes(bytes(range(256)) * 1000)
+        workspace.mark_complete(step)
+    assert workspace.latest_checkpoint() == workspace.checkpoints / "checkpoint-100"
+    file = workspace.checkpoints / "checkpoint-100" / "shards" / "optimizer.pt"
+    if damage == "removed":
+        file.unlink()
+    elif damage == "overwritten":
+        with file.open("r+b") as handle:
+            handle.write(b"garbage")
+    elif damage == "seal cut":
+        seal = workspace.checkpoints / "checkpoint-100" / "complete"
+        seal.write_bytes(seal.read_bytes()[:10])
+    else:
+        os.truncate(file, 0 if damage == "emptied" else 1000)
+    assert workspace.latest_checkpoint() == workspace.checkpoints / "checkpoint-90"
 
 
 def test_checkpoints_of_another_training_are_cleared(tmp_path: Path) -> None:
