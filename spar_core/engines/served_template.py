@@ -9,6 +9,7 @@ from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.thoughts import ThoughtRules
 
 _LOG = logging.getLogger(__name__)
+_OTHERWISE = frozenset(("--chat-template", "--tokenizer-mode"))  # arguments with which chats are laid out otherwise
 
 
 class ServedTemplate(NamedTuple):
@@ -21,11 +22,12 @@ class ServedTemplate(NamedTuple):
 def served_template(folder: Path, config: VllmEngineConfig) -> ServedTemplate:
     """A template that writes today's date is replaced by one that writes always the same (`TEMPLATE_DATE`).
 
-    A folder whose template cannot be read here, or is replaced by an argument, is served as it is.
+    A folder whose template cannot be read here, is replaced by an argument, or not used (Mistral's own tokenizer, which
+    lays out chats itself), is served as it is.
     """
     rules = config.rules()
     flags = {argument.partition("=")[0].replace("_", "-") for argument in config.extra_args}
-    if "--chat-template" in flags:
+    if flags & _OTHERWISE or (folder / "tekken.json").exists():
         return ServedTemplate(rules, None)
     from transformers import AutoTokenizer
 

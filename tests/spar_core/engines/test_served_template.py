@@ -34,6 +34,7 @@ def folder_of(folder: Path, family: str) -> Path:
         ("r1", {"thoughts": "none"}, "none"),
         ("r1", {"extra_args": PARSER}, "auto"),  # the server takes its answers apart
         ("r1", {"extra_args": ("--chat_template=other.jinja",)}, "auto"),  # not known here
+        ("r1", {"extra_args": ("--tokenizer-mode", "mistral")}, "auto"),
     ],
 )
 def test_what_the_template_opens_is_known(family: str, settings: dict[str, Any], reading: str, tmp_path: Path) -> None:
