@@ -10,6 +10,7 @@ from flows.models import ModelFinder
 from flows.request import Run
 from flows.stage_calls import StageRunner, plain
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.engines.configuration import ThinkingSettings
 from spar_core.training.model_folder import MASTERS
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
@@ -80,9 +81,12 @@ class Pipeline:
             return start
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
-        reads = {"kind": kind, "training": values}
+        reads: dict[str, Any] = {"kind": kind, "training": values}
         if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
             reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
+        engine = self._config.engine
+        if isinstance(engine, ThinkingSettings) and (chat := engine.layout()):
+            reads["chat"] = chat
         artifact = self.stages.run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
         model = self.stages.trained_model(artifact)
         self.trained_by[model.digest] = artifact

@@ -141,6 +141,11 @@ async def _first_answer(request: RefineRequest, prompt: Prompt, config: RunConfi
     outcome = await actor.answer(prompt, config.seed)
     if not outcome.responses:
         raise EngineError(f"the actor refused the prompt: {outcome.detail or outcome.failure}")
+    if outcome.responses[0].lost:
+        raise EngineError(
+            "the actor thought, but gave no answer within its token limit; raise method.responses.max_tokens or "
+            "engine.thought_tokens"
+        )
     return outcome.responses[0]
 
 

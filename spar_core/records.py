@@ -66,7 +66,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One sampled answer of the actor (or one given by the user: `model_digest` is then "given")."""
+    """One sampled answer of the actor (or one given by the user: `model_digest` is then "given").
+
+    A reasoning model's `thought` is kept beside the answer, here and in the other records, and never used.
+    """
 
     response_id: str
     prompt_id: str
@@ -77,6 +80,19 @@ class Response:
     completion_tokens: int
     model_digest: str
     seed: int
+    thought: str = ""
+
+    @property
+    def lost(self) -> str | None:
+        """Why there is no answer to judge or to train on; None where there is one.
+
+        `cut_thought`: the token limit came before the answer began; `no_answer`: the model ended with its thought.
+        """
+        if self.text.strip():
+            return None
+        if self.finish_reason == "length":
+            return "cut_thought"
+        return "no_answer" if self.thought else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,7 @@ class Vote:
     seed: int
     wording: int = 1
     voter: int = 1
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,7 @@ class RubricVote:
     text: str
     finish_reason: FinishReason
     seed: int
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +166,7 @@ class MetaVote:
     text: str
     finish_reason: FinishReason
     seed: int
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +237,7 @@ class TreeNode:
     failure: str | None = None
     anchored: Anchored = "no"
     rewrite: str = ""
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)

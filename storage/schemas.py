@@ -48,6 +48,9 @@ TABLES: dict[str, type] = {
 # Columns that measure the machine, not the method: equal work has equal digests without them.
 TIMING_COLUMNS: dict[type, frozenset[str]] = {records.Tree: frozenset({"engine_seconds"})}
 
+# Columns that count for a digest only where they hold something: rows without have the digest they always had.
+_WHERE_FILLED = frozenset({"thought", "rewrite"})
+
 _PLAIN_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -128,13 +131,14 @@ def from_batch(table: str, batch: pa.RecordBatch) -> Iterator[Any]:
 
 
 def row_identity(table: str, row: Any) -> list[Any]:
-    """What of a row counts for an artifact's digest: its values as stored, without timing columns."""
+    """What of a row counts for an artifact's digest: its values as stored, without timing and empty thoughts."""
     record: type = type(row)
     timing = TIMING_COLUMNS.get(record, frozenset())
     return [
         column.to_arrow(getattr(row, column.field.name))
         for column in columns_of(record)
         if column.field.name not in timing
+        and not (column.field.name in _WHERE_FILLED and not getattr(row, column.field.name))
     ]
 
 

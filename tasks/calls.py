@@ -12,7 +12,7 @@ from spar_core.hashing import digest
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 
-ENGINES_VERSION = 1
+ENGINES_VERSION = 2
 """Of the code that asks models: raise it when equal settings and requests get other answers."""
 
 

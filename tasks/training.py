@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
+from spar_core.engines.configuration import ThinkingSettings
 from spar_core.errors import TrainingError
 from spar_core.training import TrainingOutcome, TrainingSpec, train
 from storage.artifacts import ArtifactRef
@@ -55,6 +56,7 @@ def training_spec(context: ShardContext) -> TrainingSpec:
         data_files=data_files(data, training_table(kind, data)),
         output_folder=workspace / "model",
         config=configuration.model_validate({**call.config["training"], **call.surroundings.training_intervals}),
+        chat=ThinkingSettings.model_validate(call.config.get("chat", {})),
         launch=call.surroundings.launch,
         seed=call.seed,
         log_file=context.runtime.home.logs / call.run_id / f"{call.iteration or 0:03d}-{call.stage}.log",
@@ -79,7 +81,7 @@ def _summary(outcome: TrainingOutcome) -> dict[str, float]:
     }
 
 
-TRAIN_ACTOR = Stage("train_actor", version=2, work=_work)
-TRAIN_REFINER = Stage("train_refiner", version=2, work=_work)
-WARM_START_ACTOR = Stage("warm_start_actor", version=2, work=_work)
-WARM_START_REFINER = Stage("warm_start_refiner", version=2, work=_work)
+TRAIN_ACTOR = Stage("train_actor", version=3, work=_work)
+TRAIN_REFINER = Stage("train_refiner", version=3, work=_work)
+WARM_START_ACTOR = Stage("warm_start_actor", version=3, work=_work)
+WARM_START_REFINER = Stage("warm_start_refiner", version=3, work=_work)

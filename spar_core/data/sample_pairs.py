@@ -81,6 +81,8 @@ def random_pairs(
     """
     held: dict[str, list[tuple[_Rank, Response]]] = {}
     for response in responses:
+        if response.lost:
+            continue
         place = rank(run_seed, "pairs.random", response.response_id)
         own = held.setdefault(response.prompt_id, [])
         # Of equal texts the first in rank counts, of different ones the first two.

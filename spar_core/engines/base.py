@@ -32,11 +32,16 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One completion, special tokens and the prompt removed."""
+    """One completion, special tokens and the prompt removed.
+
+    `text` is the answer; a reasoning model's `thought` is kept beside it. A thought that was cut leaves no answer.
+    `completion_tokens` counts both.
+    """
 
     text: str
     finish_reason: FinishReason
     completion_tokens: int
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)

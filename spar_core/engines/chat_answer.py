@@ -10,6 +10,7 @@ from typing import Any
 from spar_core.engines import refusal_wordings as wordings
 from spar_core.engines.base import Completion
 from spar_core.engines.refusal_wordings import Room
+from spar_core.engines.thoughts import Split, ThoughtRules
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.records import FinishReason
 from spar_core.secrets import redacted_text
@@ -21,6 +22,10 @@ _FINISH: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
 }
+_THOUGHT_FIELDS = (
+    "reasoning_content",
+    "reasoning",
+)  # vLLM's, SGLang's, DeepSeek's; OpenRouter's, and vLLM's since 0.11
 _PASSING_STATUS = frozenset({408, 409, 425})
 _TIMED_OUT_STATUS = frozenset({408, 504})
 _BUSY_STATUS = frozenset({429, 503})
@@ -72,10 +77,11 @@ class RefusedFieldError(Exception):
         self.field = field
 
 
-def read_answer(body: Any, wanted: int) -> tuple[list[Completion], int]:
+def read_answer(body: Any, wanted: int, rules: ThoughtRules) -> tuple[list[Completion], int]:
     """Completions in order of their index, and the prompt's tokens (0 where the server does not say).
 
-    Servers report the completion tokens of all choices together: they are shared out by text length.
+    Servers report the completion tokens of all choices together: they are shared out by the length of thought and text.
+    Where a server tells the thought apart, `rules` are not needed.
 
     Returns fewer than `wanted` completions only if there is exactly one (a server that ignores `n`).
 
@@ -89,11 +95,15 @@ def read_answer(body: Any, wanted: int) -> tuple[list[Completion], int]:
     if len(choices) < wanted and len(choices) != 1:
         raise RetryableError(f"{len(choices)} choices instead of {wanted}", reason="malformed_answer")
     ordered = sorted(choices, key=lambda choice: choice["index"] if isinstance(choice.get("index"), int) else 0)
-    read = [_read_choice(choice) for choice in ordered[:wanted]]
+    read = [_read_choice(choice, rules) for choice in ordered[:wanted]]
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    shares = _shares(_count(usage.get("completion_tokens")), [len(text) + 1 for text, _ in read])
-    completions = [Completion(text, reason, share) for (text, reason), share in zip(read, shares, strict=True)]
+    sizes = [len(split.thought) + len(split.text) + 1 for split, _ in read]
+    shares = _shares(_count(usage.get("completion_tokens")), sizes)
+    completions = [
+        Completion(split.text, reason, share, split.thought)
+        for (split, reason), share in zip(read, shares, strict=True)
+    ]
     return completions, _count(usage.get("prompt_tokens"))
 
 
@@ -149,22 +159,33 @@ def _check_refusal(status: int, said: str, body: Any, extra: tuple[str, ...]) ->
     raise RequestRejectedError(said, reason=f"http_{status}", permanent=False)
 
 
-def _read_choice(choice: dict[str, Any]) -> tuple[str, FinishReason]:
+def _read_choice(choice: dict[str, Any], rules: ThoughtRules) -> tuple[Split, FinishReason]:
     reason = choice.get("finish_reason")
     if reason == "content_filter":
         raise RequestRejectedError("the server's content filter withheld the answer", reason="content_filter")
     message = choice.get("message")
     if not isinstance(message, dict) or reason not in _FINISH:
         raise RetryableError(f"a choice without message or with finish_reason {reason!r}", reason="malformed_answer")
-    text = message.get("content")
-    if text is None and _FINISH[reason] == "length":
-        text = ""  # cut before the answer began, while the model still thought: this sample is empty, not the request
-    if text is None:
+    content = message.get("content")
+    said = [message[name] for name in _THOUGHT_FIELDS if isinstance(message.get(name), str)]
+    if isinstance(content, list):  # Mistral's
+        said.append(_text_of(content, "thinking"))
+        content = _text_of(content, "text") or None
+    thought: str = next(filter(None, said), "")
+    if content is None and (thought or _FINISH[reason] == "length"):
+        content = ""  # it ended while the model still thought: this sample is empty, not the request
+    if content is None:
         raise RetryableError("a choice without text", reason="empty_choice")
-    if not isinstance(text, str):
+    if not isinstance(content, str):
         raise RetryableError("a choice whose content is not text", reason="malformed_answer")
-    # Servers keep the space that a tokenizer puts before the first word; in-process decoding does not.
-    return text.removeprefix(" "), _FINISH[reason]
+    split = Split(thought.strip(), content.lstrip()) if thought else rules.split(content)
+    return split, _FINISH[reason]
+
+
+def _text_of(parts: list[Any], kind: str) -> str:
+    """The text of a message's parts of one kind, which may be made of parts themselves."""
+    found = [part.get(kind) for part in parts if isinstance(part, dict) and part.get("type") == kind]
+    return "".join(_text_of(said, "text") if isinstance(said, list) else str(said or "") for said in found)
 
 
 def error_fields(body: Any) -> tuple[str, str, str]:

@@ -1,14 +1,22 @@
 """From chat messages to the tokens a model reads, by the model's own chat template."""
 
+import re
 import threading
 from collections import OrderedDict
-from typing import Any
+from datetime import date
+from typing import Any, Final
 
+from spar_core.engines.configuration import ThinkingSettings
+from spar_core.engines.thoughts import Tags, ThoughtRules, opened_by
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.records import Message
 
 _PROBE = "is-this-text-kept"
 _CACHED_CHATS = 4096
+TEMPLATE_DATE: Final = date(2024, 7, 26)
+"""The day that chat templates are told which write today's (Llama 3.2 and others): the one Llama's own falls back to.
+Equal requests are to have equal answers, and trainings equal data, whatever the day."""
+_TODAY = re.compile(r"""strftime_now\(\s*(?P<quote>["'])(?P<format>[^"'\\]*)(?P=quote)\s*\)""")
 
 Chat = tuple[Message, ...]
 
@@ -19,12 +27,20 @@ class ChatFormat:
     Args:
         tokenizer: a transformers tokenizer.
         origin: what to call the model in messages.
+        thinking: variables of the template, and how thoughts are told from answers.
+
+    Attributes:
+        opened: the tags of the thought that the template opens at the end of a prompt; None: it opens none.
+        rules: how this model's texts are taken apart.
+        boundaries: the first token of a thought's opening tag, and the one token of its closing tag; None where the
+            model writes its closing tag in several.
+        hides_tags: whether plain decoding, as servers do it, leaves the tags of thoughts out.
 
     Raises:
         EngineError: the tokenizer has no chat template.
     """
 
-    def __init__(self, tokenizer: Any, origin: str) -> None:
+    def __init__(self, tokenizer: Any, origin: str, thinking: ThinkingSettings | None = None) -> None:
         if not tokenizer.chat_template:
             raise EngineError(
                 f"{origin} has no chat template: use the instruction-tuned variant of the model, or put its "
@@ -32,10 +48,19 @@ class ChatFormat:
             )
         self._tokenizer = tokenizer
         self._origin = origin
+        self._thinking = thinking or ThinkingSettings()
+        self._template = dated(self._named_template())
         # Fast tokenizers refuse concurrent use ("Already borrowed") when a call touches their padding state.
         self._lock = threading.Lock()
         self._cache: OrderedDict[Chat, tuple[int, ...]] = OrderedDict()
         self.has_system_role = self._keeps_system_text()
+        self.opened = self._opened()
+        self.rules = self._thinking.rules()
+        if self.opened and self.rules.reading == "auto":
+            self.rules = ThoughtRules("opened", (self.opened,))
+        self.boundaries = self._boundaries()
+        self._kept = self._tokens_of_tags()
+        self.hides_tags = bool(self._kept)
 
     def tokens(self, messages: Chat) -> tuple[int, ...]:
         """Token ids of the chat, ending where the assistant's answer begins.
@@ -61,31 +86,92 @@ class ChatFormat:
         with self._lock:
             return self._render(messages)
 
-    def decode(self, tokens: list[int]) -> str:
-        """Text of generated tokens, without special tokens and the space some tokenizers put before the first word."""
-        with self._lock:
-            text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
-        return text.removeprefix(" ")
+    def finished(self, messages: Chat) -> str:
+        """The chat with its last answer, without a prompt for another.
 
-    def _render(self, messages: Chat) -> str:
+        Raises:
+            RequestRejectedError: the template refuses the chat (reason "chat_template").
+        """
+        with self._lock:
+            return self._render(messages, prompting=False)
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of generated tokens, without special tokens but for those of thought tags."""
+        pieces, start = [], 0
+        with self._lock:
+            if not self._kept:
+                return self._decoded(tokens)
+            for place, token in enumerate(tokens):
+                if token in self._kept:
+                    pieces += [self._decoded(tokens[start:place]), self._kept[token]]
+                    start = place + 1
+            pieces.append(self._decoded(tokens[start:]))
+        return "".join(pieces)
+
+    def _render(self, messages: Chat, *, prompting: bool = True) -> str:
         turns = messages if self.has_system_role else merge_system(messages)
         try:
-            return self._apply(turns)
+            return self._apply(turns, prompting)
         except Exception as error:  # templates raise whatever they like; the request is at fault
             raise RequestRejectedError(
                 f"the chat template of {self._origin} refuses these messages: {error}", reason="chat_template"
             ) from error
 
-    def _apply(self, messages: Chat) -> str:
+    def _apply(self, messages: Chat, prompting: bool = True) -> str:
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        text: str = self._tokenizer.apply_chat_template(
+            turns,
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=prompting,
+            **self._thinking.chat_template_kwargs,
+        )
         return text
+
+    def _decoded(self, tokens: list[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+    def _named_template(self) -> str:
+        try:
+            template: str = self._tokenizer.get_chat_template()
+        except ValueError as error:  # several, and none of them called "default"
+            raise EngineError(f"{self._origin} has no chat template to chat with: {error}") from error
+        return template
+
+    def _opened(self) -> Tags | None:
+        try:
+            return opened_by(self._apply((Message("user", _PROBE),)), self._thinking.rules().tags)
+        except Exception:  # noqa: BLE001  a template that refuses this chat refuses requests, and says why then
+            return None
+
+    def _boundaries(self) -> tuple[int, int] | None:
+        for tags in self.rules.tags:
+            opening, closing = (self._tokenizer.encode(tag, add_special_tokens=False) for tag in tags)
+            if len(closing) == 1 and opening[:1] not in ([], closing) and closing[0] != self._tokenizer.unk_token_id:
+                return opening[0], closing[0]
+        return None
+
+    def _tokens_of_tags(self) -> dict[int, str]:
+        """The special tokens of which thought tags are made, by id: plain decoding would leave them out."""
+        if self._thinking.thoughts == "none":
+            return {}
+        tags = [tag for pair in self._thinking.rules().tags for tag in pair]
+        special = {str(token) for token in self._tokenizer.all_special_tokens}
+        special |= {entry.content for entry in self._tokenizer.added_tokens_decoder.values() if entry.special}
+        named = [token for token in special if any(tag.startswith(token) for tag in tags)]
+        return {self._tokenizer.convert_tokens_to_ids(token): token for token in named}
 
     def _keeps_system_text(self) -> bool:
         try:
             return _PROBE in self._apply((Message("system", _PROBE), Message("user", "x")))
         except Exception:  # noqa: BLE001  a template without a system role may raise anything
             return False
+
+
+def dated(template: str) -> str:
+    """A chat template in which every question for today's date is answered by `TEMPLATE_DATE`."""
+    return _TODAY.sub(lambda found: repr(TEMPLATE_DATE.strftime(found["format"])), template)
 
 
 def merge_system(messages: Chat) -> Chat:

@@ -2,16 +2,20 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from spar_core.engines.thoughts import KNOWN_TAGS, Reading, Tags, ThoughtRules
 from spar_core.engines.vllm_identity import answering_environment, answering_flags
 from spar_core.secrets import Environment, VariableName, refuse_literals, refuse_secret_arguments
 
 _SCRIPT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _OWN_FIELDS = frozenset(("model", "messages", "max_tokens", "max_completion_tokens", "n", "seed", "stream"))
+_RENDERING = frozenset(
+    ("conversation", "messages", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize")
+)
 
 
 class _EngineSettings(BaseModel):
@@ -29,7 +33,60 @@ class _EngineSettings(BaseModel):
         return self.model_dump(mode="json", include={"kind", *self._answering})
 
 
-class ServedSettings(_EngineSettings):
+class ThinkingSettings(_EngineSettings):
+    """How a model is asked to think, and how its thoughts are told from its answers (docs/models.md)."""
+
+    chat_template_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    """Variables of the chat template, such as {"enable_thinking": false}; trainings lay out chats with the same."""
+    thoughts: Reading = "auto"
+    """auto: thoughts are told from answers by their tags, and kept in a column of their own; opened: the same for a
+    server whose chat template opens the thought (one that is not started here), so that a text without a closing tag is
+    all thought; none: they stay part of the answer, and are judged and trained on as such."""
+    thought_tags: tuple[Tags, ...] | None = Field(default=None, min_length=1)
+    """Pairs of what stands before and behind a thought, such as [["<think>", "</think>"]]; None: those of the model
+    families in docs/models.md."""
+    thought_tokens: int | None = Field(default=None, ge=1, le=1_048_576)
+    """Most tokens of a thought, in addition to the max_tokens of every request, which then are the answer's; a longer
+    one ends its sample. None: thought and answer share max_tokens. Servers can only be given the sum."""
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _are_variables_of_templates(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if taken := sorted(_RENDERING & set(value)):
+            raise ValueError(f"{', '.join(taken)} are no variables of a chat template: leave them out")
+        refuse_literals(value)
+        return value
+
+    @model_validator(mode="after")
+    def _tags_can_be_told_apart(self) -> Self:
+        for opening, closing in self.thought_tags or ():
+            if not opening.strip() or not closing.strip() or opening == closing:
+                raise ValueError(
+                    "thought_tags are pairs of two different texts: what stands before and behind a thought"
+                )
+        if self.thoughts == "none" and self.thought_tokens is not None:
+            raise ValueError(
+                "thought_tokens limits thoughts, but thoughts is none: leave it out and raise max_tokens, or set "
+                "thoughts to auto"
+            )
+        return self
+
+    def rules(self) -> ThoughtRules:
+        """How texts are taken apart."""
+        return ThoughtRules(self.thoughts, self.thought_tags or KNOWN_TAGS)
+
+    def identity(self) -> dict[str, JsonValue]:
+        """The settings that change answers; those of thinking where they are not the defaults."""
+        own = self.model_dump(mode="json", include=set(ThinkingSettings.model_fields), exclude_defaults=True)
+        return {**super().identity(), **own}
+
+    def layout(self) -> dict[str, JsonValue]:
+        """The settings with which trainings lay out chats; without those that are the defaults."""
+        names = {"chat_template_kwargs", "thought_tags"}
+        return self.model_dump(mode="json", include=names, exclude_defaults=True)
+
+
+class ServedSettings(ThinkingSettings):
     """What every engine has that asks servers over HTTP."""
 
     timeout_s: float = Field(default=600.0, gt=0, le=86400)
@@ -47,8 +104,8 @@ class ServedSettings(_EngineSettings):
     """Send each request's seed. Without it a server draws as it likes, which vLLM does faster; what was answered is
     journaled either way, but asking anew gives other answers."""
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
-    """Further fields of every request, such as {"top_k": 20, "chat_template_kwargs": {"enable_thinking": false}}; a
-    secret by the name of its environment variable: {"field": {"from_env": "NAME"}}."""
+    """Further fields of every request, such as {"top_k": 20, "reasoning_effort": "low"}; a secret by the name of its
+    environment variable: {"field": {"from_env": "NAME"}}."""
 
     @field_validator("extra_body")
     @classmethod
@@ -58,8 +115,16 @@ class ServedSettings(_EngineSettings):
         refuse_literals(value)
         return value
 
+    @model_validator(mode="after")
+    def _one_place_for_template_variables(self) -> Self:
+        if self.chat_template_kwargs and "chat_template_kwargs" in self.extra_body:
+            raise ValueError(
+                "chat_template_kwargs are set twice, by themselves and in extra_body: leave them out of extra_body"
+            )
+        return self
 
-class TransformersEngineConfig(_EngineSettings):
+
+class TransformersEngineConfig(ThinkingSettings):
     """The model runs in this process (CPU or one GPU)."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("dtype",))

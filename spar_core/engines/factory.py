@@ -65,8 +65,8 @@ def _open_transformers(config: TransformersEngineConfig, model: str, opening: Op
         max_batch_rows=config.max_batch_rows,
         cache_gib=config.cache_gib,
         threads=config.threads,
-        digest=opening.digest,
-        share=1 / opening.seat.seats,
+        opening=opening,
+        thinking=config,
     )
 
 

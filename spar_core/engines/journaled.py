@@ -108,7 +108,10 @@ class JournaledEngine:
 
 
 def _encode(generation: Generation) -> str:
-    completions = [[entry.text, entry.finish_reason, entry.completion_tokens] for entry in generation.completions]
+    completions = [
+        [entry.text, entry.finish_reason, entry.completion_tokens, *([entry.thought] if entry.thought else [])]
+        for entry in generation.completions
+    ]
     return json.dumps({"completions": completions, "prompt_tokens": generation.prompt_tokens})
 
 

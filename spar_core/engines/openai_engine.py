@@ -73,7 +73,11 @@ class OpenAIEngine:
         self._backoff_s = backoff_s
         self._digest = model_digest
         self._meter = UsageMeter()
-        self._dialect = RequestDialect(model, settings.send_seed, with_fields(settings.extra_body, "extra_body"))
+        extra = with_fields(settings.extra_body, "extra_body")
+        if settings.chat_template_kwargs:
+            extra = {**extra, "chat_template_kwargs": settings.chat_template_kwargs}
+        self._dialect = RequestDialect(model, settings.send_seed, extra)
+        self._rules = settings.rules()
         self._line: HttpLine | None = None
         self._asking: set[asyncio.Task[Any]] = set()
         self._ended: set[asyncio.Task[Any]] = set()
@@ -187,7 +191,8 @@ class OpenAIEngine:
 
     async def _attempts(self, request: GenerationRequest, seed: int, n: int) -> tuple[list[Completion], int]:
         """The one place where anything is asked again; fewer than `n` where the servers give one at a time."""
-        line, answered, limit = self._open_line(), self._answered, request.sampling.max_tokens
+        line, answered = self._open_line(), self._answered
+        limit = request.sampling.max_tokens + (self._settings.thought_tokens or 0)
         effort = Effort(self._settings, line.router, request, seed, self._backoff_s)
         while True:
             limit, wait = min(limit, self._dialect.most_tokens), 0.0
@@ -222,7 +227,7 @@ class OpenAIEngine:
         check_status(reply.status, reply.headers, reply.body, url, tuple(self._dialect.extra))
         if not reply.is_json:
             raise RetryableError(f"{url} sent no JSON", reason="malformed_answer")
-        answer = read_answer(reply.body, n)
+        answer = read_answer(reply.body, n, self._rules)
         self._answered += 1
         return answer
 

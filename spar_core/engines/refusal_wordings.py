@@ -1,7 +1,8 @@
 """What servers write when a request does not fit: wordings of full contexts and of fields they do not take.
 
-The wordings are those of vLLM 0.4 to 0.33, SGLang 0.4, TGI 2 and 3, llama.cpp, OpenAI, Azure, Mistral, Groq, Google
-and DeepSeek; a server behind a gateway is quoted by it, so they are searched for anywhere in the message.
+The wordings are those of vLLM 0.4 to 0.33, SGLang 0.4 and 0.5, TGI 2 and 3, llama.cpp, OpenAI, Azure, OpenRouter,
+Mistral, Groq, xAI, Together, Google, Bedrock, DashScope and DeepSeek; a server behind a gateway is quoted by it, so
+they are searched for anywhere in the message.
 """
 
 import re
@@ -40,16 +41,23 @@ _ROOM = tuple(
         # TGI
         r"`inputs` tokens \+ `max_new_tokens` must be <= (?P<context>\d+)\. Given: (?P<prompt>\d+) `inputs` tokens and "
         r"(?P<asked>\d+)",
+        # OpenRouter
+        r"maximum context length is (?P<context>\d+) tokens.{0,40}requested about \d+ tokens "
+        r"\((?P<prompt>\d+) of (?:the )?text input, (?:\d+ of tool input, )?(?P<asked>\d+) in the output",
         # Anthropic
         r"exceed context limit: (?P<prompt>\d+) \+ (?P<asked>\d+) > (?P<context>\d+)",
-        # OpenAI
+        # TGI
+        r"`max_new_tokens` must be <= (?P<answer>\d+)\. Given: \d+",
+        # OpenAI, SGLang
         r"max_(?:completion_)?tokens is too large: (?P<asked>\d+).*at most (?P<answer>\d+) completion tokens",
     )
 )
 _TOO_LONG = re.compile(
-    r"maximum (model|input|context) length|max_model_len|context[ _](length|window|size|limit)|too many (input )?tokens"
-    r"|`inputs` must have less than|prompt is too long|longer than the model|(input|prompt).{0,40}too (long|large)"
-    r"|reduce the length of the (messages|input|prompt)|configured limit of \d+ tokens|context_length_exceeded",
+    r"maximum (allowed )?(model|input|context|prompt) length|max_model_len|context[ _](length|window|size|limit)"
+    r"|too many (input )?tokens|`inputs` must have less than|prompt is too long|longer than the model"
+    r"|(input|prompt).{0,40}too (long|large)|reduce the length of the (messages|input|prompt)|context_length_exceeded"
+    r"|configured limit of \d+ tokens|input length \(?\d+.{0,10}exceeds the maximum|range of input length should be"
+    r"|(input|prompt) token count.{0,20}exceeds the (maximum|limit)|prompt exceeds the KV memory budget",
     re.I,
 )
 _FILTERED = re.compile(r"content[ _]?(filter|management policy|policy)|responsibleai", re.I)
@@ -89,6 +97,8 @@ def _room(figures: dict[str, str | None], message: str) -> Room:
     # vLLM counts the prompt no further than one token beyond what the answer leaves: its true length is unknown.
     stopped = bool(figures.get("at_least")) or (prompt + asked == context + 1 and "You passed" in message)
     allowed = context - prompt
+    if allowed == asked:  # some SGLang take no request that fills the context to its last token
+        allowed -= 1
     if stopped and asked > 0:
         allowed = min(allowed, asked // 2)
         allowed = allowed if allowed >= _LEAST_ANSWER else 0

@@ -68,7 +68,8 @@ class RequestDialect:
             EngineError: without it requests would be others, or it was not even sent.
         """
         if field in self.extra:
-            raise EngineError(f"{said}. Take {field!r} out of extra_body")
+            where = "the settings" if field == "chat_template_kwargs" else "extra_body"
+            raise EngineError(f"{said}. Take {field!r} out of {where}")
         if field == "max_tokens" and field in sent:
             if self._limit_field == field:
                 self._limit_field = "max_completion_tokens"

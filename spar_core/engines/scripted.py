@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest
+from spar_core.engines.thoughts import ThoughtRules
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import derive_seed
 
@@ -82,7 +83,8 @@ class ScriptedEngine:
     """Answers from a function (or `rules(...)`); sample i of a request is `answer(request, i)`.
 
     Args:
-        answer: gives the text, a whole `Completion`, or an exception to raise for the request.
+        answer: gives the text (thoughts in it are told apart as from a model's), a whole `Completion`, or an exception
+            to raise for the request.
         model_digest: what the journal takes for the identity of the weights.
         latency_s: seconds to wait before each answer, or a function of the request.
         order: which of the requests in flight completes next; None answers at once.
@@ -160,7 +162,8 @@ class ScriptedEngine:
     def _complete(self, request: GenerationRequest, index: int) -> Completion:
         answer = self._answer(request, index)
         if isinstance(answer, str):
-            return Completion(answer, "stop", _tokens(answer))
+            thought, text = ThoughtRules().split(answer)
+            return Completion(text, "stop", _tokens(answer), thought)
         if isinstance(answer, Completion):
             return answer
         if isinstance(answer, Exception):

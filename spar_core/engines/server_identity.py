@@ -165,13 +165,14 @@ async def _answers(config: OpenAIEngineConfig) -> tuple[str, ...]:
     from spar_core.engines.factory import open_engine
 
     # With a digest, whatever it is, opening asks the server nothing.
-    engine = await open_engine(config.model_copy(update={"model_digest": "unknown"}))
+    engine = await open_engine(config.model_copy(update={"model_digest": "unknown", "thought_tokens": None}))
     try:
 
         async def answer(prompt: str) -> str:
             request = GenerationRequest((Message("user", prompt),), Sampling(0.0, 1.0, _PROBE_TOKENS), seed=0, n=1)
             try:
-                return (await engine.generate(request)).completions[0].text
+                said = (await engine.generate(request)).completions[0]
+                return said.thought + said.text  # a model that thinks gets no further in so few words
             except RequestRejectedError as error:
                 return f"refused: {error.reason}"
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spar_core.engines.base import Sampling
+from spar_core.engines.thought_limit import NEVER, ThoughtLimit
 from spar_core.engines.token_sampling import stream_key
 
 Ints = npt.NDArray[np.int64]
@@ -19,7 +20,8 @@ _BUFFER = 64  # columns the record of drawn tokens starts with
 class Row:
     """One completion in the making: the prompt's tokens, and those generated so far.
 
-    `owner` is whoever asked for it; the batch only hands it back.
+    `owner` is whoever asked for it; the batch only hands it back. `max_new` holds until the token `awaited` is drawn,
+    where the limit of a thought is another than that of the answer (`limit`).
     """
 
     owner: Any
@@ -29,6 +31,12 @@ class Row:
     max_new: int
     seed: int
     generated: list[int] = field(default_factory=list)
+    limit: ThoughtLimit | None = None
+    awaited: int = NEVER
+
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            self.awaited, self.max_new = self.limit.at_first()
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -49,6 +57,7 @@ class SlotTable:
         length: tokens already in the key/value cache, so also the position of `token`.
         step: tokens generated so far.
         max_new: tokens after which the row ends.
+        awaited: token that changes `max_new`.
         key: the row's random stream.
         temperature, top_p: of its sampling.
         occupied: whether a row sits there.
@@ -57,7 +66,7 @@ class SlotTable:
     def __init__(self) -> None:
         self.rows: list[Row | None] = []
         self.token: Ints = np.zeros(0, dtype=np.int64)
-        self.length, self.step, self.max_new, self._seated_at = (self.token.copy() for _ in range(4))
+        self.length, self.step, self.max_new, self.awaited, self._seated_at = (self.token.copy() for _ in range(5))
         self.key: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
         self.temperature: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self.top_p: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)
@@ -98,18 +107,19 @@ class SlotTable:
         self.token[slot] = tokens[-1]
         self.length[slot] = len(tokens) - 1
         self.step[slot] = self._seated_at[slot] = len(row.generated)
-        self.max_new[slot] = row.max_new
+        self.max_new[slot], self.awaited[slot] = row.max_new, row.awaited
         self.key[slot] = stream_key(row.seed, row.index)
         self.temperature[slot] = row.sampling.temperature
         self.top_p[slot] = row.sampling.top_p
         self.occupied[slot] = True
 
     def unseat(self, slot: int) -> Row:
-        """Take a row out, the tokens drawn since it was seated written back into it."""
+        """Take a row out, the tokens drawn since it was seated and its limit written back into it."""
         row = self.rows[slot]
         if row is None:
             raise ValueError(f"slot {slot} is empty")
         row.generated += self._drawn[slot, : self.step[slot] - self._seated_at[slot]].tolist()
+        row.max_new, row.awaited = int(self.max_new[slot]), int(self.awaited[slot])
         self.rows[slot] = None
         for array in self._all():
             array[slot] = 0
@@ -124,6 +134,13 @@ class SlotTable:
         self.token = np.where(self.occupied, drawn, 0)
         self.step += self.occupied
         self.length += self.occupied
+        for slot in np.flatnonzero(self.occupied & (drawn == self.awaited)):
+            row = self.rows[slot]
+            assert row is not None
+            assert row.limit is not None
+            self.awaited[slot], self.max_new[slot] = row.limit.after(
+                int(drawn[slot]), int(self.step[slot]), int(self.max_new[slot])
+            )
 
     def truncate(self, count: int) -> None:
         """Drop the slots from `count` on."""
@@ -144,6 +161,7 @@ class SlotTable:
             self.length,
             self.step,
             self.max_new,
+            self.awaited,
             self._seated_at,
             self.key,
             self.temperature,
@@ -153,5 +171,5 @@ class SlotTable:
         )
 
     def _resize(self, arrays: Sequence[npt.NDArray[Any]]) -> None:
-        self.token, self.length, self.step, self.max_new, self._seated_at = arrays[:5]
-        self.key, self.temperature, self.top_p, self.occupied, self._drawn = arrays[5:]
+        self.token, self.length, self.step, self.max_new, self.awaited, self._seated_at = arrays[:6]
+        self.key, self.temperature, self.top_p, self.occupied, self._drawn = arrays[6:]

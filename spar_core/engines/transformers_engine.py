@@ -23,10 +23,13 @@ import torch
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
 from spar_core.engines.chat_format import ChatFormat
+from spar_core.engines.configuration import ThinkingSettings
 from spar_core.engines.model_files import resolve_folder
 from spar_core.engines.model_folder import DtypeName, LoadedModel, load_model, pick_device
+from spar_core.engines.opening import BY_HAND, Opening
 from spar_core.engines.slot_batch import Finished, Limits, RowsFailedError, SlotBatch, is_out_of_memory
 from spar_core.engines.slot_table import Row
+from spar_core.engines.thought_limit import ThoughtLimit
 from spar_core.engines.usage import EngineStats, UsageMeter
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import model_digest
@@ -67,8 +70,8 @@ class TransformersEngine:
         max_batch_rows: completions decoded at once.
         cache_gib: memory for keys and values; None is 1 GiB on a CPU and 80 % of what is free on a GPU.
         threads: CPU threads of the model's arithmetic; None is `free_cores()`.
-        digest: content digest of the model folder where it is known; None: the weights are read to make it.
-        share: of the GPU memory that is free, what this engine may take: a half where two engines share a GPU.
+        opening: the model's digest where it is known, and who shares the free memory of the GPU.
+        thinking: variables of the chat template, how thoughts are told from answers, and how long they may be.
 
     Raises:
         EngineError: the model cannot be loaded; the message names the folder and what is wrong.
@@ -83,14 +86,16 @@ class TransformersEngine:
         max_batch_rows: int = 256,
         cache_gib: float | None = None,
         threads: int | None = None,
-        digest: str | None = None,
-        share: float = 1.0,
+        opening: Opening = BY_HAND,
+        thinking: ThinkingSettings | None = None,
     ) -> None:
         folder = resolve_folder(str(model))
-        self._digest = digest or model_digest(folder)
+        self._digest = opening.digest or model_digest(folder)
         loaded = load_model(folder, pick_device(device), dtype)
-        self._chat = ChatFormat(loaded.tokenizer, f"model folder {folder}")
+        self._chat = ChatFormat(loaded.tokenizer, f"model folder {folder}", thinking)
+        self._thought_tokens = thinking.thought_tokens if thinking else None
         self._context = loaded.context
+        share = 1 / opening.seat.seats
         self._batch: SlotBatch | None = _batch_for(loaded, max_batch_rows, cache_gib, share)
         self._threads = threads or free_cores()
         self._inbox: queue.SimpleQueue[_Job | _Unwanted | None] = queue.SimpleQueue()
@@ -130,8 +135,15 @@ class TransformersEngine:
                 reason="prompt_too_long" if prompt else "empty_prompt",
             )
         job = _Job(request, len(prompt), Future())
-        limit = min(request.sampling.max_tokens, self._context - len(prompt))
-        job.rows = [Row(job, index, prompt, request.sampling, limit, request.seed) for index in range(request.n)]
+        room, answer, thought = self._context - len(prompt), request.sampling.max_tokens, self._thought_tokens
+        apart = None
+        if thought is not None and self._chat.boundaries is not None:
+            opened = self._chat.rules.reading == "opened"
+            apart = ThoughtLimit(*self._chat.boundaries, opened, thought, answer, room)
+        most = min(answer + (thought or 0), room)
+        job.rows = [
+            Row(job, index, prompt, request.sampling, most, request.seed, limit=apart) for index in range(request.n)
+        ]
         with self._closing:
             if self._closed and self._broken:
                 raise EngineUnavailableError(self._broken)
@@ -248,13 +260,13 @@ class TransformersEngine:
             _fail(job, EngineError("the model's logits are not finite (NaN or infinity): damaged weights, or overflow"))
             return
         try:
-            text = self._chat.decode(finished.tokens)
+            thought, text = self._chat.rules.split(self._chat.decode(finished.tokens))
         except Exception as error:  # noqa: BLE001 - tokenizers raise whatever they like; this request is concerned
             batch.discard([job])
             _fail(job, EngineError(f"the tokenizer cannot read the model's answer: {error!r}"), error)
             return
         reason: FinishReason = "stop" if finished.stopped else "length"
-        job.completions[finished.row.index] = Completion(text, reason, finished.generated)
+        job.completions[finished.row.index] = Completion(text, reason, finished.generated, thought)
         if len(job.completions) < job.request.n:
             return
         completions = tuple(job.completions[index] for index in range(job.request.n))

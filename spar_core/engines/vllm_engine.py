@@ -9,6 +9,7 @@ from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_files import resolve_folder
 from spar_core.engines.openai_engine import OpenAIEngine
 from spar_core.engines.opening import BY_HAND, Opening
+from spar_core.engines.served_template import served_template
 from spar_core.engines.usage import EngineStats
 from spar_core.engines.vllm_server import SERVED_NAME, VllmServer
 from spar_core.errors import EngineUnavailableError, RequestRejectedError
@@ -30,9 +31,13 @@ class VllmEngine:
     def __init__(self, config: VllmEngineConfig, model: str, opening: Opening = BY_HAND) -> None:
         folder = resolve_folder(model)
         self._digest = opening.digest or model_digest(folder)
-        self.server = VllmServer(config, str(folder), opening)
-        together = config.model_copy(update={"max_concurrency": config.max_concurrency * self.server.copies})
-        self._client = OpenAIEngine([self.server.base_url], SERVED_NAME, together, model_digest=self._digest)
+        rules, template = served_template(folder, config)
+        self.server = VllmServer(config, str(folder), opening, template)
+        together = config.max_concurrency * self.server.copies
+        settings = config.model_copy(
+            update={"thoughts": rules.reading, "thought_tags": tuple(rules.tags), "max_concurrency": together}
+        )
+        self._client = OpenAIEngine([self.server.base_url], SERVED_NAME, settings, model_digest=self._digest)
 
     @property
     def model_digest(self) -> str:

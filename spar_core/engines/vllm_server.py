@@ -44,13 +44,16 @@ class VllmServer:
         config: how to start it.
         model: folder or hub id.
         opening: its neighbours on the GPU, where its log and its record go, when to give up.
+        template: chat template to use instead of the folder's own.
 
     Raises:
         EngineError: the environment lacks vLLM, the port is taken, the GPU's memory does not suffice, the start was
             given up, or the server ended or was not healthy in time; the message quotes the end of its log.
     """
 
-    def __init__(self, config: VllmEngineConfig, model: str, opening: Opening = BY_HAND) -> None:
+    def __init__(
+        self, config: VllmEngineConfig, model: str, opening: Opening = BY_HAND, template: str | None = None
+    ) -> None:
         self._abandoned = opening.abandoned or threading.Event()
         self.port = config.port or free_port()
         if not port_is_free(self.port):
@@ -67,6 +70,10 @@ class VllmServer:
         self._listeners: set[Callable[[], None]] = set()
         self._listening = threading.Lock()
         arguments = server_arguments(config, model, self.port, placement.share, self.copies)
+        if template is not None:
+            file = folder.absolute() / f"vllm-{self.port}.jinja"
+            file.write_text(template, encoding="utf-8")
+            arguments += ["--chat-template", str(file)]
         self._start([str(python), "-m", "vllm.entrypoints.openai.api_server", *arguments], config, placement)
         try:
             self._wait_until_healthy(config.start_timeout_s)

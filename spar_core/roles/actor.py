@@ -53,6 +53,7 @@ class Actor:
                 completion.completion_tokens,
                 digest,
                 request_seed,
+                completion.thought,
             )
             for index, completion in enumerate(asked.completions)
         )

@@ -65,12 +65,16 @@ def judge_all(
 ) -> AsyncGenerator[Judged, None]:
     """Judge every response; results in the subjects' order, or as they finish.
 
+    One that is lost (`Response.lost`: a thought that was cut) is a drop, and nobody is asked about it.
+
     Raises:
         EngineUnavailableError: no answer after all retries.
     """
 
     async def judge(subject: Subject) -> Judged:
         response = subject.response
+        if response.lost:
+            return Judged(response, (), None, Drop(JUDGEMENTS_STAGE, response.response_id, response.lost))
         outcome = await refiner.judge(response.response_id, subject.prompt_text, response.text, run_seed)
         drop = None
         if outcome.failure:

@@ -44,6 +44,7 @@ class Rewrite(NamedTuple):
     failure: str | None = None
     refused: bool = False
     text: str = ""
+    thought: str = ""
 
 
 class _VoteRequest(NamedTuple):
@@ -133,10 +134,10 @@ class Refiner:
             for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
                 if asked.failure:
                     return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
-                for text, ended in ((entry.text, entry.finish_reason) for entry in asked.completions):
-                    verdict = parse_verdict(text, ended, self._format.verdict)
-                    who = (request.wording, request.voter)
-                    votes.append(Vote(subject_id, len(votes), verdict, text, ended, own_seed, *who))
+                for said in asked.completions:
+                    verdict = parse_verdict(said.text, said.finish_reason, self._format.verdict)
+                    who = (request.wording, request.voter, said.thought)
+                    votes.append(Vote(subject_id, len(votes), verdict, said.text, said.finish_reason, own_seed, *who))
             self._watch.voted(votes[attempt * self._judging.votes :])
             if ruled is not None:
                 if any(vote.verdict is ruled for vote in votes):
@@ -185,10 +186,8 @@ class Refiner:
         rewrites = []
         for index, completion in enumerate(asked.completions):
             parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders, self._format.markers)
-            ended, failure = completion.finish_reason, parsed.failure
-            rewrites.append(
-                Rewrite(parsed.response, parsed.reflection, ended, seed, index, failure, text=completion.text)
-            )
+            ended, failure, said = completion.finish_reason, parsed.failure, (completion.text, completion.thought)
+            rewrites.append(Rewrite(parsed.response, parsed.reflection, ended, seed, index, failure, False, *said))
         texts = (completion.text for completion in asked.completions)
         self._watch.rewritten(zip((rewrite.failure for rewrite in rewrites), texts, strict=True))
         return rewrites

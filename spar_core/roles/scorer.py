@@ -25,7 +25,8 @@ from spar_core.roles.rubric import parse_better, parse_score
 class Scored(NamedTuple):
     """The rubric votes on one response, and their score or the reason why there is none.
 
-    `failure`: `quorum`, or the engine's reason for refusing; None where there is a score.
+    `failure`: `quorum`, the engine's reason for refusing, or why there is nothing to score (`Response.lost`); None
+    where there is a score.
     """
 
     response: Response
@@ -68,6 +69,8 @@ class Scorer:
             EngineUnavailableError: no answer after all retries.
         """
         response = subject.response
+        if response.lost:
+            return Scored(response, (), None, response.lost)
         messages = rubric_messages(self._library, subject.prompt_text, response.text)
         votes: list[RubricVote] = []
         known: list[float] = []
@@ -79,7 +82,8 @@ class Scorer:
             for completion in asked.completions:
                 text, ended = completion.text, completion.finish_reason
                 score = parse_score(text, ended)
-                votes.append(RubricVote(response.response_id, len(votes), score, text, ended, round_seed))
+                vote = RubricVote(response.response_id, len(votes), score, text, ended, round_seed, completion.thought)
+                votes.append(vote)
             known = [vote.score for vote in votes if vote.score is not None]
             if len(known) >= self._judging.quorum:
                 score_of = RubricScore(
@@ -105,9 +109,10 @@ class Scorer:
         for (first, second), own_seed, asked in zip(pairs, seeds, await ask_together(asks), strict=False):
             if asked.failure:
                 return Compared(response, tuple(made), asked.failure, asked.detail)
-            text, ended = asked.completions[0].text, asked.completions[0].finish_reason
-            better, shown = parse_better(text, ended), (first.vote_index, second.vote_index)
-            made.append(MetaVote(response.response_id, *shown, better, text, ended, own_seed))
+            said, shown = asked.completions[0], (first.vote_index, second.vote_index)
+            better = parse_better(said.text, said.finish_reason)
+            vote = MetaVote(response.response_id, *shown, better, said.text, said.finish_reason, own_seed, said.thought)
+            made.append(vote)
         return Compared(response, tuple(made))
 
     def _ask_which(

@@ -19,16 +19,19 @@ _SHOWN = 160  # characters of an example
 UNREADABLE = "no verdict line"
 CUT = "cut by the token limit"
 
+_THOUGHTS = "engine.thought_tokens for a model that thinks"
 REMEDIES = {
     "votes": (
-        "raise method.judging.max_tokens where they are cut; else the model does not keep the judge prompt's form: "
-        "choose another method.prompt_set, a warm start of the refiner (warm_start), or a stronger models.refiner"
+        f"raise method.judging.max_tokens ({_THOUGHTS}) where they are cut; else the model does not keep the judge "
+        "prompt's form: choose another method.prompt_set, a warm start of the refiner (warm_start), or a stronger "
+        "models.refiner"
     ),
     "rewrites": (
-        "raise method.refinement.max_tokens where they are cut; else the model does not keep the form of the refine "
-        "prompt: choose another method.prompt_set, a warm start of the refiner, or a stronger models.refiner"
+        f"raise method.refinement.max_tokens ({_THOUGHTS}) where they are cut; else the model does not keep the form "
+        "of the refine prompt: choose another method.prompt_set, a warm start of the refiner, or a stronger "
+        "models.refiner"
     ),
-    "answers": "raise method.responses.max_tokens, or ask for shorter answers",
+    "answers": f"raise method.responses.max_tokens ({_THOUGHTS}), or ask for shorter answers",
 }
 _LIMITS = {
     "votes": "health.max_unreadable_votes",

@@ -56,6 +56,7 @@ def child_node(
         seed=rewrite.seed,
         failure=failure,
         rewrite=rewrite.text,
+        thought=rewrite.thought,
     )
 
 

@@ -4,10 +4,12 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from spar_core.engines.chat_format import Chat, ChatFormat, merge_system
+from spar_core.engines.chat_format import Chat, ChatFormat
+from spar_core.engines.configuration import ThinkingSettings
 from spar_core.errors import EngineError, TrainingError
 from spar_core.records import Message
 
+_PROBE = "is-this-the-answer"
 _CLOSING_TOKENS = 4  # how far from the end a template's end-of-turn token may stand (ChatML: end token, newline)
 
 
@@ -28,15 +30,16 @@ class ChatTokenizer:
     Args:
         tokenizer: a transformers tokenizer.
         stop_ids: ids at which engines stop (generation_config.eos_token_id); the tokenizer's end token joins them.
+        thinking: variables of the chat template, as for the engine that serves the model.
 
     Raises:
         TrainingError: no chat template, or no end token.
     """
 
-    def __init__(self, tokenizer: Any, stop_ids: Iterable[int] = ()) -> None:
+    def __init__(self, tokenizer: Any, stop_ids: Iterable[int] = (), thinking: ThinkingSettings | None = None) -> None:
         self._origin = str(tokenizer.name_or_path or "the model")
         try:
-            self._format = ChatFormat(tokenizer, self._origin)
+            self._format = ChatFormat(tokenizer, self._origin, thinking)
         except EngineError as error:
             raise TrainingError(str(error)) from error
         self._tokenizer = tokenizer
@@ -47,6 +50,7 @@ class ChatTokenizer:
                 "generation_config.json, else the trained model would never stop."
             )
         self._turn_end: list[int] | None = None
+        self._no_thought = self._empty_thought()
 
     def prompt_text(self, prompt: Chat) -> str:
         """The exact text an engine is sent: rendered turns and the generation prompt.
@@ -62,10 +66,16 @@ class ChatTokenizer:
     def encode(self, prompt: Chat, answers: Sequence[str]) -> EncodedChat:
         """Token ids of the prompt and of each answer, up to and with the token that ends its turn.
 
+        An empty thought that a reasoning model's template writes before a finished answer belongs to the prompt:
+        answers without a thought teach to answer, not to think no more. Answers that hold a thought are trained on as
+        they are.
+
         A template that renders a finished answer differently from a started one (so that the prompt's text is no
         prefix of the whole) gets the bare answer and an end token.
         """
         start = self.prompt_text(prompt)
+        if not any(pair.closing in answer for answer in answers for pair in self._format.rules.tags):
+            start += self._no_thought
         start_ids = self._ids(start)
         return EncodedChat(start_ids, [self._answer_ids(prompt, start, start_ids, answer) for answer in answers])
 
@@ -143,15 +153,29 @@ class ChatTokenizer:
             self._turn_end = [next(x for x in candidates if x is not None)]
         return self._turn_end
 
+    def _empty_thought(self) -> str:
+        """What stands between a prompt and an answer without a thought, where the model is one that thinks."""
+        chat = (Message("user", "a"),)
+        try:
+            start, whole = self._format.text(chat), self._format.finished((*chat, Message("assistant", _PROBE)))
+        except EngineError:
+            return ""  # the chats that matter will be refused, too, and say why
+        opened = self._format.opened
+        if not whole.startswith(start):
+            return "" if opened is None else f"\n{opened.closing}\n\n"
+        between = whole[len(start) :].partition(_PROBE)[0]
+        for pair in self._format.rules.tags:
+            before, closing, _ = between.partition(pair.closing)
+            if closing and not before.strip().removeprefix(pair.opening).strip():
+                return between
+        return ""
+
     def _finished(self, chat: Chat) -> str:
         """Rendered turns without a generation prompt."""
-        turns = chat if self._format.has_system_role else merge_system(chat)
-        plain = [{"role": turn.role, "content": turn.content} for turn in turns]
         try:
-            return str(self._tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=False))
-        except Exception as error:  # templates raise whatever they like
-            roles = [turn.role for turn in chat]
-            raise TrainingError(f"the chat template of {self._origin} refuses the turns {roles}: {error}") from error
+            return self._format.finished(chat)
+        except EngineError as error:
+            raise TrainingError(str(error)) from error
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))

@@ -83,7 +83,7 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
     make_deterministic()
     tokenizer, facts = load_tokenizer(spec.model_folder), read_facts(spec.model_folder)
     limit = min(spec.config.max_length, facts.context or spec.config.max_length)
-    data = tokenise(spec, ChatTokenizer(tokenizer, facts.stop_ids), limit)
+    data = tokenise(spec, ChatTokenizer(tokenizer, facts.stop_ids, spec.chat), limit)
     workspace, meter = Workspace(spec.work), SpeedMeter(processes)
     trainer = prepare(spec, tokenizer, facts, data.rows, processes, [_Recorder(workspace, spec, meter), *callbacks])
     meter.model_is(trainer.model, facts.config, data.rows)

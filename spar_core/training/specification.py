@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from spar_core.config.base import FrozenConfig
 from spar_core.config.launch import LaunchConfig
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig, check_spread
+from spar_core.engines.configuration import ThinkingSettings
 from spar_core.hashing import digest
 from spar_core.records import Drop
 from spar_core.training.model_folder import MASTERS
@@ -33,6 +34,8 @@ class TrainingSpec(FrozenConfig):
     """Folder of the new model; it appears complete or not at all."""
     config: DpoTrainingConfig | SftTrainingConfig
     """Hyperparameters; their type follows `kind`."""
+    chat: ThinkingSettings = ThinkingSettings()
+    """How chats are laid out: as by the engine that serves the model."""
     launch: LaunchConfig = LaunchConfig()
     """Processes, threads, environment."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -116,8 +119,9 @@ class TrainingSpec(FrozenConfig):
     def identity(self, model_digest: str, data_digests: list[str]) -> str:
         """Digest of all that decides the resulting weights; paths, launcher, labels and intervals play no part."""
         config = self.config.model_dump(mode="json", exclude={"checkpoint_steps", "log_steps"})
-        from_masters = self.weights_folder != self.model_folder
-        return digest(["training", self.kind, model_digest, data_digests, config, self.seed, from_masters])
+        from_masters, chat = self.weights_folder != self.model_folder, self.chat.layout()
+        content = ["training", self.kind, model_digest, data_digests, config, self.seed, from_masters]
+        return digest([*content, chat] if chat else content)
 
 
 class TrainingOutcome(NamedTuple):

@@ -90,7 +90,7 @@ def operations_per_token(model: Any, config: Any, length: float) -> float:
     text = config.get_text_config()
     heads = text.num_attention_heads
     width = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads)
-    return 6.0 * trained + 4.0 * frozen + 6.0 * text.num_hidden_layers * width * length
+    return float(6.0 * trained + 4.0 * frozen + 6.0 * text.num_hidden_layers * width * length)
 
 
 def _weights(weight: Any) -> int:

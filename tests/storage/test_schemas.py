@@ -99,3 +99,16 @@ def test_a_column_added_later_takes_its_default_and_a_needed_one_is_missed():
     assert list(schemas.from_batch("prompts", full.select(["prompt_id", "text"]))) == [Prompt("i", "t")]
     with pytest.raises(StorageError, match="lacks the columns text"):
         list(schemas.from_batch("prompts", full.select(["prompt_id"])))
+
+
+def test_a_row_without_a_thought_has_the_digest_it_had_before_there_were_thoughts():
+    plain = Response("r", "p", 0, "text", "stop", 1, 2, "m", 3)
+    assert schemas.row_identity("responses", plain) == ["r", "p", 0, "text", "stop", 1, 2, "m", 3]
+    thinking = dataclasses.replace(plain, thought="hm")
+    assert schemas.row_identity("responses", thinking) == ["r", "p", 0, "text", "stop", 1, 2, "m", 3, "hm"]
+
+
+def test_rows_written_before_there_were_thoughts_are_read():
+    rows = [Response("r", "p", 0, "text", "stop", 1, 2, "m", 3), Response("s", "p", 1, "", "length", 1, 2, "m", 3)]
+    older = schemas.to_batch("responses", rows).drop_columns(["thought"])
+    assert list(schemas.from_batch("responses", older)) == rows

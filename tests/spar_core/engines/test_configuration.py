@@ -83,17 +83,23 @@ def test_identity_holds_what_changes_answers(config: Any, identity: dict[str, An
 
 
 # Every field is either counted or known to change no answer: a new one has to be put into one of the two.
+THINKING = {
+    **{"chat_template_kwargs": {"enable_thinking": False}, "thoughts": "opened", "thought_tokens": 9},
+    **{"thought_tags": [["<a>", "</a>"]]},
+}
+
+
 @pytest.mark.parametrize(
     ("config", "changes", "the_same"),
     [
         (
             TransformersEngineConfig(),
-            {"dtype": "float16"},
+            {"dtype": "float16", **THINKING},
             {"model": "x", "device": "cuda", "threads": 3, "max_batch_rows": 7, "cache_gib": 2.0},
         ),
         (
             OPENAI,
-            {"extra_body": {"top_k": 1}, "send_seed": False},
+            {"extra_body": {"top_k": 1}, "send_seed": False, **THINKING},
             {
                 **{"base_urls": ("http://b",), "model": "n", "model_digest": "d", "api_key_env": "KEY"},
                 **{"timeout_s": 1.0, "max_concurrency": 2, "max_retries": 3, "max_pause_s": 4.0, "max_wait_s": 5.0},
@@ -103,7 +109,7 @@ def test_identity_holds_what_changes_answers(config: Any, identity: dict[str, An
             VllmEngineConfig(),
             {
                 **{"dtype": "float16", "max_model_len": 99, "extra_body": {"top_k": 1}, "send_seed": False},
-                **{"extra_args": ("--quantization", "fp8"), "env": {"VLLM_ATTENTION_BACKEND": "X"}},
+                **{"extra_args": ("--quantization", "fp8"), "env": {"VLLM_ATTENTION_BACKEND": "X"}, **THINKING},
             },
             {
                 **{"model": "x", "python": "p", "tensor_parallel": 2, "gpu_memory_utilization": 0.5},

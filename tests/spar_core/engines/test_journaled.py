@@ -1,6 +1,7 @@
 """A journaled engine asks each question once, whatever happens around it."""
 
 import asyncio
+import json
 import threading
 
 import pytest
@@ -65,6 +66,24 @@ def test_a_rerun_is_answered_from_the_store_identically():
         assert inner.calls == 1, "another n is another question"
 
     asyncio.run(both_runs())
+
+
+def test_thoughts_are_stored_and_answers_without_one_are_stored_as_they_always_were():
+    class Thinking(CountingEngine):
+        async def generate(self, asked):
+            return Generation((Completion("a", "stop", 3, "hm"), Completion("b", "length", 9)), 7)
+
+    store = MemoryStore()
+    first = asyncio.run(JournaledEngine(Thinking(), store).generate(request()))
+    assert json.loads(*store.values())["completions"] == [["a", "stop", 3, "hm"], ["b", "length", 9]]
+    assert asyncio.run(JournaledEngine(CountingEngine(), store).generate(request())) == first
+
+
+def test_an_answer_stored_before_there_were_thoughts_is_replayed():
+    store = MemoryStore()
+    store.put(request().key("weights"), '{"completions": [["a", "stop", 3], ["b", "length", 9]], "prompt_tokens": 7}')
+    replayed = asyncio.run(JournaledEngine(CountingEngine(), store).generate(request()))
+    assert replayed == Generation((Completion("a", "stop", 3, ""), Completion("b", "length", 9, "")), 7)
 
 
 def test_a_rejection_is_replayed_with_its_message_and_reason():

@@ -9,7 +9,7 @@ from openai_requests import always, ask_one, engine_for, request, texts
 
 from spar_core.engines.base import Generation
 from spar_core.engines.openai_engine import OpenAIEngine
-from spar_core.engines.refusal_wordings import Room, refused_field, room
+from spar_core.engines.refusal_wordings import Room, is_too_long, refused_field, room
 from spar_core.errors import EngineError, RequestRejectedError
 
 VLLM_OLD = (
@@ -39,6 +39,10 @@ VLLM_CHARACTERS = (
     "This model's maximum context length is 8192 tokens. However, you requested 64 output tokens and your prompt "
     "contains 100000 characters (more than 81280 characters, which is the upper bound for 8128 input tokens)."
 )
+VLLM_NO_OUTPUT = (
+    "This model's maximum context length is 8192 tokens. However, your prompt contains at least 8193 input tokens, "
+    "which exceeds this limit even without any output tokens. Please reduce the length of the input prompt."
+)
 OPENAI_MESSAGES = (
     "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. Please reduce "
     "the length of the messages."
@@ -47,6 +51,16 @@ SGLANG = (
     "Requested token count exceeds the model's maximum context length of 8192 tokens. You requested a total of 9216 "
     "tokens: 6144 tokens from the input messages and 3072 tokens for the completion. Please reduce the number of "
     "tokens in the input messages or the completion to fit within the limit."
+)
+SGLANG_OUTPUT = "max_completion_tokens is too large: 9216.This model supports at most 4096 completion tokens."
+OPENROUTER = (
+    "This endpoint's maximum context length is 8192 tokens. However, you requested about 9216 tokens (6144 of text "
+    "input, 3072 in the output). Please reduce the length of either one."
+)
+LLAMA_CPP = "request (9000 tokens) exceeds the available context size (8192 tokens), try increasing it"
+TGI_FULL = (
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 64. Given: 64 `inputs` tokens and 33 "
+    "`max_new_tokens`"
 )
 TGI = (
     "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8192. Given: 6144 `inputs` tokens and 3072 "
@@ -68,6 +82,11 @@ TGI = (
         ("max_tokens=33 cannot be greater than max_model_len=20. Please request fewer.", Room(20, 20)),
         (SGLANG, Room(2048, 8192)),
         (TGI, Room(2048, 8192)),
+        # It leaves no room for the last token: exactly what would fit was refused.
+        (SGLANG.replace("9216", "8192").replace("3072", "2048"), Room(2047, 8192)),
+        (SGLANG_OUTPUT, Room(4096, 4096)),
+        ("Input validation error: `max_new_tokens` must be <= 512. Given: 3072", Room(512, 512)),
+        (OPENROUTER, Room(2048, 8192)),
         (f"litellm.BadRequestError: OpenAIException - {SGLANG}", Room(2048, 8192)),
         ("input length and `max_tokens` exceed context limit: 6144 + 3072 > 8192, decrease", Room(2048, 8192)),
         (
@@ -91,13 +110,28 @@ def test_what_fits_is_read_from_the_refusal(message: str, expected: Room) -> Non
         {"object": "error", "message": "This model's maximum context length is 64"},
         {"error": "Input validation error: `inputs` must have less than 4096 tokens. Given: 9000"},
         {"error": {"message": "The input (9000 tokens) is longer than the model's context length (8192 tokens)."}},
+        {"object": "error", "message": "Input length (9000 tokens) exceeds the maximum allowed length (8191 tokens)."},
+        {"error": {"message": "Input length 9000 exceeds the maximum allowed input length of 8192 tokens."}},
+        {"error": {"message": "Request prompt exceeds the KV memory budget: input_len=9000"}},
+        {"error": {"message": "The decoder prompt (length 9000) is longer than the maximum model length of 8192."}},
+        {"error": TGI_FULL, "error_type": "validation"},
+        {"error": {"message": "Input tokens exceed the configured limit of 8192 tokens. Your messages resulted in 9000 "
+                   "tokens. Please reduce the length of the messages."}},
+        {"error": {"message": "Your input exceeds the context window of this model. Please adjust your input."}},
+        {"error": {"message": "This model's maximum prompt length is 8192 but the request contains 9000 tokens."}},
+        {"error": {"message": "The input token count (9000) exceeds the maximum number of tokens allowed (8192)."}},
+        {"error": {"message": "prompt token count of 9000 exceeds the limit of 8192"}},
+        {"error": {"message": "Range of input length should be [1, 8192]"}},
+        {"error": {"message": LLAMA_CPP}},
         {"error": {"message": "the request exceeds the available context size, try increasing it"}},
         {"error": {"message": "prompt is too long: 200001 tokens > 200000 maximum"}},
         {"error": {"message": OPENAI_MESSAGES, "param": "messages"}},
+        {"error": {"message": VLLM_NO_OUTPUT, "param": "input_tokens"}},
+        {"error": {"message": VLLM_NO_OUTPUT}},
         {"error": {"message": VLLM_CHARACTERS}},
         {"error": {"message": VLLM_OLD.replace("6144", "8192")}},
     ],
-)
+)  # fmt: skip
 def test_a_prompt_that_fills_the_context_is_too_long_for_good(body: Any) -> None:
     with serving(always(Reply(400, body))) as server, pytest.raises(RequestRejectedError) as caught:
         ask_one(engine_for(server.url))
@@ -131,6 +165,20 @@ def test_a_prompt_that_was_not_counted_to_its_end_is_tried_with_ever_shorter_ans
         asked = type(asked)(asked.messages, type(asked.sampling)(0.7, 0.9, 3072), 10, 1)
         assert texts(ask_one(engine, asked)) == ["hi/10"]
         assert [body["max_tokens"] for body in server.requests] == [3072, 1536, 768]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Input text exceeds the maximum number of images",
+        "The maximum length of a stop sequence is 16",
+        "max_tokens must be at least 1, got 0",
+        "Range of temperature should be [0, 2]",
+    ],
+)
+def test_other_limits_are_not_taken_for_the_context(message: str) -> None:
+    assert room(message) is None
+    assert not is_too_long(message, "", "")
 
 
 OPENAI_TOKENS = (

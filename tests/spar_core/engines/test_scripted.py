@@ -38,6 +38,12 @@ def test_answers_every_sample_by_its_index() -> None:
     assert engine.requests == [request("hello", seed=4, n=3)]
 
 
+def test_thoughts_of_a_script_are_told_apart_as_a_models() -> None:
+    engine = ScriptedEngine(lambda asked, index: ["<think>hm</think>\n\nyes", "<think>hm", "yes"][index])
+    found = asyncio.run(engine.generate(request("a", n=3))).completions
+    assert [(entry.thought, entry.text) for entry in found] == [("hm", "yes"), ("hm", ""), ("", "yes")]
+
+
 def test_rules_answer_by_first_match_and_reject_the_rest() -> None:
     cut = Completion("cut", "length", 9)
     engine = ScriptedEngine(rules(Rule("^judge", ("YES", "NO")), Rule("judge|refine", (cut,))))
