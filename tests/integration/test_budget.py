@@ -23,7 +23,7 @@ def test_a_run_stops_at_its_budget_and_goes_on(tmp_path):
     assert told["activity"]["state"] == "failed"
     assert told["activity"]["detail"].startswith("BudgetError")
     spent = told["spent"]["tokens_read"] + told["spent"]["tokens_written"]
-    assert 3000 <= spent < 4000
+    assert 3000 <= spent < 6000  # an answer of a stage that has just begun may be longer than those before
 
     finished = spar(*run, "--set", "budget.tokens=10000000", SCRIPT_LOG=str(asked), timeout=600)
     assert finished.returncode == 0, finished.stderr
