@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from flows.handovers import Data, Models
 from flows.iteration_data import IterationData

@@ -64,9 +64,10 @@ def shard(model: Any, weights: Path, launch: LaunchConfig, *, seed: int, bf16: b
     for layer in [module for module in model.modules() if type(module).__name__ in kinds]:
         fully_shard(layer, **settings)
     fully_shard(model, **settings)
-    shares = {name: _share(name, weight, values) for name, weight, values in _filled(model, weights, seed)}
-    if launch.offload:
-        shares = {name: share.to("cpu") for name, share in shares.items()}
+    shares: dict[str, torch.Tensor] = {}
+    for name, weight, values in _filled(model, weights, seed):
+        share = _share(name, weight, values)
+        shares[name] = share.to("cpu") if launch.offload else share
     model.load_state_dict(shares, strict=False, assign=True)
     model.tie_weights()
     missing = [name for name, weight in model.named_parameters() if weight.is_meta]
@@ -97,9 +98,10 @@ def gathered(weights: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str,
     for name, weight in weights:
         whole = weight.detach()
         if isinstance(whole, DTensor):
-            if whole.device.type != whole.device_mesh.device_type:  # kept in CPU memory, gathered through the device
-                whole = whole.to(whole.device_mesh.device_type)
-            whole = whole.full_tensor()
+            kind = whole.device_mesh.device_type
+            # What is kept in CPU memory is gathered through the device.
+            share: Any = whole if whole.device.type == kind else whole.to(kind)
+            whole = share.full_tensor()
         yield name, whole.cpu()
 
 

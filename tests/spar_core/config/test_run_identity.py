@@ -24,6 +24,7 @@ prompts.source prompts.path prompts.per_iteration prompts.skip_bad prompts.near_
 prompts.decontaminate_ngram prompts.evolver
 warm_start.source warm_start.teacher warm_start.tries warm_start.min_agreement warm_start.check_rules
 warm_start.actor_examples warm_start.refiner_examples warm_start.actor_file warm_start.refiner_file
+warm_start.skip_bad
 method.prompt_set
 method.responses.temperature method.responses.top_p method.responses.max_tokens method.responses.per_prompt
 method.judging.temperature method.judging.top_p method.judging.max_tokens method.judging.votes method.judging.quorum
@@ -68,10 +69,11 @@ ENGINES = {
     "openai": OpenAIEngineConfig(base_urls=("http://a/v1",), model="m"),
     "scripted": ScriptedEngineConfig(script="a:b"),
 }
+THINKING = "chat_template_kwargs thoughts thought_tags thought_tokens"
 ENGINES_DECIDE = {
-    "transformers": "dtype",
-    "vllm": "dtype max_model_len extra_body send_seed extra_args env",
-    "openai": "extra_body send_seed",
+    "transformers": f"{THINKING} dtype",
+    "vllm": f"{THINKING} dtype max_model_len extra_body send_seed extra_args env",
+    "openai": f"{THINKING} extra_body send_seed",
     "scripted": "script",
 }
 SERVED = "timeout_s max_concurrency max_retries max_pause_s max_wait_s"
@@ -89,6 +91,8 @@ CHANGED = {  # another value than those above have
     "device": "cuda", "threads": 2, "max_batch_rows": 2, "cache_gib": 2.0, "timeout_s": 2.0, "max_concurrency": 2,
     "max_retries": 2, "max_pause_s": 2.0, "max_wait_s": 2.0, "python": "python", "tensor_parallel": 2,
     "data_parallel": 2, "gpu_memory_utilization": 0.2, "cpu_cache_gib": 3, "port": 2, "start_timeout_s": 2.0,
+    "chat_template_kwargs": {"enable_thinking": False}, "thoughts": "opened", "thought_tags": (("<r>", "</r>"),),
+    "thought_tokens": 2,
     "log_folder": "logs", "base_urls": ("http://b/v1",), "model_digest": "d", "api_key_env": "KEY", "latency_s": 2.0,
 }  # fmt: skip
 
