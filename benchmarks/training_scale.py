@@ -155,10 +155,11 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         def __init__(self) -> None:
             self.ends = []
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+        def on_step_end(self, _args: Any, _state: Any, control: Any, **__: Any) -> None:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             self.ends.append(time.monotonic())
+            control.should_save = False  # the trainer's last checkpoint, which takes longer than the steps
 
     spec, rows, clock = _spec(options), _rows(options), Clock()
     started = time.monotonic()
