@@ -188,6 +188,9 @@ def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_is_named() -> None
         eos_token_id = 0
         chat_template = "t"
 
+        def get_chat_template(self) -> str:
+            return self.chat_template
+
         def apply_chat_template(self, turns: list[dict[str, str]], **_: object) -> str:
             return "".join(turn["content"] for turn in turns)
 
