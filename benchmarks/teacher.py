@@ -30,7 +30,7 @@ def lessons(file: Path, rows: int) -> None:
         for role in ("actor", "refiner"):
             for example in warm_start_examples(role, rows, seed=1):
                 messages = [{"role": message.role, "content": message.content} for message in example.messages]
-                out.write(json.dumps({"kind": example.kind, "messages": messages}) + "\n")
+                out.write(json.dumps({"kind": "answer", "messages": messages}) + "\n")  # of one model for both roles
 
 
 def spar_run(home: Path, run_id: str, settings: dict[str, object]) -> dict[str, object]:
