@@ -14,6 +14,7 @@ from flows.planning.walk import Step, walk
 from flows.prompting import EVOLVER
 from flows.request import Run
 from spar_core.config.run import RunConfig
+from spar_core.config.training import OptimisationConfig, TrainingConfig
 from spar_core.engines.model_reference import is_server
 from spar_core.engines.placement import visible_gpus
 from spar_core.errors import ConfigError
@@ -107,7 +108,8 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     assumed = Assumptions.with_values(options.assume)
     hardware = _hardware(run.config, options)
     launch = launched(run.config.training.launch, hardware, chosen=options.gpus is not None)
-    training, warm = run.config.training.model_copy(update={"launch": launch}), run.config.warm_start
+    smaller = _smaller_passes(run.config.training, launch.world) if options.gpus is not None else {}
+    training, warm = run.config.training.model_copy(update={"launch": launch, **smaller}), run.config.warm_start
     if warm.source == "teacher" and warm.teacher is None:
         warm = warm.model_copy(update={"teacher": _SOME_SERVER})
     config = run.config.model_copy(update={"training": training, "warm_start": warm})
@@ -127,7 +129,21 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     fit = check_fit(config, shapes, hardware, (step.stage for step in steps), tokens)
     price = run.config.budget.price_per_gpu_hour if options.price is None else options.price
     disk = _disk(run.config, shapes, steps, fit)
-    return Plan(run, steps, fit, hardware, disk, _settings(run, hardware, options), assumed, price, shapes)
+    settings = _settings(run, hardware, options)
+    settings += tuple(f"training.{name}.micro_batch_size={it.micro_batch_size}" for name, it in smaller.items())
+    return Plan(run, steps, fit, hardware, disk, settings, assumed, price, shapes)
+
+
+def _smaller_passes(training: TrainingConfig, world: int) -> dict[str, OptimisationConfig]:
+    """Trainings whose `micro_batch_size` is more than a step has for each of `world` processes, with what fits."""
+    found: dict[str, OptimisationConfig] = {}
+    for name in TRAININGS.values():
+        settings = getattr(training, name)
+        share, left_over = divmod(settings.batch_size, world)
+        if left_over == 0 and share % settings.micro_batch_size:
+            fits = max(rows for rows in range(1, settings.micro_batch_size) if share % rows == 0)
+            found[name] = settings.model_copy(update={"micro_batch_size": fits})
+    return found
 
 
 def _hardware(config: RunConfig, options: PlanOptions) -> Hardware:

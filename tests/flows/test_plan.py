@@ -60,7 +60,8 @@ def test_the_large_one_fits_four_machines(tmp_path: Path) -> None:
     assert planned(tmp_path, "--preset", "llama3-70b", "--gpus", "16", "--gpu-memory", "80")[0] == 1
     code, found = planned(tmp_path, "--preset", "llama3-70b", "--gpus", "32", "--gpu-memory", "80")
     assert (code, found["problems"]) == (0, [])
-    assert found["settings"] == ["training.launch.nodes=4", "training.launch.rendezvous=HOST:29500"]
+    machines = ["training.launch.nodes=4", "training.launch.rendezvous=HOST:29500"]
+    assert found["settings"] == [*machines, "training.actor.micro_batch_size=1"]  # 32 pairs a step, 32 GPUs
 
 
 def test_adapters_on_one_small_card(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ OFF = {"enable_thinking": False}
 PLAIN = TransformersEngineConfig()
 
 
-def call_of(engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StageCall, ArtifactStore]:
+def call_of(engine: Any, tmp_path: Path) -> tuple[StageCall, ArtifactStore]:
     """The call with which the pipeline of a run with this engine trains a refiner."""
     store = ArtifactStore(Home(tmp_path))
     with store.part("data", "k", 0) as part:
@@ -36,12 +36,12 @@ def call_of(engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
         )
         return SimpleNamespace(model_folder=tmp_path)
 
-    monkeypatch.setattr("flows.pipeline.local_model", lambda folder, home: ModelRef("new", str(folder)))
     pipeline = Pipeline.__new__(Pipeline)
     pipeline.run = SimpleNamespace(home=None)  # type: ignore[assignment]
     pipeline.trained_by, pipeline._config = {}, RunConfig(engine=engine)
-    pipeline.stages = SimpleNamespace(run=run)  # type: ignore[assignment]
-    pipeline._train(TRAIN_REFINER, 1, "sft", data, ModelRef("old", str(tmp_path)), SftTrainingConfig())
+    trained = ModelRef("new", str(tmp_path))
+    pipeline.stages = SimpleNamespace(run=run, trained_model=lambda _: trained)  # type: ignore[assignment]
+    pipeline.train_on(TRAIN_REFINER, 1, "sft", data, ModelRef("old", str(tmp_path)), SftTrainingConfig())
     return calls[0], store
 
 
@@ -56,12 +56,12 @@ def call_of(engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     ],
 )
 def test_the_layout_of_chats_goes_from_the_engine_to_the_training(
-    engine: Any, layout: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Any, layout: dict[str, Any], tmp_path: Path
 ) -> None:
-    call, store = call_of(engine, tmp_path, monkeypatch)
-    plain, _ = call_of(PLAIN, tmp_path / "plain", monkeypatch)
+    call, store = call_of(engine, tmp_path)
+    plain, _ = call_of(PLAIN, tmp_path / "plain")
     assert (call.key == plain.key) is (not layout)
-    runtime = SimpleNamespace(home=SimpleNamespace(logs=tmp_path))
+    runtime = SimpleNamespace(home=Home(tmp_path))
     spec = training_spec(SimpleNamespace(call=call, store=store, runtime=runtime))  # type: ignore[arg-type]
     assert spec.chat.layout() == layout
     again = type(spec).model_validate_json(spec.model_dump_json())
