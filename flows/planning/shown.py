@@ -27,18 +27,28 @@ def _show_stages(plan: Plan) -> None:
     columns += ["GPU hours"] if on_gpu else []
     columns += ["price"] if plan.cost(0.0) is not None else []
     columns += ["time is"]
-    rows = []
+    alike: dict[tuple[str, ...], list[int | None]] = {}  # iterations of which a stage is planned alike share a row
     for step in plan.steps:
         work, seconds = step.forecast.work, step.forecast.seconds
         does = step.state == "compute"
-        row = ["-" if step.iteration is None else str(step.iteration), step.stage, step.state, f"{work.rows:,}"]
+        row = [step.stage, step.state, f"{work.rows:,}"]
         row += [_count(work.read) if does else "-", _count(work.written) if does else "-", f"{seconds / 60:.1f}"]
         row += [f"{plan.hours_of(seconds):.2f}"] if on_gpu else []
         cost = plan.cost(seconds)
         row += [] if cost is None else [f"{cost:,.2f}"]
-        rows.append([*row, step.forecast.basis if does else ""])
+        alike.setdefault((*row, step.forecast.basis if does else ""), []).append(step.iteration)
+    rows = [[_iterations(iterations), *row] for row, iterations in alike.items()]
     numeric = set(columns) - {"stage", "state", "time is"}
     table(f"plan of {plan.run.run_id} on {plan.hardware.shown()}", columns, rows, numeric=numeric)
+
+
+def _iterations(numbers: list[int | None]) -> str:
+    """`1`, `1-3, each` or `1, 3, each`."""
+    known = [number for number in numbers if number is not None]
+    if len(known) < 2:
+        return str(known[0]) if known else "-"
+    whole = known == list(range(known[0], known[-1] + 1))
+    return f"{known[0]}-{known[-1]}, each" if whole else ", ".join([*map(str, known), "each"])
 
 
 def _show_memory(plan: Plan) -> None:
