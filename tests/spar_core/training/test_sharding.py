@@ -50,7 +50,10 @@ def assert_close(one: Path, two: Path) -> None:
     first, second = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
     assert first.keys() == second.keys()
     assert {value.dtype for value in first.values()} == {value.dtype for value in second.values()}
-    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-4
+    apart = {name: (first[name] - second[name]).abs().max().item() for name in first}
+    # A bias of keys adds the same to all scores of a query where positions do not turn it (GLM turns half of each
+    # head): its gradient is zero but for rounding, of which Adam makes whole steps.
+    assert {name: most for name, most in apart.items() if most > 1e-4 and not name.endswith("k_proj.bias")} == {}
 
 
 def assert_equal_to_one_process(make_spec: MakeSpec, start: Path, kind: str, **settings: object) -> None:
