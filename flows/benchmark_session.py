@@ -41,6 +41,8 @@ class BenchmarkSession:
         self.home = home
         self.config = config
         self.notes: list[str] = []
+        self.unmeasured: dict[str, str] = {}
+        """What the engine refused as a whole, with what it said."""
         self.licences: list[str] = []
         self.data: dict[str, dict[str, Any]] = {}
         self.artifacts: dict[tuple[str, str], ArtifactRef] = {}

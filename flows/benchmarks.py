@@ -1,5 +1,6 @@
 """The benchmarks on a model or server: the flow behind `spar eval BENCHMARK --model REF`."""
 
+from functools import partial
 from typing import Any, cast
 
 from prefect import flow
@@ -12,6 +13,7 @@ from flows.runs import RunPlan, opened_run
 from flows.stage_calls import plain
 from spar_core.benchmarks import benchmark
 from spar_core.benchmarks.plugin import AskedBenchmark, JudgedBenchmark, Part
+from spar_core.errors import NothingAnsweredError
 from spar_core.records import EvalScore
 from storage.artifacts import ArtifactRef
 from storage.home import Home
@@ -32,14 +34,19 @@ _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.pa
 def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
     """Run benchmarks; every stage is cached by content, so the same request resumes and other ones share its answers.
 
+    What an engine refuses as a whole is not measured, and a note says so; the rest goes on.
+
     Raises:
         ConfigError: what was asked for does not go together.
+        NothingAnsweredError: nothing of it could be measured.
         SparError: data, a model or a server that cannot be used.
     """
     home, config = Home(request.home), request.configuration()
     bench = BenchmarkSession(request, home, config)
     with opened_run(RunPlan(home, bench.run_id, config.model_dump(mode="json"), "run")):
         scores = [score for name in request.names() for score in scores_of(bench, name)]
+        if bench.unmeasured and not scores:
+            raise NothingAnsweredError("; ".join(bench.unmeasured.values()))
         log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
     return result_of(bench, scores)
 
@@ -48,16 +55,28 @@ def scores_of(session: BenchmarkSession, name: str) -> list[EvalScore]:
     """The scores of one benchmark, its stages run where they are not known."""
     found = benchmark(name)
     if isinstance(found, StageBenchmark):
-        artifacts = found.stages(session)
+        passes = [(name, partial(found.stages, session))]
     else:
         asked = cast("AskedBenchmark", found)
-        artifacts = [_part(session, asked, part) for part in asked.parts(session.options())]
-    return [score for artifact in artifacts for score in artifact.read("eval_scores")]
+        parts = asked.parts(session.options())
+        passes = [(_called(name, part), partial(_part, session, asked, part)) for part in parts]
+    scores: list[EvalScore] = []
+    for place, measure in passes:
+        try:
+            scores += [score for artifact in measure() for score in artifact.read("eval_scores")]
+        except NothingAnsweredError as error:
+            session.unmeasured[place] = str(error)
+    return scores
+
+
+def _called(benchmark: str, part: Part) -> str:
+    return part.place if part.place.startswith(benchmark) else f"{benchmark}, {part.place}"
 
 
 def result_of(session: BenchmarkSession, scores: list[EvalScore]) -> BenchmarkResult:
     """What the request came to."""
-    notes = dict.fromkeys([*session.notes, *truncation_notes(scores)])
+    unmeasured = [f"{place} is not measured: {reason}" for place, reason in session.unmeasured.items()]
+    notes = dict.fromkeys([*session.notes, *truncation_notes(scores), *unmeasured])
     left_out: dict[str, int] = {}
     for artifact in session.artifacts.values():
         for reason, count in artifact.manifest().drops.items():
@@ -75,7 +94,7 @@ def result_of(session: BenchmarkSession, scores: list[EvalScore]) -> BenchmarkRe
     )
 
 
-def _part(session: BenchmarkSession, found: AskedBenchmark, part: Part) -> ArtifactRef:
+def _part(session: BenchmarkSession, found: AskedBenchmark, part: Part) -> list[ArtifactRef]:
     """The stages of one pass: prompts, answers where the model is asked, verdicts where somebody judges, scores."""
     skipping = {"skip_bad": True} if session.request.skip_bad and found.takes_prompts else {}
     data = {**part.data, **skipping}
@@ -90,8 +109,8 @@ def _part(session: BenchmarkSession, found: AskedBenchmark, part: Part) -> Artif
         inputs["answers"] = session.run(BENCHMARK_ANSWERS.named(place), inputs, subject, sampling)
     scored = {**reads, "role": session.role(found)}
     if not isinstance(found, JudgedBenchmark):
-        return session.run(BENCHMARK_MEASURES.named(part.place), inputs, subject, scored, files=files)
-    return _judged(session, found, part, inputs, scored, files)
+        return [session.run(BENCHMARK_MEASURES.named(part.place), inputs, subject, scored, files=files)]
+    return [_judged(session, found, part, inputs, scored, files)]
 
 
 def _judged(

@@ -17,6 +17,10 @@ class EngineError(SparError):
     """A model server or in-process model could not answer."""
 
 
+class NothingAnsweredError(EngineError):
+    """The engine refused every request of a stage, which therefore has no result."""
+
+
 class RequestRejectedError(EngineError):
     """The engine has no answer to this one request (prompt too long, HTTP 4xx, empty choice).
 

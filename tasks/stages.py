@@ -19,8 +19,8 @@ from spar_core.errors import (
     BudgetError,
     ConfigError,
     DataError,
-    EngineError,
     FruitlessError,
+    NothingAnsweredError,
     SparError,
     StorageError,
 )
@@ -233,7 +233,7 @@ class Stage:
         runtime.store.discard_parts_from(call.stage, call.key, 0)
         runtime.discard_journals(call)
         causes = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
-        raise EngineError(
+        raise NothingAnsweredError(
             f"stage {self.name}: the engine refused every request ({causes}), so there is nothing to keep. "
             "Check the server's settings and the configured limits (max_tokens, max_model_len), then run again"
         )

@@ -92,6 +92,19 @@ def test_a_refused_prompt_is_unscored_with_its_reason(bench, tmp_path):
     ]
 
 
+def test_what_is_refused_as_a_whole_is_not_measured_and_the_rest_goes_on(bench, folder, tmp_path):
+    rows = [json.loads(line) for line in (folder / "ifeval" / "input_data.jsonl").read_text().splitlines()]
+    refused = [row for row in rows if "TOO LONG" in row["prompt"]]
+    (tmp_path / "refused.jsonl").write_text("".join(json.dumps(row) + "\n" for row in refused))
+    run = bench("ifeval", prompts=str(tmp_path / "refused.jsonl"))
+    assert scores_of(run, "ifeval") == []
+    assert {score.benchmark for score in scores_of(run, "starter")} == {"starter"}
+    assert list(run.unmeasured) == ["ifeval"]
+    assert "the engine refused every request (1 prompt_too_long)" in run.unmeasured["ifeval"]
+    (note,) = [note for note in result_of(run, []).notes if "not measured" in note]
+    assert note.startswith("ifeval is not measured: stage benchmark_answers-ifeval: the engine refused")
+
+
 def test_other_prompts_come_without_licence_or_warning(bench, folder):
     run = bench("ifeval", prompts=str(folder / "ifeval" / "input_data.jsonl"), limit=1)
     assert _by_metric(scores_of(run, "ifeval"))["prompt_strict"].n == 1

@@ -182,8 +182,10 @@ def test_a_hosted_judge_and_a_server_that_repeats_the_key(tmp_path):
 def test_a_server_that_is_started_with_a_secret(tmp_path):
     home, python = tmp_path / "home", tmp_path / "python"
     (tmp_path / "stand_in.py").write_text(_STAND_IN)
-    # Called as: python -m vllm.entrypoints.openai.api_server ARGUMENTS
-    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {tmp_path}/stand_in.py "$@"\n')
+    # Called as: python -m vllm.entrypoints.openai.api_server ARGUMENTS; and before that, with -c, whether it has vLLM.
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nshift 2\nexec {sys.executable} {tmp_path}/stand_in.py "$@"\n'
+    )
     python.chmod(0o755)
     ended = spar(
         *("refine", "Name three birds.", "--actor", "starter", "--refiner", "starter", "--json", "--home", home),
