@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from flows.commands.options import configuration_options, home_option, json_option, table
-from flows.request import RunRequest
+from flows.commands.options import configuration_options, home_option, json_option, requested_run, table
 
 
 @click.command()
@@ -35,13 +34,7 @@ def doctor(
     from flows.checks.preflight import findings
     from flows.checks.work import of_run
 
-    request = RunRequest(
-        preset=preset,
-        config_file=str(config_file.absolute()) if config_file else None,
-        overrides=list(overrides),
-        home=str(home.absolute()) if home else None,
-    )
-    run = request.resolve()
+    run = requested_run(preset, config_file, overrides, home).resolve()
     run.home.check_layout()
     work = of_run(run)
     found = list(findings(replace(work, benchmarks=(*work.benchmarks, *benchmarks))))

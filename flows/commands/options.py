@@ -11,6 +11,7 @@ from storage.home import Home
 
 if TYPE_CHECKING:
     from flows.judge_summary import Judge
+    from flows.request import RunRequest
 
 Command = Callable[..., Any]
 
@@ -52,6 +53,27 @@ def configuration_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def requested_run(
+    preset: str | None,
+    config_file: Path | None,
+    overrides: Sequence[str],
+    home: Path | None,
+    iterations: int | None = None,
+    run_id: str | None = None,
+) -> "RunRequest":
+    """The run that a command line names; relative paths are those of the working directory."""
+    from flows.request import RunRequest
+
+    return RunRequest(
+        preset=preset,
+        config_file=str(config_file.absolute()) if config_file else None,
+        overrides=list(overrides),
+        iterations=iterations,
+        home=str(home.absolute()) if home else None,
+        run_id=run_id,
+    )
 
 
 def model_option(name: str, text: str, *, required: bool = False) -> Callable[[Command], Command]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.commands.options import configuration_options, home_option, json_option
-from flows.request import Run, RunRequest
+from flows.commands.options import configuration_options, home_option, json_option, requested_run
+from flows.request import Run
 
 if TYPE_CHECKING:
     from flows.planning.plan import PlanOptions
@@ -57,14 +57,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
     """
     from flows.planning.plan import PlanOptions
 
-    request = RunRequest(
-        preset=preset,
-        config_file=str(config_file.absolute()) if config_file else None,
-        overrides=list(overrides),
-        iterations=iterations,
-        home=str(home.absolute()) if home else None,
-        run_id=run_id,
-    )
+    request = requested_run(preset, config_file, overrides, home, iterations, run_id)
     run = request.resolve()
     run.home.check_layout()
     return show_plan(run, PlanOptions(gpus, gpu_memory, device, price, rates, assume), as_json=as_json)

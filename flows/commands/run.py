@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from flows.checks.preflight import preflight_run
-from flows.commands.options import configuration_options, home_option, json_option, show_judges, table
+from flows.commands.options import configuration_options, home_option, json_option, requested_run, show_judges, table
 from flows.completion import is_finished
 from flows.request import Run, RunRequest
 from storage.ledger import Ledger
@@ -42,14 +42,7 @@ def run(  # noqa: PLR0913 - one parameter per option
       spar run --preset starter --iterations 1 --set training.actor.learning_rate=5e-5
       spar run --preset llama3-8b --set models.actor=/models/llama3-8b-instruct --set warm_start.teacher=/models/strong
     """
-    request = RunRequest(
-        preset=preset,
-        config_file=str(config_file.absolute()) if config_file else None,
-        overrides=list(overrides),
-        iterations=iterations,
-        home=str(home.absolute()) if home else None,
-        run_id=run_id,
-    )
+    request = requested_run(preset, config_file, overrides, home, iterations, run_id)
     resolved = request.resolve()
     resolved.home.check_layout()
     if dry_run:

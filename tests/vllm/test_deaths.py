@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.server_guard import read_record
@@ -24,15 +22,9 @@ from spar_core.records import Message
 from spar_core.starter import base_model_dir
 from spar_core.starter.world import generate_prompts
 from tasks.engines import EnginePool, ModelRef
+from tests.vllm.vllm_environment import PYTHON, needs_vllm
 
-PYTHON = Path(os.environ.get("SPAR_VLLM_PYTHON", Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"))
-
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no vLLM environment at {PYTHON}: run `make vllm`"),
-]
+pytestmark = needs_vllm(1200)
 OWNER = """
 import sys, time
 from pathlib import Path

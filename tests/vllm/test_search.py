@@ -1,32 +1,24 @@
 """`spar search` through a real vLLM server finds trees of the same truth as the in-process engine."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 
-from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.vllm_server import VllmServer
 from spar_core.evaluation.truth import is_right
 from spar_core.records import Prompt
-from spar_core.starter import base_model_dir
 from spar_core.starter.world import generate_prompts
+from tests.vllm.vllm_environment import needs_vllm
 
-PYTHON = Path(os.environ.get("SPAR_VLLM_PYTHON", Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"))
 PROMPTS = 80
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no vLLM environment at {PYTHON}: run `make vllm`"),
-]
+pytestmark = needs_vllm(1800)
 
 
 class Truth(NamedTuple):
@@ -36,20 +28,6 @@ class Truth(NamedTuple):
     trees: int
     accepted: float
     fixed: float
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
-    config = VllmEngineConfig(
-        python=str(PYTHON),
-        dtype="float32",
-        cpu_cache_gib=1,
-        extra_args=("--enforce-eager",),
-        log_folder=tmp_path_factory.mktemp("logs"),
-    )
-    running = VllmServer(config, str(base_model_dir()))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +54,12 @@ def search(folder: Path, prompts: dict[str, Prompt], reference: str) -> Truth:
 
 
 def test_trees_through_the_server_are_as_true_as_in_process(
-    server: VllmServer,
+    starter_server: VllmServer,
     prompts: dict[str, Prompt],
     tmp_path_factory: pytest.TempPathFactory,
     record_property: Callable[[str, object], None],
 ) -> None:
-    served = search(tmp_path_factory.mktemp("served"), prompts, server.base_url)
+    served = search(tmp_path_factory.mktemp("served"), prompts, starter_server.base_url)
     local = search(tmp_path_factory.mktemp("local"), prompts, "starter")
     record_property("served", served)
     record_property("in_process", local)

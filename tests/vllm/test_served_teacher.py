@@ -1,51 +1,25 @@
 """A teacher behind a real vLLM server: `spar run` learns from what it writes, and accounts for every row."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.vllm_server import VllmServer
 from spar_core.evaluation.truth import is_right
-from spar_core.starter import base_model_dir
 from storage.catalog import open_catalog
 from storage.home import Home
 from storage.ledger import Ledger
 from tasks.runtime import Runtime
+from tests.vllm.vllm_environment import needs_vllm
 
-PYTHON = Path(os.environ.get("SPAR_VLLM_PYTHON", Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"))
-
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no vLLM environment at {PYTHON}: run `make vllm`"),
-]
+pytestmark = needs_vllm(1800)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
-    config = VllmEngineConfig(
-        python=str(PYTHON),
-        dtype="float32",
-        cpu_cache_gib=1,
-        extra_args=("--enforce-eager",),
-        log_folder=tmp_path_factory.mktemp("logs"),
-    )
-    running = VllmServer(config, str(base_model_dir()))
-    yield running
-    running.stop()
-
-
-def test_a_served_teacher_warm_starts_both_roles(server: VllmServer, tmp_path: Path) -> None:
+def test_a_served_teacher_warm_starts_both_roles(starter_server: VllmServer, tmp_path: Path) -> None:
     home = tmp_path / "home"
     command = [sys.executable, "-m", "flows", "run", "--preset", "smoke", "--iterations", "0", "--json"]
-    settings = ["source=teacher", f"teacher={server.base_url}", "actor_examples=60", "refiner_examples=60"]
+    settings = ["source=teacher", f"teacher={starter_server.base_url}", "actor_examples=60", "refiner_examples=60"]
     settings += ["tries=4", "min_agreement=0.6"]
     overrides = [part for setting in settings for part in ("--set", f"warm_start.{setting}")]
     done = subprocess.run([*command, *overrides, "--home", str(home)], check=True, stdout=subprocess.PIPE, text=True)

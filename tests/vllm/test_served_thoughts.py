@@ -1,9 +1,7 @@
 """Thoughts, template variables and dates with a real vLLM server. Run with `pytest -m vllm`."""
 
 import asyncio
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,17 +14,12 @@ from spar_core.engines.vllm_engine import VllmEngine
 from spar_core.engines.vllm_server import SERVED_NAME
 from spar_core.records import Message
 from tests.chat_templates import save_family_model
+from tests.vllm.vllm_environment import PYTHON, needs_vllm
 
-PYTHON = Path(os.environ.get("SPAR_VLLM_PYTHON", Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"))
 TAGS = Tags("q", "e")  # letters as tags: a random model writes them often
 DATED = "{{- 'day ' + strftime_now('%Y:%m:%d') + '\\n' }}"
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no vLLM environment at {PYTHON}: run `make vllm`"),
-]
+pytestmark = needs_vllm(1200)
 
 
 @pytest.fixture(scope="module")

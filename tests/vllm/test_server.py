@@ -17,16 +17,11 @@ from spar_core.engines.vllm_engine import VllmEngine
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from spar_core.ports import port_is_free
 from spar_core.records import Message
+from tests.vllm.vllm_environment import PYTHON, needs_vllm
 
-PYTHON = Path(os.environ.get("SPAR_VLLM_PYTHON", Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"))
 CONTEXT = 128
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no vLLM environment at {PYTHON}: run `make vllm`"),
-]
+pytestmark = needs_vllm(1200)
 
 
 @pytest.fixture(scope="module")
