@@ -46,6 +46,7 @@ def write_model(trainer: Any, spec: TrainingSpec, workspace: Workspace) -> None:
     files = [_Files(workspace.new_model, storage_dtype(spec.model_folder))]
     if spec.config.keep_masters:
         files.append(_Files(workspace.new_model / MASTERS, torch.float32))
+        shutil.copyfile(spec.model_folder / "config.json", files[1].folder / "config.json")  # else nothing loads them
     for name, tensor in _with_explicit_head(tensors):
         for written in files:
             written.add(name, tensor)
@@ -123,7 +124,7 @@ class _Files:
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self._dtype = dtype
         self._waiting: dict[str, torch.Tensor] = {}
         self._written: list[tuple[Path, list[str], int]] = []
@@ -146,7 +147,7 @@ class _Files:
         """Write the rest and give the files their names."""
         self._write()
         if len(self._written) == 1:
-            self._written[0][0].rename(self._folder / "model.safetensors")
+            self._written[0][0].rename(self.folder / "model.safetensors")
             return
         count, index = len(self._written), {}
         for number, (file, names, _) in enumerate(self._written, start=1):
@@ -155,13 +156,13 @@ class _Files:
             index.update(dict.fromkeys(names, final.name))
         total = sum(size for *_, size in self._written)
         text = json.dumps({"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))}, indent=2)
-        (self._folder / "model.safetensors.index.json").write_text(text + "\n", encoding="utf-8")
+        (self.folder / "model.safetensors.index.json").write_text(text + "\n", encoding="utf-8")
 
     def _bytes(self) -> int:
         return sum(tensor.nbytes for tensor in self._waiting.values())
 
     def _write(self) -> None:
-        file = self._folder / f"part-{len(self._written)}"
+        file = self.folder / f"part-{len(self._written)}"
         save_file(self._waiting, file, metadata={"format": "pt"})
         self._written.append((file, list(self._waiting), self._bytes()))
         self._waiting = {}
