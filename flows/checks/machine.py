@@ -14,7 +14,7 @@ import psutil
 from flows.checks.models import model_folders
 from flows.checks.verdicts import Finding
 from flows.checks.work import Work
-from spar_core.config.training import OptimisationConfig
+from spar_core.config.training import OptimisationConfig, uneven_batch
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
 from spar_core.engines.placement import VISIBLE, Gpu, visible_gpus, weight_bytes
@@ -35,6 +35,7 @@ def check_machine(work: Work) -> Iterator[Finding]:
     """Memory, disk, ports, environment variables, servers."""
     engine = work.config.engine
     yield from _memory(work)
+    yield from _batches(work)
     yield from _disk(work)
     if isinstance(engine, VllmEngineConfig) and not all(map(is_server, work.models.values())):
         yield _vllm(engine)
@@ -79,6 +80,24 @@ def _memory(work: Work) -> Iterator[Finding]:
         yield Finding("memory", "warn", detail, "`spar plan` names the settings that would fit")
     else:
         yield Finding("memory", "ok", f"{where}: {_size(has)}; training wants about {_size(needs)} per process")
+
+
+def _batches(work: Work) -> Iterator[Finding]:
+    """Every optimiser step can be shared out over the processes. An accelerate file says their number only later."""
+    world = work.config.training.launch.world
+    for name, settings in _trainings(work).items():
+        if (uneven := uneven_batch(settings, world)) is not None:
+            yield Finding("training", "fail", f"training.{name}: {uneven}", "or take fewer processes", misused=True)
+
+
+def _trainings(work: Work) -> dict[str, OptimisationConfig]:
+    training, given = work.config.training, work.given
+    if given is None:
+        return work.config.trainings() if work.trains else {}
+    if given.pairs:
+        return {"actor": training.actor} if given.role == "actor" else {"judge": training.judge_training()}
+    name = f"warm_start_{given.role}"
+    return {name: getattr(training, name)}
 
 
 def _training_bytes(work: Work, *, on_gpu: bool) -> float:

@@ -54,7 +54,6 @@ def run(  # noqa: PLR0913 - one parameter per option
     if not is_finished(resolved):
         if _joins(resolved):
             return 0
-        preflight_run(resolved)
         _play(request, resolved, quiet=as_json)
     _show(resolved, time.monotonic() - started, as_json, by_kind)
     return 0
@@ -84,10 +83,12 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
         click.echo(RULES_NOTE, err=True)
     several = run.config.training.launch.nodes > 1
     meeting = driving(run.home.meeting(run.run_id)) if several else nullcontext()
-    with meeting, session(run.home, run.run_id, quiet=quiet):
-        from flows.self_play import self_play
+    with meeting:  # that what is missing here is told to the other machines too
+        preflight_run(run)
+        with session(run.home, run.run_id, quiet=quiet):
+            from flows.self_play import self_play
 
-        self_play(request)
+            self_play(request)
 
 
 def _is_filtered_by_rules(run: Run) -> bool:

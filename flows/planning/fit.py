@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from flows.planning.forecast import training_of
 from spar_core.config.launch import LaunchConfig
 from spar_core.config.run import RunConfig
-from spar_core.config.training import DpoTrainingConfig
+from spar_core.config.training import DpoTrainingConfig, uneven_batch
 from spar_core.engines.configuration import EngineConfig
 from spar_core.engines.model_reference import is_server
 from spar_core.planning.devices import GIB
@@ -110,12 +110,8 @@ def _training(config: RunConfig, shape: ModelShape, hardware: Hardware, stage: s
         problems.append(
             f"{stage} needs {memory.total / GIB:.1f} GiB per GPU and {limit / GIB:.0f} are there. What fits:{would}"
         )
-    rows = min(settings.micro_batch_size, settings.batch_size) * launch.world
-    if settings.batch_size % rows:
-        problems.append(
-            f"training.{name}.batch_size {settings.batch_size} is not a multiple of {rows} (processes x "
-            "micro_batch_size): take fewer GPUs, or another batch_size"
-        )
+    if (uneven := uneven_batch(settings, launch.world)) is not None:
+        problems.append(f"training.{name}.{uneven}, or take fewer GPUs")
     return TrainingFit(stage, memory, launch.world, fits)
 
 

@@ -9,7 +9,7 @@ from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.run_identity import naming
-from spar_core.config.training import TrainingConfig
+from spar_core.config.training import OptimisationConfig, TrainingConfig
 from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
 from spar_core.engines.model_reference import check_reference, is_server
@@ -219,6 +219,20 @@ class RunConfig(FrozenConfig):
         if not learns:
             return None
         return "dpo" if method == "meta_rewarding" else "rft"
+
+    def trainings(self) -> dict[str, OptimisationConfig]:
+        """The trainings of this run, by their names in `training`."""
+        training, warm = self.training, self.warm_start.source != "none"
+        found: dict[str, OptimisationConfig] = {}
+        if warm:
+            found |= {"warm_start_actor": training.warm_start_actor, "warm_start_refiner": training.warm_start_refiner}
+        if self.iterations:
+            found["actor"] = training.actor
+            if self.refiner_learns_by() == "rft":
+                found["refiner"] = training.refiner
+            elif self.refiner_learns_by() == "dpo":
+                found["judge"] = training.judge_training()
+        return found
 
     def results_digest(self) -> str:
         """Digest of what tells runs apart: not how the work is spread, nor the hardware (`config.run_identity`)."""

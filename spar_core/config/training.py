@@ -158,6 +158,18 @@ def check_spread(config: OptimisationConfig, launch: LaunchConfig) -> None:
         )
 
 
+def uneven_batch(config: OptimisationConfig, processes: int) -> str | None:
+    """Why an optimiser step cannot be shared out over so many processes; None where it can."""
+    micro = min(config.micro_batch_size, config.batch_size)
+    if config.batch_size % (micro * processes) == 0:
+        return None
+    remedy = "another batch_size" if config.batch_size % processes else "a micro_batch_size that divides it"
+    return (
+        f"batch_size {config.batch_size} is not a multiple of processes x micro_batch_size ({processes} x {micro}); "
+        f"choose {remedy}"
+    )
+
+
 class TrainingConfig(FrozenConfig):
     """All trainings of a run."""
 

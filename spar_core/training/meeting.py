@@ -22,6 +22,7 @@ from spar_core.training.specification import TrainingSpec
 
 NODE_VARIABLES = ("SPAR_NODE_RANK", "SLURM_NODEID")
 """Environment variables that say which machine this is; the first that is set counts."""
+_LAUNCH_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_ID")  # together they name one `srun`
 _BEAT_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _GRACE_SECONDS = 30.0  # processes whose training ended elsewhere end by themselves, mostly
@@ -66,7 +67,8 @@ def driving(folder: Path) -> Iterator[None]:
         count = 0
         while not ended.wait(_BEAT_SECONDS if count else 0):
             count += 1
-            _put(folder / "run", {"state": _RUNNING, "token": token, "beat": count})
+            with suppress(OSError):  # of a shared disk, for a moment; the next beat tells as much
+                _put(folder / "run", {"state": _RUNNING, "token": token, "beat": count})
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -77,7 +79,8 @@ def driving(folder: Path) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        _put(folder / "run", {"state": state, "token": token})
+        with suppress(OSError):  # the run's own end is what is told here; the others go by the silence
+            _put(folder / "run", {"state": state, "token": token, "launch": _launch()})
 
 
 @contextmanager
@@ -124,8 +127,9 @@ class _Follower:
         self._folder = folder
         self._patience = patience
         self._found = _read(folder / "run")
-        # What an earlier run has left is not what this one will say.
-        self._stale = self._found.get("token") if self._found.get("state") != _RUNNING else None
+        # What an earlier run has left is not what this one will say; one of the same launch was just faster.
+        ours = _launch() is not None and self._found.get("launch") == _launch()
+        self._stale = None if ours or self._found.get("state") == _RUNNING else self._found.get("token")
         self._heard = time.monotonic()
 
     def look(self) -> str:
@@ -164,6 +168,11 @@ def _join(found: dict[str, Any], node: int, follower: _Follower, say: Callable[[
         spec = TrainingSpec.model_validate_json(Path(found["spec"]).read_text(encoding="utf-8"))
     except FileNotFoundError:  # over already
         return
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{found['spec']}, which the first machine wrote, cannot be read here ({error}); install the same version "
+            "of spar on all machines and start the command again on this one."
+        ) from error
     log = spec.log.with_name(f"{spec.log.stem}.node{node}{spec.log.suffix}")
     say(f"joining {spec.label}; log: {log}")
     with log.open("ab") as output:
@@ -180,11 +189,18 @@ def _join(found: dict[str, Any], node: int, follower: _Follower, say: Callable[[
                 if not follower.still_wants(found["token"]):
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(_GRACE_SECONDS)
-                    break
+                    if not follower.still_wants(found["token"]):  # the disk may have failed for a moment
+                        break
                 time.sleep(_LOOK_SECONDS)
         finally:
             stop_group(process)
     say(f"{spec.label} ended here" if process.returncode == 0 else f"{spec.label} broke off; waiting for the next try")
+
+
+def _launch() -> str | None:
+    """Names the one command that started this process on all machines; None where nothing does."""
+    values = [os.environ.get(name, "") for name in _LAUNCH_VARIABLES]
+    return ".".join(values) if all(values) else None
 
 
 def _put(file: Path, content: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.config.launch import LaunchConfig
-from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig, check_spread
+from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig, check_spread, uneven_batch
 from spar_core.engines.configuration import ThinkingSettings
 from spar_core.hashing import digest
 from spar_core.records import Drop
@@ -108,13 +108,9 @@ class TrainingSpec(FrozenConfig):
         Raises:
             ValueError: `batch_size` is not a multiple of processes x `micro_batch_size`.
         """
-        rows = self.micro_batch_size * processes
-        if self.config.batch_size % rows:
-            raise ValueError(
-                f"batch_size {self.config.batch_size} is not a multiple of processes x micro_batch_size "
-                f"({processes} x {self.micro_batch_size}); choose a micro_batch_size that divides it"
-            )
-        return self.config.batch_size // rows
+        if (uneven := uneven_batch(self.config, processes)) is not None:
+            raise ValueError(uneven)
+        return self.config.batch_size // (self.micro_batch_size * processes)
 
     def identity(self, model_digest: str, data_digests: list[str]) -> str:
         """Digest of all that decides the resulting weights; paths, launcher, labels and intervals play no part."""

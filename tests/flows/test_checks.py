@@ -384,6 +384,18 @@ def test_only_the_memory_that_is_used_and_known_is_judged(tmp_path, monkeypatch)
     assert "GPU" in _failed(check_machine(on_it))
 
 
+def test_a_step_that_cannot_be_shared_out_is_said_before_anything_starts(tmp_path):
+    two = ("training.launch.processes=2", "training.actor.batch_size=8", "training.actor.micro_batch_size=8")
+    failed = _failed(check_machine(_work(tmp_path, *two)))
+    assert failed["training"].startswith(
+        "training.actor: batch_size 8 is not a multiple of processes x micro_batch_size (2"
+    )
+    assert "training" not in _failed(check_machine(_work(tmp_path, *two, "training.actor.micro_batch_size=4")))
+    assert "training" not in _failed(check_machine(_work(tmp_path, *two, "iterations=0")))  # trains no actor by DPO
+    given = GivenData("pairs.jsonl", "actor", pairs=True, skip_bad=False)
+    assert "training" in _failed(check_machine(_work(tmp_path, *two, "iterations=0", given=given)))
+
+
 def test_checkpoints_of_adapters_are_small(tmp_path):
     adapters = [f"training.{role}.lora.learning_rate=0.0001" for role in ("actor", "refiner")]
     weights = weight_bytes(base_model_dir())

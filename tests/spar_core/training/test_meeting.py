@@ -107,6 +107,39 @@ def test_the_end_of_an_earlier_run_is_not_taken_for_this_one_s(folder: Path) -> 
     assert follower.ended().error is None
 
 
+def test_one_of_the_same_launch_that_ended_first_is_believed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SLURM_JOB_ID", "7"), ("SLURM_STEP_ID", "0")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ZeroDivisionError), driving(folder):
+        _ = 1 / 0
+    assert "without finishing" in str(Follower(folder).ended().error)
+    monkeypatch.setenv("SLURM_STEP_ID", "1")
+    later = Follower(folder, Patience(altogether=0.3)).ended()
+    assert "nothing was heard" in str(later.error)
+
+
+def test_a_beat_that_cannot_be_written_is_followed_by_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, failures = meeting._put, iter([OSError("disk")] * 2)
+
+    def sometimes(file: Path, content: dict[str, object]) -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+        put(file, content)
+
+    monkeypatch.setattr(meeting, "_put", sometimes)
+    with driving(folder):
+        wait_until((folder / "run").exists)
+
+
+def test_a_training_that_this_version_cannot_read_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"of": "another version"}')
+    with driving(folder):
+        follower = Follower(folder)
+        with invited(folder, tmp_path / "spec.json", "identity"):
+            follower.ended()
+    assert "install the same version of spar on all machines" in str(follower.error)
+
+
 def test_silence_ends_what_was_joined_then_the_waiting(folder: Path, spec_file: Path, tmp_path: Path) -> None:
     (tmp_path / "does").write_text("import time; time.sleep(600)")
     folder.mkdir()
