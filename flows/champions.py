@@ -14,7 +14,7 @@ from spar_core.engines.model_reference import is_registered
 from spar_core.errors import ConfigError, SparError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
-from storage.ledger import ModelEntry, Promotion, Start
+from storage.entries import ModelEntry, Promotion, Start
 from tasks.engines import ModelRef
 from tasks.gate import Candidate, Comparison, Contest, champion_of, is_decided, promote_models
 from tasks.models import resolve_model

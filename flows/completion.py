@@ -3,7 +3,8 @@
 from flows.request import Run
 from spar_core.secrets import redacted
 from storage.artifacts import ArtifactStore
-from storage.ledger import Ledger, StageRun
+from storage.entries import StageRun
+from storage.ledger import Ledger
 
 
 def is_finished(run: Run) -> bool:

@@ -14,8 +14,9 @@ from flows.judge_summary import Judge, judge_report
 from flows.summary import COLUMNS, IterationRow
 from spar_core.errors import StorageError
 from storage.artifacts import ArtifactStore
+from storage.entries import StageRun
 from storage.home import Home
-from storage.ledger import Ledger, StageRun
+from storage.ledger import Ledger
 from tasks.progress import drop_reasons, tokens
 from tasks.runtime import Runtime
 

@@ -29,8 +29,8 @@ from flows.spending import gpus_held
 from flows.terminal import LOGGERS
 from spar_core.config.run_identity import deciding
 from spar_core.errors import ConfigError
+from storage.entries import RunState
 from storage.home import Home, HomeInUseError
-from storage.ledger import RunState
 from tasks.runtime import Runtime
 
 SKIPPED = "Skipped"

@@ -25,7 +25,7 @@ from flows.summary import run_summary
 from spar_core.errors import ConfigError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
-from storage.ledger import RunState
+from storage.entries import RunState
 from tasks.engines import ModelRef
 from tasks.gate import Candidate
 from tasks.registration import Trained, register_models

@@ -5,7 +5,7 @@ from typing import Any
 
 from spar_core.config.budget import BudgetConfig
 from spar_core.engines.placement import visible_gpus
-from storage.ledger import Spent
+from storage.entries import Spent
 
 _HOUR_S = 3600.0
 

@@ -6,7 +6,7 @@ An artifact's id is its stage key, a model's id the digest of its weights, a fil
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from storage.ledger import ModelEntry
+from storage.entries import ModelEntry
 from storage.manifests import Manifest
 
 NodeKind = Literal["artifact", "model", "file"]

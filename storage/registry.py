@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spar_core.errors import StorageError
 from spar_core.records import ModelRole
+from storage.entries import ModelEntry
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry
+from storage.ledger import Ledger
 from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name, tracking_uri
 
 if TYPE_CHECKING:

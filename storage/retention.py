@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from storage.entries import ModelEntry, Run, StageRun, utc_now
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry, Run, StageRun, utc_now
+from storage.ledger import Ledger
 from storage.manifests import Manifest
 from storage.pins import Pins
 

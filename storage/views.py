@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from spar_core.hashing import canonical_json
 from storage.artifacts import Damaged, Whole
-from storage.ledger import ModelEntry, Promotion, Run, StageRun
+from storage.entries import ModelEntry, Promotion, Run, StageRun
 from storage.lineage import Edge
 from storage.schemas import TABLES, schema_of
 

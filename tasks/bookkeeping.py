@@ -3,7 +3,8 @@
 import time
 
 from storage.artifacts import ArtifactRef
-from storage.ledger import Ledger, StageRun, utc_now
+from storage.entries import StageRun, utc_now
+from storage.ledger import Ledger
 from tasks.calls import StageCall
 
 

@@ -18,7 +18,8 @@ from spar_core.evaluation.promotion_rule import GATE_METRIC, Duel, duel, gate_ob
 from spar_core.hashing import digest
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
-from storage.ledger import Decision, Ledger, Promotion, utc_now
+from storage.entries import Decision, Promotion, utc_now
+from storage.ledger import Ledger
 from storage.registry import ModelVersion, Registry
 from tasks.engines import ModelRef
 from tasks.general_ability import ability_kept

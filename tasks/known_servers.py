@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from spar_core.engines.configuration import OpenAIEngineConfig
 from spar_core.engines.server_identity import Description, ServerIdentity, new_identity, probe
 from storage.disk import read_json, write_json
+from storage.entries import utc_now
 from storage.home import Home
-from storage.ledger import utc_now
 
 _log = logging.getLogger(__name__)
 _NOT_SENT = {"kind", "base_urls", "model", "model_digest"}

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from spar_core.config.budget import BudgetConfig
 from spar_core.engines.base import Engine, Generation, GenerationRequest
 from spar_core.errors import BudgetError
-from storage.ledger import Ledger, Spent
+from storage.entries import Spent
+from storage.ledger import Ledger
 
 _LOOK_S = 0.05
 _SAVED_EVERY_S = 5.0

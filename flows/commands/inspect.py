@@ -12,7 +12,8 @@ from flows.commands.options import home_option, json_option, opened, show_judges
 from flows.commands.options import table as print_table
 from spar_core.config.budget import BudgetConfig
 from spar_core.errors import StorageError
-from storage.ledger import Ledger, Run
+from storage.entries import Run
+from storage.ledger import Ledger
 
 
 @click.command()

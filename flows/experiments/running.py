@@ -20,7 +20,7 @@ from flows.request import Override
 from flows.runs import RunPlan, opened_run
 from flows.self_play import self_play
 from spar_core.errors import SparError
-from storage.ledger import RunState
+from storage.entries import RunState
 from storage.tracking import Point
 from tasks.runtime import Runtime
 

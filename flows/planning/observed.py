@@ -11,8 +11,9 @@ from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.calibration import Observed
 from spar_core.planning.stage_work import Facts, work_of
 from storage.artifacts import ArtifactStore
+from storage.entries import StageRun
 from storage.home import Home
-from storage.ledger import Ledger, StageRun
+from storage.ledger import Ledger
 from storage.manifests import MODEL_FOLDER, Manifest, read_manifest
 from storage.refs import ArtifactRef
 

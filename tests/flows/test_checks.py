@@ -27,8 +27,9 @@ from spar_core.engines.placement import Gpu, weight_bytes
 from spar_core.errors import ConfigError, SparError
 from spar_core.planning import ModelShape, TrainingLoad, training_memory
 from spar_core.starter import base_model_dir
+from storage.entries import ModelEntry, StageRun, utc_now
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry, StageRun, utc_now
+from storage.ledger import Ledger
 from tests.integration.command_line import environment
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from flows.completion import is_finished
 from flows.request import RunRequest
-from storage.ledger import Ledger, StageRun, utc_now
+from storage.entries import StageRun, utc_now
+from storage.ledger import Ledger
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from spar_core.config.run import HealthConfig
 from spar_core.errors import FruitlessError
 from spar_core.records import Drop, PreferencePair, Prompt, Response, TreeNode, Verdict, Vote
 from storage.artifacts import ArtifactRef, ArtifactStore
+from storage.entries import StageRun, utc_now
 from storage.home import Home
-from storage.ledger import Ledger, StageRun, utc_now
+from storage.ledger import Ledger
 
 PROMPTS = [Prompt.create(f"Say {number}") for number in range(4)]
 

@@ -156,7 +156,7 @@ def test_a_schedule_until_complete_does_nothing_once_all_iterations_are_there(ho
     from flows import self_play
     from flows.request import RunRequest
     from flows.self_play import iteration
-    from storage.ledger import ModelEntry
+    from storage.entries import ModelEntry
 
     request = RunRequest(preset="smoke", home=str(home.root), run_id="r", iterations=1)
     ledger = Ledger(home)

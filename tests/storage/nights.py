@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from spar_core.records import EvalScore, Prompt, Verdict, Vote
 from storage.artifacts import ArtifactStore, Provenance
+from storage.entries import ModelEntry, Run, StageRun
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry, Run, StageRun
+from storage.ledger import Ledger
 
 NOW = datetime.now(UTC)
 

@@ -12,8 +12,9 @@ from spar_core.errors import StorageError
 from spar_core.records import Constraint, Drop, Prompt, Verdict, Vote
 from storage import catalog, schemas
 from storage.artifacts import ArtifactStore, Provenance
+from storage.entries import ModelEntry, StageRun
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry, StageRun
+from storage.ledger import Ledger
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 

@@ -13,9 +13,10 @@ from spar_core.records import Prompt
 from storage.artifacts import ArtifactStore
 from storage.catalog import open_catalog
 from storage.collection import _item, collect, plan
+from storage.entries import StageRun, Start
 from storage.home import Home
 from storage.journal import Journal
-from storage.ledger import Ledger, StageRun, Start
+from storage.ledger import Ledger
 from storage.pins import Pins
 from storage.retention import Retention
 from tests.storage.nights import NOW, Nights

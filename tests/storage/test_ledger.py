@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spar_core.errors import StorageError
+from storage.entries import ModelEntry, Promotion, StageRun, Start
 from storage.home import Home
-from storage.ledger import Ledger, ModelEntry, Promotion, StageRun, Start
+from storage.ledger import Ledger
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -1,6 +1,6 @@
 """Edges from manifests and from the registry's entries."""
 
-from storage.ledger import ModelEntry
+from storage.entries import ModelEntry
 from storage.lineage import Edge, edges
 from storage.manifests import ArtifactInput, Manifest
 

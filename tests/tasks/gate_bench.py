@@ -5,8 +5,8 @@ from pathlib import Path
 from spar_core.config.run import PromotionConfig
 from spar_core.records import EvalItem, Prompt
 from storage.artifacts import ArtifactRef, Provenance
+from storage.entries import ModelEntry, Promotion
 from storage.home import Home
-from storage.ledger import ModelEntry, Promotion
 from storage.registry import ModelVersion
 from tasks import gate
 from tasks.engines import ModelRef

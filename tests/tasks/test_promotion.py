@@ -7,7 +7,7 @@ import pytest
 
 from spar_core.records import EvalItem, EvalScore
 from storage import catalog
-from storage.ledger import StageRun, utc_now
+from storage.entries import StageRun, utc_now
 from tasks.gate import Comparison, Contest, champion_of, is_decided, lineage_of
 from tests.tasks.gate_bench import GateBench, share
 

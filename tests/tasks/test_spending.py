@@ -12,8 +12,9 @@ from spar_core.engines.base import Completion, Generation, GenerationRequest, Sa
 from spar_core.engines.journaled import JournaledEngine
 from spar_core.errors import BudgetError
 from spar_core.records import Message
+from storage.entries import Spent
 from storage.home import Home
-from storage.ledger import Ledger, Spent
+from storage.ledger import Ledger
 from tasks.engines import ModelRef
 from tasks.responses import RESPONSES
 from tasks.runtime import Runtime
