@@ -58,7 +58,7 @@ browser-test: $(VENV)/.installed-test
 
 # Tells somebody of nights that failed, were skipped or never started: make alarm WEBHOOK=https://example.org/hook
 alarm: $(VENV)/.installed
-	$(BIN)/python -m flows.alarms "$(WEBHOOK)"
+	$(BIN)/python -m flows.serving.alarms "$(WEBHOOK)"
 
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/overhead.py

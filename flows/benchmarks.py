@@ -6,11 +6,11 @@ from typing import Any, cast
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
-from flows.benchmark_session import BenchmarkSession, StageBenchmark
-from flows.evaluation_record import truncation_notes
-from flows.runs import RunPlan, opened_run
-from flows.stage_calls import plain
+from flows.benchmarking.request import BenchmarkRequest, BenchmarkResult
+from flows.benchmarking.session import BenchmarkSession, StageBenchmark
+from flows.showing.evaluation_record import truncation_notes
+from flows.wiring.runs import RunPlan, opened_run
+from flows.wiring.stage_calls import plain
 from spar_core.benchmarks import benchmark
 from spar_core.benchmarks.plugin import AskedBenchmark, JudgedBenchmark, Part
 from spar_core.errors import NothingAnsweredError

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.models import ModelFinder, ServerOptions, check_options, default_configuration, default_models
+from flows.wiring.models import ModelFinder, ServerOptions, check_options, default_configuration, default_models
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.errors import EngineError

@@ -7,11 +7,11 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.models import SERVER_OPTIONS, ModelFinder, Served, ServerOptions, check_options, default_configuration
-from flows.publishing import stages_shown
-from flows.request import Override, Reference, Run
-from flows.runs import RunPlan, opened_run
-from flows.stage_calls import StageRunner, data_ref, plain
+from flows.showing.publishing import stages_shown
+from flows.wiring.models import SERVER_OPTIONS, ModelFinder, Served, ServerOptions, check_options, default_configuration
+from flows.wiring.request import Override, Reference, Run
+from flows.wiring.runs import RunPlan, opened_run
+from flows.wiring.stage_calls import StageRunner, data_ref, plain
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.hashing import digest

@@ -10,18 +10,18 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.champions import StartFrom, base_models, decide, decide_late, starting_models
 from flows.checks.preflight import preflight_run
-from flows.handovers import Models
-from flows.health import require_fruit, run_health
-from flows.judge_summary import judges
-from flows.measuring import Measurement
-from flows.pipeline import Pipeline
-from flows.publishing import publish_health, publish_judge, publish_summary, stages_shown
-from flows.request import Run, RunRequest
-from flows.runs import RunPlan, entitle, opened_run
-from flows.stage_calls import StageRunner
-from flows.summary import run_summary
+from flows.showing.judge_summary import judges
+from flows.showing.publishing import publish_health, publish_judge, publish_summary, stages_shown
+from flows.showing.summary import run_summary
+from flows.wiring.champions import StartFrom, base_models, decide, decide_late, starting_models
+from flows.wiring.handovers import Models
+from flows.wiring.health import require_fruit, run_health
+from flows.wiring.measuring import Measurement
+from flows.wiring.pipeline import Pipeline
+from flows.wiring.request import Run, RunRequest
+from flows.wiring.runs import RunPlan, entitle, opened_run
+from flows.wiring.stage_calls import StageRunner
 from spar_core.errors import ConfigError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef

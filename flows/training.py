@@ -7,12 +7,12 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from flows.models import default_configuration
-from flows.pipeline import Pipeline
-from flows.publishing import stages_shown
-from flows.request import Override, Reference, Run
-from flows.runs import RunPlan, opened_run
-from flows.stage_calls import data_ref
+from flows.showing.publishing import stages_shown
+from flows.wiring.models import default_configuration
+from flows.wiring.pipeline import Pipeline
+from flows.wiring.request import Override, Reference, Run
+from flows.wiring.runs import RunPlan, opened_run
+from flows.wiring.stage_calls import data_ref
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig

@@ -1,6 +1,6 @@
 """Stages `warm_start_examples`, the supervised examples of iteration 0 per role, and `warm_start_roots`, for a teacher.
 
-A teacher's examples are made of artifacts of the stages that asked it (`flows.teaching` wires them).
+A teacher's examples are made of artifacts of the stages that asked it (`flows.wiring.teaching` wires them).
 """
 
 import logging

@@ -20,7 +20,7 @@ def benchmark_data() -> Path:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the API of a real Prefect server that every test shares; child processes find it too."""
-    from flows.prefect_server import join_server, leave_server, prepare_environment, stop_client
+    from flows.serving.prefect_server import join_server, leave_server, prepare_environment, stop_client
     from storage.home import Home
 
     home = Home(tmp_path_factory.mktemp("prefect-server"))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import flows.own_benchmarks
+import flows.benchmarking.own
 from flows.checks.models import hub_answers, hub_is_off
 from flows.checks.verdicts import Finding, judged
 from flows.checks.work import GivenData, Work
@@ -38,7 +38,7 @@ def check_data(work: Work) -> Iterator[Finding]:
         yield from _seeds(work)
         yield from _decontamination(work.config.prompts)
     for name in work.benchmarks:
-        if package_of(name) == flows.own_benchmarks.__name__:
+        if package_of(name) == flows.benchmarking.own.__name__:
             continue
         source = getattr(benchmark(name), "source", None)
         if source is not None and not work.own_prompts:

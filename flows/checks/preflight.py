@@ -8,7 +8,7 @@ from flows.checks.models import check_models
 from flows.checks.packages import check_packages
 from flows.checks.verdicts import Finding, require
 from flows.checks.work import Work, of_run
-from flows.request import Run
+from flows.wiring.request import Run
 
 _CHECKS = (check_packages, check_data, check_models, check_machine)
 

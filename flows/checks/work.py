@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from flows.models import default_configuration
-from flows.request import Run
+from flows.wiring.models import default_configuration
+from flows.wiring.request import Run
 from spar_core.config.loading import load_config
 from spar_core.config.run import EvaluationConfig, PromptsConfig, RunConfig
 from spar_core.config.warm_start import WarmStartConfig

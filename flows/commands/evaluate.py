@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import flows.own_benchmarks  # noqa: F401 - makes them known
+import flows.benchmarking.own  # noqa: F401 - makes them known
 from flows.commands.options import (
     configuration_options,
     home_option,
@@ -23,8 +23,8 @@ from spar_core.benchmarks import names
 from storage.home import Home
 
 if TYPE_CHECKING:
-    from flows.benchmark_request import BenchmarkRequest, BenchmarkResult
-    from flows.score_rows import ScoreRow
+    from flows.benchmarking.request import BenchmarkRequest, BenchmarkResult
+    from flows.showing.score_rows import ScoreRow
     from spar_core.benchmarks.plugin import FileRequest
 
 _ALL = "all"
@@ -159,7 +159,7 @@ def _check(benchmark: str, answers: Path | None, items: Path | None, prompts: Pa
 
 
 def _score_file(name: str, request: "FileRequest", by_kind: bool, as_json: bool) -> None:
-    from flows.answer_files import score_answer_file
+    from flows.benchmarking.answer_files import score_answer_file
 
     benchmark = benchmark_named(name)
     found = score_answer_file(benchmark, request)
@@ -190,7 +190,7 @@ def _preflight(request: "BenchmarkRequest", home: Home) -> None:
 
 
 def _measure(values: dict[str, Any], by_kind: bool, as_json: bool) -> None:
-    from flows.benchmark_request import BenchmarkRequest
+    from flows.benchmarking.request import BenchmarkRequest
 
     request = BenchmarkRequest.model_validate(values)
     result = _run(request, quiet=as_json)
@@ -207,7 +207,7 @@ def _measure(values: dict[str, Any], by_kind: bool, as_json: bool) -> None:
 
 
 def _run(request: "BenchmarkRequest", *, quiet: bool) -> "BenchmarkResult":
-    from flows.session import session
+    from flows.wiring.session import session
 
     where = opened(Path(request.home))
     _preflight(request, where)
@@ -218,7 +218,7 @@ def _run(request: "BenchmarkRequest", *, quiet: bool) -> "BenchmarkResult":
 
 
 def _table(title: str, rows: "Sequence[ScoreRow]", by_kind: bool, headlines: Sequence[str]) -> None:
-    from flows.score_rows import COLUMNS
+    from flows.showing.score_rows import COLUMNS
 
     shown = [row for row in rows if by_kind or row.is_headline or row.metric in headlines] or rows
     table(title, COLUMNS, [row.cells() for row in shown], numeric=set(COLUMNS[1:]))

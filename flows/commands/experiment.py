@@ -98,7 +98,7 @@ def _preflight(planned: "Experiment") -> None:
 
 def _run(planned: "Experiment", file: Path, folder: Path, *, quiet: bool) -> "ExperimentOutcome":
     from flows.experiments.outcome import ExperimentOutcome
-    from flows.session import session
+    from flows.wiring.session import session
 
     home = planned.runs[0].run.home
     with session(home, planned.run_id, quiet=quiet):

@@ -28,9 +28,9 @@ def status(run: str | None, home: Path | None, as_json: bool) -> int:
       spar status
       spar status starter-1a2b3c4d --json
     """
-    from flows.judge_summary import judges
-    from flows.spending import spent_plain, spent_shown
-    from flows.summary import run_summary
+    from flows.showing.judge_summary import judges
+    from flows.showing.spending import spent_plain, spent_shown
+    from flows.showing.summary import run_summary
     from storage.catalog import open_catalog
 
     where = opened(home)

@@ -10,8 +10,8 @@ import click
 from storage.home import Home
 
 if TYPE_CHECKING:
-    from flows.judge_summary import Judge
-    from flows.request import RunRequest
+    from flows.showing.judge_summary import Judge
+    from flows.wiring.request import RunRequest
 
 Command = Callable[..., Any]
 
@@ -64,7 +64,7 @@ def requested_run(
     run_id: str | None = None,
 ) -> "RunRequest":
     """The run that a command line names; relative paths are those of the working directory."""
-    from flows.request import RunRequest
+    from flows.wiring.request import RunRequest
 
     return RunRequest(
         preset=preset,
@@ -147,7 +147,7 @@ def table(title: str, columns: list[str], rows: list[list[str]], numeric: Collec
 
 def show_judges(judges: "Sequence[Judge]") -> None:
     """Print how far each iteration's refiner can be trusted as a judge, and why a figure is not there."""
-    from flows.judge_summary import JUDGE_COLUMNS
+    from flows.showing.judge_summary import JUDGE_COLUMNS
 
     if not judges:
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.commands.options import configuration_options, home_option, json_option, requested_run
-from flows.request import Run
+from flows.wiring.request import Run
 
 if TYPE_CHECKING:
     from flows.planning.plan import PlanOptions
@@ -67,7 +67,7 @@ def show_plan(run: Run, options: "PlanOptions", *, as_json: bool) -> int:
     """Print the plan of a run; 1 where it does not fit."""
     from flows.planning.plan import make_plan, plain
     from flows.planning.shown import show
-    from flows.terminal import warnings_told
+    from flows.showing.terminal import warnings_told
 
     with warnings_told():
         made = make_plan(run, options)

@@ -10,8 +10,8 @@ import click
 
 from flows.checks.preflight import preflight_run
 from flows.commands.options import configuration_options, home_option, json_option, requested_run, show_judges, table
-from flows.completion import is_finished
-from flows.request import Run, RunRequest
+from flows.wiring.completion import is_finished
+from flows.wiring.request import Run, RunRequest
 from storage.ledger import Ledger
 
 
@@ -71,14 +71,14 @@ def _joins(run: Run) -> bool:
 
 
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
-    from flows.anchoring import WARNING
-    from flows.session import session
+    from flows.showing.anchoring import WARNING
+    from flows.wiring.session import session
     from spar_core.training.meeting import driving
 
     if run.config.method.judging.anchor == "verifier":
         click.echo(WARNING, err=True)
     if _is_filtered_by_rules(run):
-        from flows.lessons import RULES_NOTE
+        from flows.showing.lessons import RULES_NOTE
 
         click.echo(RULES_NOTE, err=True)
     several = run.config.training.launch.nodes > 1
@@ -96,12 +96,12 @@ def _is_filtered_by_rules(run: Run) -> bool:
 
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
-    from flows.anchoring import anchoring
-    from flows.health import HEALTH_COLUMNS, run_health
-    from flows.judge_summary import judges
-    from flows.lessons import taught
-    from flows.spending import spent_plain, spent_shown
-    from flows.summary import COLUMNS, benchmark_table, kind_table, run_summary
+    from flows.showing.anchoring import anchoring
+    from flows.showing.judge_summary import judges
+    from flows.showing.lessons import taught
+    from flows.showing.spending import spent_plain, spent_shown
+    from flows.showing.summary import COLUMNS, benchmark_table, kind_table, run_summary
+    from flows.wiring.health import HEALTH_COLUMNS, run_health
 
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
     anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None

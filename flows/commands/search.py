@@ -61,7 +61,7 @@ def search(  # noqa: PLR0913 - one parameter per option
     """
     from flows.checks.preflight import preflight
     from flows.checks.work import Chosen, Work, named_models
-    from flows.session import session
+    from flows.wiring.session import session
 
     where = opened(home)
     given = [f"method.search.{key}={limits[key]}" for key in _SEARCH_KEYS if limits.get(key) is not None]
@@ -69,9 +69,9 @@ def search(  # noqa: PLR0913 - one parameter per option
     models = named_models(actor=actor, refiner=refiner)
     preflight(Work(where, config, models, prompts=str(prompts), skip_bad=skip_bad))
     with session(where, "search", quiet=as_json):
-        from flows.export import export_tables
         from flows.search import SearchRequest
         from flows.search import search as search_flow
+        from flows.showing.export import export_tables
 
         request = SearchRequest(
             prompts=str(prompts),
@@ -131,8 +131,8 @@ def refine(  # noqa: PLR0913 - one parameter per option
     """
     from flows.checks.preflight import preflight
     from flows.checks.work import Chosen, Work, named_models
-    from flows.models import ServerOptions, default_models
     from flows.refinement import RefineRequest, refine_prompt, show_tree
+    from flows.wiring.models import ServerOptions, default_models
 
     where = opened(home)
     actor, refiner = (given or default for given, default in zip((actor, refiner), default_models(where), strict=True))

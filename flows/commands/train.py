@@ -55,7 +55,7 @@ def train(  # noqa: PLR0913 - one parameter per option
         raise click.UsageError("give either --pairs (learned from by DPO) or --examples (supervised)")
     from flows.checks.preflight import preflight
     from flows.checks.work import Chosen, GivenData, of_training
-    from flows.session import session
+    from flows.wiring.session import session
     from spar_core.engines.model_reference import STARTER, is_server
 
     if model is not None and is_server(model):

@@ -30,7 +30,7 @@ def ui(home: Path | None, port: int | None, mlflow_port: int | None) -> int:
     Example:
       spar ui --port 4200 --mlflow-port 5000
     """
-    from flows.prefect_server import running_server
+    from flows.serving.prefect_server import running_server
 
     where = opened(home)
     try:
@@ -65,7 +65,7 @@ class _MlflowServer:
 
 
 def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
-    from flows.addresses import port_to_listen_on
+    from flows.serving.addresses import port_to_listen_on
     from storage.mlflow_store import artifact_root, connect, tracking_uri
 
     connect(home)  # sets right where a moved home keeps its files, and makes a database where there is none

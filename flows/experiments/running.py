@@ -9,16 +9,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.completion import is_finished
 from flows.experiments.document import Block, Heading, as_markdown
 from flows.experiments.page import accuracy_table, comparison_table, write_page
 from flows.experiments.results import collect
 from flows.experiments.search_curve import measure_curve
 from flows.experiments.specification import Experiment, PlannedRun, load_experiment
 from flows.experiments.state import description, results_folder
-from flows.request import Override
-from flows.runs import RunPlan, opened_run
 from flows.self_play import self_play
+from flows.wiring.completion import is_finished
+from flows.wiring.request import Override
+from flows.wiring.runs import RunPlan, opened_run
 from spar_core.errors import SparError
 from storage.entries import RunState
 from storage.tracking import Point

@@ -3,12 +3,12 @@
 from typing import Any
 
 from flows.experiments.specification import PlannedRun, SearchCurve, curve_run_id
-from flows.handovers import Models
-from flows.measuring import Measurement
-from flows.request import Run
-from flows.runs import RunPlan, opened_run
 from flows.self_play import registered_models
-from flows.stage_calls import StageRunner, plain
+from flows.wiring.handovers import Models
+from flows.wiring.measuring import Measurement
+from flows.wiring.request import Run
+from flows.wiring.runs import RunPlan, opened_run
+from flows.wiring.stage_calls import StageRunner, plain
 from spar_core.config.method import SearchConfig
 from spar_core.errors import ConfigError
 from spar_core.search.budgets import deep_enough

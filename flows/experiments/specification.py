@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from flows.request import Run, RunRequest
+from flows.wiring.request import Run, RunRequest
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest
 from spar_core.secrets import redacted

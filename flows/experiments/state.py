@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from flows.completion import has_whole_artifacts, is_finished
 from flows.experiments.specification import Experiment, curve_run_id
-from flows.request import Run
+from flows.wiring.completion import has_whole_artifacts, is_finished
+from flows.wiring.request import Run
 from spar_core.secrets import redacted
 from storage.ledger import Ledger
 

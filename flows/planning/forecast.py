@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from flows.prompting import EVOLVER
+from flows.wiring.prompting import EVOLVER
 from spar_core.config.run import RunConfig
 from spar_core.config.training import DpoTrainingConfig, OptimisationConfig
 from spar_core.planning.assumptions import Assumptions

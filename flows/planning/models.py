@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from flows.checks.models import cached_folder
-from flows.handovers import Models
-from flows.models import ModelFinder, Served
-from flows.request import Run
+from flows.wiring.handovers import Models
+from flows.wiring.models import ModelFinder, Served
+from flows.wiring.request import Run
 from spar_core.engines.model_reference import STARTER, is_registered, is_server, server_reference
 from spar_core.errors import ConfigError
 from spar_core.hashing import digest, model_digest

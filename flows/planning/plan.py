@@ -11,8 +11,8 @@ from flows.planning.forecast import TEACHER, Forecaster, Party, Sources
 from flows.planning.models import shape_of
 from flows.planning.observed import observed
 from flows.planning.walk import Step, walk
-from flows.prompting import EVOLVER
-from flows.request import Run
+from flows.wiring.prompting import EVOLVER
+from flows.wiring.request import Run
 from spar_core.config.run import RunConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig
 from spar_core.engines.model_reference import is_server

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from flows.measuring import Measurement
-from flows.pipeline import Pipeline
 from flows.planning.forecast import Forecast, Forecaster
 from flows.planning.models import UNKNOWN, PlannedModels
-from flows.request import Run
-from flows.stage_calls import StageRunner, file_ref
+from flows.wiring.measuring import Measurement
+from flows.wiring.pipeline import Pipeline
+from flows.wiring.request import Run
+from flows.wiring.stage_calls import StageRunner, file_ref
 from spar_core.benchmarks import data_source
 from spar_core.errors import DataError, StorageError
 from spar_core.evaluation.data_sources import local_data

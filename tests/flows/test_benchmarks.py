@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows.benchmark_request import BenchmarkRequest
-from flows.benchmark_session import BenchmarkSession
+from flows.benchmarking.request import BenchmarkRequest
+from flows.benchmarking.session import BenchmarkSession
 from flows.benchmarks import result_of, scores_of
 from spar_core.errors import ConfigError, DataError, EngineError
 from storage.artifacts import ArtifactRef

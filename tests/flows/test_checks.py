@@ -20,7 +20,7 @@ from flows.checks.packages import check_packages
 from flows.checks.preflight import findings, preflight
 from flows.checks.work import GivenData, Work, of_run, of_training
 from flows.cli import invoke
-from flows.request import RunRequest
+from flows.wiring.request import RunRequest
 from spar_core.config.loading import load_config
 from spar_core.constraints import nltk_data
 from spar_core.engines.placement import Gpu, weight_bytes

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows.cli import EXIT_FAILED, EXIT_USAGE, invoke
-from flows.evaluation_record import EvaluationRecord
+from flows.showing.evaluation_record import EvaluationRecord
 
 
 @pytest.fixture(autouse=True)

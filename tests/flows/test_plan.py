@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from flows.commands.plan import plan as command
 from flows.planning.plan import PlanOptions, make_plan
-from flows.request import Run
+from flows.wiring.request import Run
 from spar_core.config.loading import load_config
 from spar_core.config.method import PairsMethod
 from spar_core.errors import ConfigError

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from flows.cli import invoke
-from flows.models import ServerOptions
+from flows.wiring.models import ServerOptions
 from spar_core.errors import SparError
 
 SERVER = "http://127.0.0.1:9/v1#m"
@@ -23,7 +23,7 @@ def asked(monkeypatch):
     monkeypatch.setattr("flows.checks.preflight.preflight", lambda _work: None)
     monkeypatch.setattr("flows.refinement.refine_prompt", end)
     monkeypatch.setattr("flows.search.search", end)
-    monkeypatch.setattr("flows.session.session", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr("flows.wiring.session.session", lambda *_, **__: contextlib.nullcontext())
     return requests
 
 

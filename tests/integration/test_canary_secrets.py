@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from flows.request import RunRequest
+from flows.wiring.request import RunRequest
 from spar_core.errors import ConfigError
 from tests.chat_server import chat_server
 from tests.flows.scripted_teacher import teach

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import invoke
-from flows.request import RunRequest
+from flows.wiring.request import RunRequest
 from storage.catalog import open_catalog
 from storage.home import Home
 from storage.ledger import Ledger
@@ -31,8 +31,8 @@ SMALL += ["evaluation.calibration_items=4", "warm_start.actor_examples=16", "war
 SMALL += [f"training.{name}.max_steps=1" for name in ("actor", "refiner", "warm_start_actor", "warm_start_refiner")]
 _NIGHT = """
 import sys
-from flows.request import RunRequest
-from flows.session import session
+from flows.wiring.request import RunRequest
+from flows.wiring.session import session
 request = RunRequest.model_validate_json(sys.argv[1])
 with session(request.resolve().home, "night", quiet=True):
     from flows.self_play import iteration
@@ -42,7 +42,7 @@ with session(request.resolve().home, "night", quiet=True):
 
 def _night(request: RunRequest) -> None:
     """As a worker does it, without a server of its own."""
-    from flows.session import session
+    from flows.wiring.session import session
 
     run = request.resolve()
     with session(run.home, "night", quiet=True):

@@ -129,7 +129,7 @@ def test_two_nights_go_on_from_each_other_and_then_the_run_is_complete(worker, t
 @pytest.fixture
 def alarms(prefect_server: str) -> Iterator[list[dict[str, str]]]:
     """What the automation's webhook was told."""
-    from flows.alarms import set_alarm
+    from flows.serving.alarms import set_alarm
 
     told: list[dict[str, str]] = []
 

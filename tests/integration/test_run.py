@@ -262,7 +262,7 @@ def prefect_runs(home, run_id: str | None = None) -> dict[str, list[tuple[str, s
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
-    from flows.prefect_server import join_server, leave_server
+    from flows.serving.prefect_server import join_server, leave_server
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(home.prefect))

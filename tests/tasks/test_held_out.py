@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flows.stage_calls import file_ref
+from flows.wiring.stage_calls import file_ref
 from spar_core.config.run import PromptsConfig
 from spar_core.synthesis import seed_prompts
 from storage.artifacts import ArtifactRef

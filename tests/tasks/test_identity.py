@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.stage_calls import file_ref
+from flows.wiring.stage_calls import file_ref
 from spar_core.config.run import OrchestrationConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig, VllmEngineConfig
 from storage.home import Home

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.judge_summary import Judge, judge_report, judges
+from flows.showing.judge_summary import Judge, judge_report, judges
 from spar_core.config.method import JudgingConfig, RefinementConfig, SearchConfig
 from spar_core.engines.configuration import ScriptedEngineConfig
 from spar_core.records import Constraint, Prompt, Response

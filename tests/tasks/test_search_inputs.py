@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from flows.stage_calls import file_ref
+from flows.wiring.stage_calls import file_ref
 from spar_core.config.run import OrchestrationConfig
 from tasks.calls import StageCall, Surroundings
 from tasks.search_inputs import SEARCH_PROMPTS, SEARCH_RESPONSES

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.pipeline import Pipeline
+from flows.wiring.pipeline import Pipeline
 from spar_core.config.run import RunConfig
 from spar_core.config.training import SftTrainingConfig
 from spar_core.engines.configuration import ScriptedEngineConfig, TransformersEngineConfig

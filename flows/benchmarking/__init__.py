@@ -1,0 +1,1 @@
+"""What the benchmarks of one request share, and the benchmarks that are our own."""

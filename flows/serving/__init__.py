@@ -1,0 +1,1 @@
+"""The servers around a home: Prefect's, where interfaces answer, alarms, and runs whose process died."""

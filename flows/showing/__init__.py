@@ -1,0 +1,1 @@
+"""What people see of a run: terminal, tables, Prefect's pages, files."""

@@ -1,0 +1,158 @@
+"""Progress in the terminal: one line per stage, a bar while it runs."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from flows.showing.spending import spent_shown
+from storage.artifacts import ArtifactRef
+from tasks.calls import StageCall
+from tasks.progress import tokens
+from tasks.runtime import Runtime, SilentReporter
+
+LOGGERS = ("flows", "tasks", "spar_core", "storage")
+"""What this project logs through."""
+
+
+class TerminalReporter(SilentReporter):
+    """Shows stages on a console; where it is no terminal, finished stages only."""
+
+    def __init__(self, console: Console, spent: Callable[[StageCall], str] = lambda _call: "") -> None:
+        """`spent` tells what the run of a stage has spent."""
+        self._console = console
+        self._spent = spent
+        self._latest: StageCall | None = None
+        self._bars: dict[tuple[int | None, str], TaskID] = {}
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            _Told(self._spending),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def announced(self, text: str) -> None:
+        """Leave a line."""
+        self._console.print(text, style="bold", highlight=False)
+
+    def stage_started(self, call: StageCall, parts: int) -> None:
+        """Open a bar."""
+        self._latest = call
+        description = f"{_place(call)}{call.stage}"
+        self._bars[call.iteration, call.stage] = self.progress.add_task(description, total=parts, note="")
+
+    def stage_advanced(self, call: StageCall, done: int, parts: int) -> None:
+        """Move the bar."""
+        self.progress.update(self._bars[call.iteration, call.stage], completed=done)
+
+    def training_progress(self, call: StageCall, step: int, metrics: dict[str, float]) -> None:
+        """Show the step and the loss."""
+        note = f"step {step}" + (f", loss {metrics['loss']:.4f}" if "loss" in metrics else "")
+        bar = self._bars.get((call.iteration, call.stage))
+        if bar is not None:
+            self.progress.update(bar, note=note)
+
+    def stage_finished(self, call: StageCall, artifact: ArtifactRef, cached: bool, seconds: float) -> None:
+        """Close the bar, leave a line."""
+        self._remove(call)
+        manifest = artifact.manifest()
+        dropped = sum(manifest.drops.values())
+        how = "cached" if cached else f"{seconds:.1f} s"
+        rows = f"{manifest.rows_out} of {manifest.rows_in} rows" + (f", {dropped} dropped" if dropped else "")
+        count = None if cached else tokens(manifest)
+        rows += "" if count is None else f", {count:,} tokens"
+        self._console.print(f"{_place(call)}{call.stage:<28} {how:>9}  {rows}", highlight=False)
+
+    def stage_failed(self, call: StageCall, error: BaseException) -> None:
+        """Close the bar, say so."""
+        self._remove(call)
+        self._console.print(f"{_place(call)}{call.stage:<28}    failed", style="red", highlight=False)
+
+    def _spending(self) -> str:
+        return "" if self._latest is None else self._spent(self._latest)
+
+    def _remove(self, call: StageCall) -> None:
+        bar = self._bars.pop((call.iteration, call.stage), None)
+        if bar is not None:
+            self.progress.remove_task(bar)
+
+
+class _Told(ProgressColumn):
+    """A text that is asked for whenever the line is drawn."""
+
+    def __init__(self, told: Callable[[], str]) -> None:
+        self._told = told
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """The text as it is now."""
+        return Text(self._told(), style="dim")
+
+
+def _place(call: StageCall) -> str:
+    return "" if call.iteration is None else f"iteration {call.iteration}  "
+
+
+class _PlainLines(logging.Handler):
+    """Writes records to stderr as the command line writes its own messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        click.echo(f"spar: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Print what this project warns of while the block runs: plain lines in place of Prefect's console format."""
+    handler = _PlainLines(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.propagate = True
+            logger.removeHandler(handler)
+
+
+@contextmanager
+def terminal_reporter(runtime: Runtime, ui_url: str, run_id: str, *, quiet: bool) -> Iterator[None]:
+    """Report the stages of a home on the terminal while the block runs."""
+    if quiet:
+        yield
+        return
+    console = Console(stderr=True)
+    console.print(f"run {run_id} in {runtime.home.root}; watch it at {ui_url}", highlight=False)
+
+    def spent(call: StageCall) -> str:
+        return spent_shown(runtime.spending(call.run_id).spent, call.surroundings.budget)
+
+    reporter = TerminalReporter(console, spent)
+    runtime.reporter = reporter
+    try:
+        with reporter.progress:
+            yield
+    finally:
+        runtime.reporter = SilentReporter()

@@ -1,0 +1,165 @@
+"""The data of one iteration: which stages each method of making pairs runs, and what they read.
+
+Stages that methods have in common have equal keys, so that in one home they are computed once for all of them.
+"""
+
+from typing import Any
+
+from flows.wiring.handovers import Data, Models
+from flows.wiring.models import ModelFinder
+from flows.wiring.prompting import RunPrompts
+from flows.wiring.request import Run
+from flows.wiring.stage_calls import StageRunner, data_ref, plain
+from flows.wiring.teaching import Teaching
+from spar_core.config.method import SCORING, SearchConfig
+from storage.artifacts import ArtifactRef
+from tasks.engines import ModelRef
+from tasks.given_data import GIVEN_EXAMPLES
+from tasks.judgements import JUDGEMENTS, SECOND_VOTER
+from tasks.negatives import NEGATIVES
+from tasks.responses import RESPONSES
+from tasks.rubric_scores import META_JUDGEMENTS, RUBRIC_SCORES
+from tasks.training_data import JUDGE_PAIRS, PAIRS, REFINER_DATA
+from tasks.trees import TREES
+from tasks.warm_start import WARM_START_EXAMPLES
+
+Inputs = dict[str, ArtifactRef]
+
+
+class IterationData:
+    """Runs the stages that make an iteration's data. Use it inside a flow."""
+
+    def __init__(self, run: Run, stages: StageRunner, finder: ModelFinder | None = None) -> None:
+        self._run = run
+        self._config = run.config
+        self._method = run.config.method
+        self._stages = stages
+        self._finder = finder or ModelFinder(run.home, run.config.engine)
+        self._prompts = RunPrompts(run, stages, self._finder)
+
+    def prepare(self) -> None:
+        """What is made once for all iterations, before the first: prompts that a model evolves."""
+        self._prompts.evolve_up_front()
+
+    def make(self, iteration: int, models: Models, first: Models) -> Data:
+        """Prompts, answers, what the method knows of them, and the training data made of that.
+
+        `first`: the models after the warm start, for `judging.second_voter: first`.
+        """
+        method, learns_by = self._method.pairs.method, self._config.refiner_learns_by()
+        answered, judges = self._answered(iteration, models.actor), self._judges(models.refiner, first.refiner)
+        known = dict(answered)
+        search = self._method.search_for_pairs()
+        if search is not None or method == "best_of_n" or learns_by == "rft":
+            known["judgements"] = self._judgements(iteration, answered, judges)
+        if search is not None:
+            known["trees"] = self._trees(iteration, known, judges, search)
+        if method in SCORING:
+            scorer = models.of(self._method.pairs.scorer)
+            known["scores"] = self._scored(iteration, answered, scorer)
+            if learns_by == "dpo":
+                known["comparisons"] = self._compared(iteration, known, scorer)
+        pairs = self._pairs(iteration, known)
+        refiner = None
+        if learns_by == "rft":
+            refiner = self._refiner_examples(iteration, known)
+        elif learns_by == "dpo":
+            refiner = self._judge_pairs(iteration, known)
+        return Data(answered["prompts"], pairs, refiner)
+
+    def warm_start_examples(self) -> dict[str, ArtifactRef]:
+        """The examples of iteration 0 per role; a role without any is left out."""
+        warm = self._config.warm_start
+        if warm.source == "teacher":
+            teaching = Teaching(self._run, self._stages.beside(), self._prompts, self._finder)
+            return teaching.examples(self._finder.base(self._run))
+        counts = {"actor": warm.actor_examples, "refiner": warm.refiner_examples}
+        files = {"actor": warm.actor_file, "refiner": warm.refiner_file}
+        examples = {}
+        for role, stage in WARM_START_EXAMPLES.items():
+            given = files[role] is not None if warm.source == "file" else counts[role] > 0
+            if warm.source == "none" or not given:
+                continue
+            source = files[role]
+            if warm.source == "file" and source is not None:
+                reads = {"role": role, "skip_bad": warm.skip_bad, **self._stages.templates("judge", "refine")}
+                given_data = {"data": data_ref(source)}
+                examples[role] = self._stages.run(GIVEN_EXAMPLES[role], 0, files=given_data, config=reads)
+                continue
+            config: dict[str, Any] = {"role": role, "source": warm.source, "count": counts[role]}
+            if role == "refiner":  # taught in the texts it will be asked in
+                config |= self._stages.templates("judge", "refine", "rubric", "meta_judge")
+            examples[role] = self._stages.run(stage, 0, config=config)
+        return examples
+
+    def _answered(self, iteration: int, actor: ModelRef) -> Inputs:
+        prompts = self._prompts.of_iteration(iteration)
+        sampling = {"responses": plain(self._method.responses)}
+        responses = self._stages.run(RESPONSES, iteration, {"prompts": prompts}, {"actor": actor}, sampling)
+        return {"prompts": prompts, "responses": responses}
+
+    def _judges(self, refiner: ModelRef, first_refiner: ModelRef) -> dict[str, ModelRef]:
+        """Who votes, by role in the stages."""
+        second = self._method.judging.second_voter
+        if second is None:
+            return {"refiner": refiner}
+        if second == "first":
+            return {"refiner": refiner, SECOND_VOTER: first_refiner}
+        voter = self._finder.served(second)
+        self._stages.serve(SECOND_VOTER, voter.engine)
+        return {"refiner": refiner, SECOND_VOTER: voter.model}
+
+    def _judging(self) -> dict[str, Any]:
+        """What the stages read of `judging`: a second voter counts by its weights, whatever it is called."""
+        return plain(self._method.judging.model_copy(update={"second_voter": None}))
+
+    def _judgements(self, iteration: int, answered: Inputs, judges: dict[str, ModelRef]) -> ArtifactRef:
+        judging = {"judging": self._judging(), **self._stages.templates("judge")}
+        return self._stages.run(JUDGEMENTS, iteration, answered, judges, judging)
+
+    def _trees(self, iteration: int, known: Inputs, judges: dict[str, ModelRef], search: SearchConfig) -> ArtifactRef:
+        method = self._method
+        chosen = {"max_negatives": method.pairs.max_negatives}
+        roots = self._stages.run(NEGATIVES, iteration, known, config=chosen)
+        searching = {
+            "judging": self._judging(),
+            "refinement": plain(method.refinement),
+            "search": plain(search),
+            **self._stages.templates("judge", "refine"),
+        }
+        # The constraints of the prompts are read only by the anchor: without it no stage of the search can know them.
+        anchors = {"prompts": known["prompts"]} if method.judging.anchor == "verifier" else {}
+        return self._stages.run(TREES, iteration, {"roots": roots, **anchors}, judges, searching)
+
+    def _scored(self, iteration: int, answered: Inputs, scorer: ModelRef) -> ArtifactRef:
+        reads = {"judging": plain(self._method.judging.votes_alone()), **self._stages.templates("rubric")}
+        return self._stages.run(RUBRIC_SCORES, iteration, answered, {"scorer": scorer}, reads)
+
+    def _compared(self, iteration: int, known: Inputs, scorer: ModelRef) -> ArtifactRef:
+        reads = {"judging": plain(self._method.judging.votes_alone()), **self._stages.templates("meta_judge")}
+        inputs = {name: known[name] for name in ("prompts", "responses", "scores")}
+        return self._stages.run(META_JUDGEMENTS, iteration, inputs, {"scorer": scorer}, reads)
+
+    def _pairs(self, iteration: int, known: Inputs) -> ArtifactRef:
+        config = self._method.pairs
+        reads = {
+            "best_of_n": ("responses", "judgements"),
+            "random_pairs": ("responses",),
+            **dict.fromkeys(SCORING, ("responses", "scores")),
+        }.get(config.method, ("trees",))
+        inputs = {name: known[name] for name in ("prompts", *reads)}
+        return self._stages.run(PAIRS, iteration, inputs, config={"pairs": plain(config)})
+
+    def _refiner_examples(self, iteration: int, known: Inputs) -> ArtifactRef:
+        quotas = self._method.refiner_data
+        read = ("prompts", "responses", "judgements", "trees")
+        sources: Inputs = {name: known[name] for name in read if name in known}
+        if quotas.replay_fraction > 0 and "refiner" in (examples := self.warm_start_examples()):
+            sources["replay"] = examples["refiner"]
+        reads = {"refiner_data": plain(quotas), **self._stages.templates("judge", "refine")}
+        return self._stages.run(REFINER_DATA, iteration, sources, config=reads)
+
+    def _judge_pairs(self, iteration: int, known: Inputs) -> ArtifactRef:
+        inputs = {name: known[name] for name in ("prompts", "responses", "scores", "comparisons")}
+        reads = {"pairs": plain(self._method.pairs), **self._stages.templates("rubric")}
+        return self._stages.run(JUDGE_PAIRS, iteration, inputs, config=reads)

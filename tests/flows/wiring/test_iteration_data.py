@@ -1,0 +1,150 @@
+"""The stages each method runs, in one home with a scripted model: what they share is computed once."""
+
+from collections.abc import Callable
+
+import pytest
+from prefect import flow
+
+from flows.showing.anchoring import anchoring
+from flows.wiring.handovers import Data, Models
+from flows.wiring.iteration_data import IterationData
+from flows.wiring.request import Run
+from flows.wiring.stage_calls import StageRunner
+from spar_core.config.loading import load_config
+from spar_core.engines.server_identity import PROBES
+from storage.artifacts import ArtifactRef
+from storage.disk import read_json
+from storage.home import Home
+from storage.ledger import Ledger
+from tasks.engines import ModelRef
+from tasks.runtime import Runtime
+from tests.chat_server import chat_server
+from tests.integration.command_line import SCRIPT
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+MODELS = Models(ModelRef("actor", "nowhere"), ModelRef("refiner", "nowhere"))
+FIRST = Models(ModelRef("first actor", "nowhere"), ModelRef("first refiner", "nowhere"))
+COMMON = ["prompts", "responses"]
+SEARCHED = [*COMMON, "judgements", "negatives", "trees", "pairs", "refiner_data"]
+STAGES = {
+    "spar": SEARCHED,
+    "single_refine": SEARCHED,
+    "iterative_refine": SEARCHED,
+    "best_of_n": [*COMMON, "judgements", "pairs", "refiner_data"],
+    "random_pairs": [*COMMON, "judgements", "pairs", "refiner_data"],
+    "self_rewarding": [*COMMON, "rubric_scores", "pairs"],
+    "meta_rewarding": [*COMMON, "rubric_scores", "meta_judgements", "pairs", "judge_pairs"],
+}
+SMALL = [
+    "engine.kind=scripted",
+    f"engine.script={SCRIPT}",
+    "prompts.per_iteration=8",
+    "method.refiner_data.replay_fraction=0",
+    "orchestration.shard_size=4",
+]
+
+Made = tuple[Data, dict[str, tuple[str, bool]]]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """The data of iteration 1 under some settings, and per stage its key and whether it was there already."""
+    home = Home(tmp_path_factory.mktemp("methods"))
+
+    def made(run_id: str, *settings: str) -> Made:
+        run = Run(home, run_id, load_config("smoke", overrides=[*SMALL, *settings]))
+
+        @flow(name="data")
+        def data() -> Data:
+            with Runtime.of(str(home.root)).held():
+                return IterationData(run, StageRunner(run)).make(1, MODELS, FIRST)
+
+        found = data()
+        return found, {entry.stage: (entry.stage_key, entry.cached) for entry in Ledger(home).stages(run_id)}
+
+    made.home = home  # type: ignore[attr-defined]
+    return made
+
+
+def texts(artifact: ArtifactRef, table: str, column: str) -> list[str]:
+    return [getattr(row, column) for row in artifact.read(table)]
+
+
+def test_each_method_runs_its_stages_and_shares_what_it_has_in_common(make):
+    data, keys = {}, {}
+    for method, stages in STAGES.items():
+        data[method], entries = make(method, f"method.pairs.method={method}")
+        assert list(entries) == stages
+        keys[method] = {stage: key for stage, (key, _) in entries.items()}
+        known = {stage for earlier, own in keys.items() if earlier != method for stage in own.items()}
+        assert {stage for stage, (key, cached) in entries.items() if cached} == {
+            stage for stage, key in keys[method].items() if (stage, key) in known
+        }
+    for stage in ("prompts", "responses", "judgements", "negatives", "rubric_scores"):
+        assert len({own[stage] for own in keys.values() if stage in own}) == 1
+    assert len({own["trees"] for own in keys.values() if "trees" in own}) == 3
+    assert len({own["pairs"] for own in keys.values()}) == len(STAGES)
+
+    # The scripted model scores nearly every sample differently, so that every prompt gives a pair.
+    assert data["self_rewarding"].pairs.rows["preference_pairs"] == 8
+    assert texts(data["self_rewarding"].pairs, "preference_pairs", "chosen") == texts(
+        data["meta_rewarding"].pairs, "preference_pairs", "chosen"
+    )
+    assert data["self_rewarding"].refiner is None
+    assert data["random_pairs"].pairs.rows["preference_pairs"] == 8
+    assert data["meta_rewarding"].refiner.rows["judge_pairs"] > 0
+    asked = texts(data["meta_rewarding"].refiner, "judge_pairs", "prompt")
+    assert all("Score:" in chosen for chosen in texts(data["meta_rewarding"].refiner, "judge_pairs", "chosen"))
+    assert all("answer" in request for request in asked)
+    assert data["spar"].refiner.rows["refiner_examples"] > 0
+
+
+def test_a_second_voter_gives_two_of_five_votes_and_counts_by_its_weights(make):
+    _, entries = make("two-voters", "method.judging.second_voter=first")
+    store = Runtime.of(str(make.home.root)).store
+    judgements = store.get("judgements", entries["judgements"][0])
+    assert judgements.manifest().model_digests == {"refiner": "refiner", "second_voter": "first refiner"}
+    votes = [vote for vote in judgements.read("votes") if vote.vote_index < 5]
+    assert [vote.voter for vote in votes] == [1, 1, 1, 2, 2] * 40
+    assert store.get("trees", entries["trees"][0]).manifest().model_digests["second_voter"] == "first refiner"
+    assert not entries["judgements"][1]  # other judgements than those of the refiner alone
+
+
+def test_a_served_second_voter_is_asked_with_its_key_and_counts_by_its_answers(make, monkeypatch):
+    monkeypatch.setenv("VOTER_KEY", "right")
+    with chat_server(lambda _: "Looked at it.\nFinal verdict: YES", token="right") as server:
+        _, entries = make("served", f"method.judging.second_voter={server.url}#m&key=VOTER_KEY")
+        asked = [chat["n"] for chat in server.chats if chat["messages"][-1]["content"] not in PROBES]
+        server.answer = lambda _: "Looked at it.\nFinal verdict: NO"  # new weights behind the old name
+        _, later = make("served-later", f"method.judging.second_voter={server.url}#m&key=VOTER_KEY")
+    assert set(asked) == {2}
+    judgements = Runtime.of(str(make.home.root)).store.get("judgements", entries["judgements"][0])
+    votes = [vote for vote in judgements.read("votes") if vote.vote_index < 5]
+    assert {vote.verdict.value for vote in votes if vote.voter == 2} == {"YES"}
+    (identity,) = (
+        key for key, entry in read_json(make.home.models / "servers.json").items() if "YES" in entry["answers"][0][0]
+    )
+    assert judgements.manifest().model_digests == {"refiner": "refiner", "second_voter": identity}
+    assert entries["judgements"][0] != later["judgements"][0]
+
+
+def test_the_anchor_reads_the_prompts_and_is_recorded(make):
+    _, voted = make("voted")
+    data, entries = make("anchored", "method.judging.anchor=verifier")
+    assert not any(cached for stage, (_, cached) in entries.items() if stage not in COMMON)
+    runtime = Runtime.of(str(make.home.root))
+    trees = runtime.store.get("trees", entries["trees"][0])
+    assert {entry.stage for entry in trees.manifest().inputs} == {"negatives", "prompts"}
+    assert trees.manifest().config["judging"]["anchor"] == "verifier"
+    plain = runtime.store.get("trees", voted["trees"][0])
+    assert {entry.stage for entry in plain.manifest().inputs} == {"negatives"}
+
+    # The script's answers name no items, so that every one of them truly fails, whatever the votes said.
+    judgements = list(runtime.store.get("judgements", entries["judgements"][0]).read("judgements"))
+    assert {(entry.verdict.value, entry.value) for entry in judgements} == {("NO", 0.0)}
+    assert any(entry.yes_votes > entry.no_votes for entry in judgements)
+    assert data.pairs.rows["preference_pairs"] == 0
+    told = anchoring(make.home, "anchored")
+    assert (told.judgements, told.judgements_in_all) == (40, 40)
+    assert told.nodes == told.nodes_in_all > 0
+    assert anchoring(make.home, "voted").judgements == 0
