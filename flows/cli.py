@@ -24,6 +24,7 @@ _COMMANDS = {
     "search": "flows.commands.search:search",
     "refine": "flows.commands.search:refine",
     "eval": "flows.commands.evaluate:evaluate",
+    "view": "flows.commands.view:view",
     "ui": "flows.commands.ui:ui",
     "doctor": "flows.commands.doctor:doctor",
     "gc": "flows.commands.gc:gc",

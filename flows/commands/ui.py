@@ -65,7 +65,7 @@ class _MlflowServer:
 
 
 def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
-    from flows.serving.addresses import port_to_listen_on
+    from storage.addresses import port_to_listen_on
     from storage.mlflow_store import artifact_root, connect, tracking_uri
 
     connect(home)  # sets right where a moved home keeps its files, and makes a database where there is none

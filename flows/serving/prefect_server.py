@@ -28,9 +28,9 @@ import httpx
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows.serving.addresses import port_to_listen_on
 from spar_core.errors import SparError
 from spar_core.processes import process_mark
+from storage.addresses import port_to_listen_on
 from storage.disk import disk_errors, read_json, write_json
 from storage.home import Home
 

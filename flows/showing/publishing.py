@@ -8,11 +8,11 @@ import httpx
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.exceptions import PrefectException
 
-from flows.serving.addresses import mlflow_page
 from flows.showing.judge_summary import Judge, judge_report
 from flows.showing.summary import COLUMNS, IterationRow
 from flows.wiring.health import HEALTH_COLUMNS, Health
 from spar_core.errors import StorageError
+from storage.addresses import mlflow_page
 from storage.artifacts import ArtifactStore
 from storage.entries import StageRun
 from storage.home import Home

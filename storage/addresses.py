@@ -1,4 +1,9 @@
-"""Where a home's user interfaces answer: on the same ports every time, so that links from one into the other last."""
+"""Where a home's user interfaces answer: on the same ports every time, so that links from one into the other last.
+
+The pages of `spar view` have one address per thing. Whoever links to one makes the address here:
+
+    view_page(home, places.tree(tree_id))     # http://127.0.0.1:PORT/trees/TREE_ID
+"""
 
 from typing import Literal
 
@@ -7,7 +12,7 @@ from storage.disk import read_json, write_json
 from storage.home import Home
 from storage.mlflow_store import experiment_page
 
-Interface = Literal["prefect", "mlflow"]
+Interface = Literal["prefect", "mlflow", "view"]
 _HOST = "127.0.0.1"
 
 
@@ -35,6 +40,11 @@ def port_to_listen_on(home: Home, interface: Interface) -> int:
 def mlflow_page(home: Home, mlflow_run: str, experiment: str) -> str:
     """Address of a run in the home's MLflow, which answers while `spar ui` is open."""
     return f"http://{_HOST}:{known_port(home, 'mlflow')}/{experiment_page(experiment, mlflow_run)}"
+
+
+def view_page(home: Home, place: str) -> str:
+    """Address of a page (`storage.places`) of the home's `spar view`, which also answers while `spar ui` is open."""
+    return f"http://{_HOST}:{known_port(home, 'view')}{place}"
 
 
 def _remember(home: Home, interface: Interface, port: int) -> int:

@@ -1,0 +1,16 @@
+"""The pages of `spar view`: one file per kind of thing, each with the routes it answers."""
+
+from starlette.routing import BaseRoute
+
+from flows.view.pages import drops, evaluation, examples, models, pairs, prompts, runs, trees
+
+ROUTES: list[BaseRoute] = [
+    *runs.ROUTES,
+    *trees.ROUTES,
+    *prompts.ROUTES,
+    *pairs.ROUTES,
+    *examples.ROUTES,
+    *drops.ROUTES,
+    *evaluation.ROUTES,
+    *models.ROUTES,
+]

@@ -1,0 +1,5 @@
+"""Pages of drops."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

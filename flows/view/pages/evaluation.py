@@ -1,0 +1,5 @@
+"""Pages of evaluation."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

@@ -1,0 +1,5 @@
+"""Pages of examples."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

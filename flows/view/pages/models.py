@@ -1,0 +1,5 @@
+"""Pages of models."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

@@ -1,0 +1,5 @@
+"""Pages of pairs."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

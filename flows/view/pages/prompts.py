@@ -1,0 +1,5 @@
+"""Pages of prompts."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

@@ -1,0 +1,5 @@
+"""Pages of trees."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []
