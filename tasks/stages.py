@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from prefect import State, Task, task
+from prefect.assets import materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.states import Completed
@@ -31,6 +32,7 @@ from tasks.progress import StageProgress
 from tasks.runtime import Runtime
 from tasks.shards import ShardContext, ShardRows
 from tasks.sources import data_digest
+from tasks.stage_page import asset_made, assets_read, show_stage
 from tasks.versions import library_versions
 
 _log = logging.getLogger(__name__)
@@ -163,11 +165,18 @@ class Stage:
         )(shard_of_stage)
 
     def _commit_task(self, call: StageCall) -> Task[[StageCall], State[None] | None]:
+        home = Runtime.of(call.home).home
+
         def commit_stage(call: StageCall) -> State[None] | None:
-            return None if self._commit(call) else _reused()
+            committed = self._commit(call)
+            show_stage(home, call, Runtime.of(call.home).store.require(call.stage, call.key))
+            return None if committed else _reused()
 
         commit_stage.__name__ = f"{self.name}_commit"
-        return task(
+        return materialize(
+            asset_made(home, call),
+            by="spar",
+            asset_deps=assets_read(home, call),
             name=f"{self.name} commit",
             task_run_name=call.title,
             cache_policy=NO_CACHE,
@@ -196,6 +205,8 @@ class Stage:
                 refused = {f"{_REFUSED}{reason}": count for reason, count in refusals.items()}
                 unasked = {_UNASKED: rows.unasked} if rows.unasked else {}
                 part.measure({"requests": used.requests, **tokens, **refused, **unasked})
+        cost = f", {used.prompt_tokens + used.completion_tokens:,} tokens" if used.requests else ""
+        _log.info("shard %d of %d: %d rows in, %d out%s", shard + 1, len(cuts), rows.rows_in, rows.rows_out, cost)
         return True
 
     def _check_rows(self, call: StageCall, shard: int, rows: ShardRows) -> None:

@@ -12,7 +12,8 @@ from flows.showing.judge_summary import Judge, judge_report
 from flows.showing.summary import COLUMNS, IterationRow
 from flows.wiring.health import HEALTH_COLUMNS, Health
 from spar_core.errors import StorageError
-from storage.addresses import mlflow_page
+from storage import places
+from storage.addresses import mlflow_page, view_page
 from storage.artifacts import ArtifactStore
 from storage.entries import StageRun
 from storage.home import Home
@@ -67,6 +68,12 @@ def _publish_stages(home: Home, run_id: str, iteration: int, *, tracked: bool) -
     )
     create_link_artifact(
         link=home.artifacts.as_uri(), link_text="Artifacts", key=f"artifacts-{key}", description=str(home.artifacts)
+    )
+    create_link_artifact(
+        link=view_page(home, places.iteration(run_id, iteration)),
+        link_text="Look into it",
+        key=f"view-{key}",
+        description=f"Its trees, pairs, votes and scores, open while `spar view` or `spar ui --home {home.root}` runs",
     )
     if tracked:
         tracker = Runtime.of(str(home.root)).tracking.tracker

@@ -9,12 +9,22 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterName,
+)
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from spar_core.config.run import OrchestrationConfig
 from spar_core.engines.configuration import ScriptedEngineConfig
 from spar_core.errors import DataError, EngineUnavailableError, StorageError
 from spar_core.records import Drop, Prompt
+from storage.addresses import known_port
 from storage.artifacts import ArtifactRef
 from storage.home import Home
 from storage.ledger import Ledger
@@ -372,9 +382,6 @@ def test_a_wholly_cached_stage_starts_one_task_that_shows_it(bench):
 
 def task_states(flow_run_name: str) -> dict[str, str]:
     """State names of the task runs of a flow run, as soon as the server has them from events."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
-
     chosen = FlowRunFilter(name=FlowRunFilterName(any_=[flow_run_name]))
     with get_client(sync_client=True) as client:
         for _ in range(100):
@@ -383,3 +390,46 @@ def task_states(flow_run_name: str) -> dict[str, str]:
                 return found
             time.sleep(0.2)
     return found
+
+
+def test_prefect_shows_what_a_stage_was_made_from(bench):
+    cut = bench.run(bench.split)
+    model = ModelRef("f00d", str(cut.folder / "model"))  # as if that stage had trained it
+    other = ModelRef("beef", "/elsewhere/base")
+    call = bench.call(bench.double, {"prompts": cut}, {"actor": model, "refiner": other})
+    doubled = bench.run_call(bench.double, call)
+    bench.run_call(bench.double, call)  # cached: the asset is not told to be made again
+    mine = f"spar://{bench.home.identity}/artifacts"
+    made = materialisations(f"{mine}/double/{doubled.stage_key}")
+    assert [sorted(made_from(event)) for event in made] == [
+        sorted([f"{mine}/cut/{cut.stage_key}", f"spar://{bench.home.identity}/models/beef", "spar"])
+    ]
+    page = markdown("stage-double-1-run")
+    assert "| rows in | 7 |" in page
+    assert f"`{doubled.content_digest}`" in page
+    assert f"cut `{cut.stage_key[:12]}`" in page
+    assert f":{known_port(bench.home, 'view')}/runs/run/1" in page
+
+
+def materialisations(key: str) -> list[Event]:
+    """How often an asset was made, as soon as the server has it from events."""
+    wanted = EventFilter(
+        event=EventNameFilter(name=["prefect.asset.materialization.succeeded"]), resource=EventResourceFilter(id=[key])
+    )
+    for _ in range(100):
+        with get_client(sync_client=True) as client:
+            found = client.read_events(filter=wanted, limit=50).events
+        if found:
+            return list(found)
+        time.sleep(0.2)
+    return []
+
+
+def made_from(event: Event) -> list[str]:
+    return [related.id for related in event.related if related.role.startswith("asset")]
+
+
+def markdown(key: str) -> str:
+    with get_client(sync_client=True) as client:
+        chosen = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        return str(client.read_artifacts(artifact_filter=chosen)[-1].data)
