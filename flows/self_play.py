@@ -30,6 +30,7 @@ from tasks.engines import ModelRef
 from tasks.gate import Candidate
 from tasks.registration import Trained, register_models
 from tasks.runtime import Runtime
+from tasks.showing import show_iteration
 
 # Prefect types its own decorator for another runner than the one it ships.
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
@@ -182,6 +183,8 @@ def _iterate(run: Run, number: int, start: Start) -> Models:
         _publish_judge(run, number)
         candidates = _register(pipeline, number, start.models, models, scores)
         decide(run, measurement, number, candidates, start.first)
+        shown, traces = run.config.method.prompt_set, run.config.tracking.traces
+        show_iteration(str(run.home.root), run.run_id, number, shown, data.prompts, data.trees, traces)
         return models
 
 

@@ -178,6 +178,16 @@ class Registry:
             self._client.set_model_version_tag(name, str(version), f"{_DECISION}_because", reason)
             self._client.set_model_version_tag(name, str(version), _DECISION, decision)
 
+    def describe(self, name: str, version: int, text: str) -> None:
+        """Say in words what a version is: Markdown, shown at the top of its page.
+
+        Raises:
+            StorageError: the database fails, or there is no such version.
+        """
+        with mlflow_errors(self._home):
+            if self._client.get_model_version(name, str(version)).description != text:
+                self._client.update_model_version(name, str(version), description=text)
+
     def log_scores(self, version: ModelVersion, scores: Mapping[str, float], mlflow_run: str) -> None:
         """Put scores on a version's model, as measured in an MLflow run; asking again adds nothing wrong.
 

@@ -15,6 +15,7 @@ from spar_core.secrets import redacted
 from storage.home import Home
 from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name
 from storage.refs import ArtifactRef
+from storage.schemas import record_type, schema_of
 
 _MAX_PARAMETERS = 100  # MLflow's limit of parameters per call
 _MAX_VALUE = 6000  # likewise of characters in a parameter
@@ -27,6 +28,7 @@ _STATES = {
     "interrupted": "KILLED",
     "running": "RUNNING",
 }
+_TYPES = {"int64": "long", "double": "double", "bool": "boolean"}
 _ENDED = {"FINISHED", "FAILED", "KILLED"}
 
 
@@ -138,11 +140,19 @@ class Tracker:
                 self._client.log_batch(mlflow_run, metrics=fresh[start : start + METRICS_PER_CALL])
 
     def log_dataset(self, mlflow_run: str, artifact: ArtifactRef, context: str) -> None:
-        """Say that a run used an artifact; `context` is what for ("training", "evaluation")."""
+        """Say that a run used an artifact; `context` is what for ("training", "evaluation").
+
+        MLflow shows the columns and the number of rows of its largest table.
+        """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = json.dumps({"uri": artifact.uri})
-        dataset = Dataset(artifact.stage, artifact.content_digest[:_MAX_DIGEST], "local", source)
+        tables = {table: rows for table, rows in artifact.rows.items() if table != "drops"}
+        table = max(tables, key=tables.__getitem__, default=None)
+        schema = None if table is None else json.dumps({"mlflow_colspec": _columns(table)})
+        profile = json.dumps({"table": table, "num_rows": tables.get(table or "", 0)})
+        digest = artifact.content_digest[:_MAX_DIGEST]
+        dataset = Dataset(artifact.stage, digest, "local", source, schema=schema, profile=profile)
         with mlflow_errors(self._home):
             entry = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
             self._client.log_inputs(mlflow_run, datasets=[entry])
@@ -216,6 +226,14 @@ class Tracker:
                 for metric in self._client.get_metric_history(mlflow_run, name)
             }
         return self._known[mlflow_run]
+
+
+def _columns(table: str) -> list[dict[str, Any]]:
+    """The columns of a table as MLflow writes a schema; nested ones count as text, which they are shown as."""
+    return [
+        {"name": column.name, "type": _TYPES.get(str(column.type), "string"), "required": not column.nullable}
+        for column in schema_of(record_type(table))
+    ]
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

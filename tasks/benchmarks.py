@@ -25,6 +25,7 @@ from spar_core.records import EvalScore, ModelRole
 from spar_core.roles import Actor, Refiner, respond_all
 from storage.registry import ModelVersion, Registry
 from tasks.judgements import refiner_of
+from tasks.model_card import describe_models
 from tasks.runtime import Runtime
 from tasks.shards import ShardContext, ShardRows, write_in_parts
 from tasks.stages import Stage
@@ -196,6 +197,7 @@ def log_scores(
             tracker.log_metrics(mlflow_run, metrics, step=iteration or 0)
         else:
             Registry(runtime.home).log_scores(version, metrics, mlflow_run)
+    describe_models(runtime.home, [(role, version.version) for role, version in versions.items()])
 
 
 BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=2, work=_prompts, splits=True)

@@ -23,6 +23,7 @@ from storage.ledger import Ledger
 from storage.registry import ModelVersion, Registry
 from tasks.engines import ModelRef
 from tasks.general_ability import ability_kept
+from tasks.model_card import describe_models
 from tasks.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ def promote_models(
     promoted = [entry for entry in runtime.ledger.promotions() if entry.decision in ("first", "promoted")]
     if promoted:
         registry.crown(promoted[-1].lineage)
+    describe_models(runtime.home, [(entry.role, entry.version) for entry in decisions])
     return decisions
 
 

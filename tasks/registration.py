@@ -11,6 +11,7 @@ from storage.artifacts import ArtifactRef
 from storage.registry import Registration, Registry
 from tasks.engines import ModelRef
 from tasks.gate import Candidate
+from tasks.model_card import describe_models
 from tasks.runtime import Runtime
 
 
@@ -50,6 +51,7 @@ def register_models(
     if scores is not None:
         tracker.log_dataset(mlflow_run, scores, "evaluation")
     tracker.close(mlflow_run, "completed")
+    describe_models(runtime.home, [(entry.role, entry.version) for entry in versions])
     return versions
 
 

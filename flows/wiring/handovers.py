@@ -25,3 +25,5 @@ class Data(NamedTuple):
     pairs: ArtifactRef
     refiner: ArtifactRef | None
     """What the refiner learns from: examples (RFT) or pairs of judgements (DPO); null where it is frozen."""
+    trees: ArtifactRef | None = None
+    """The searches; null under methods that make none."""

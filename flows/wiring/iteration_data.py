@@ -65,7 +65,7 @@ class IterationData:
             refiner = self._refiner_examples(iteration, known)
         elif learns_by == "dpo":
             refiner = self._judge_pairs(iteration, known)
-        return Data(answered["prompts"], pairs, refiner)
+        return Data(answered["prompts"], pairs, refiner, known.get("trees"))
 
     def warm_start_examples(self) -> dict[str, ArtifactRef]:
         """The examples of iteration 0 per role; a role without any is left out."""

@@ -9,6 +9,7 @@ from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.run_identity import naming
+from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig
 from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
@@ -198,6 +199,7 @@ class RunConfig(FrozenConfig):
     health: HealthConfig = HealthConfig()
     """When a run stops for lack of anything to learn from."""
     budget: BudgetConfig = BudgetConfig()
+    tracking: TrackingConfig = TrackingConfig()
     """What it may spend."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""

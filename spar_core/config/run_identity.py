@@ -14,6 +14,7 @@ from spar_core.engines.configuration import EngineConfig
 NO_RESULTS: Final = frozenset(
     {
         "budget.*",
+        "tracking.*",
         "health.*",
         "iterations",
         "orchestration.*",

@@ -94,6 +94,11 @@ class PromptLibrary:
         """The template as it stands, placeholders unfilled."""
         return self._template(template_name).text
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """Every template as it stands, by name, in the order of the names."""
+        return {name: self._templates[name].text for name in sorted(self._templates)}
+
     def placeholders(self, template_name: str) -> frozenset[str]:
         """Names `fill` needs for this template."""
         return frozenset(self._template(template_name).names)

@@ -1,6 +1,7 @@
 """`spar run` with real parts: server, flows, training subprocesses, Parquet, DuckDB, MLflow."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,41 @@ def test_mlflow_holds_versions_with_parents_aliases_and_data(smoke_run):
     ]
     assert trainings[0].info.status == "FINISHED"
     assert "loss" in trainings[0].data.metrics
+
+
+def test_mlflow_says_in_words_what_a_model_is(smoke_run):
+    from storage.mlflow_store import connect
+
+    said = connect(smoke_run.home).get_model_version("actor", "2").description
+    ledger = Ledger(smoke_run.home)
+    assert f"The actor of run `{smoke_run.run_id}` after iteration 1." in said
+    assert "Trained from `actor/1` by `train_actor` on " in said
+    assert "rows of `pairs`" in said
+    (score,) = [row for row in said.splitlines() if row.startswith("| right answers, held-out prompts %")]
+    assert re.fullmatch(r"\|[^|]+(\| \d+\.\d \[\d+\.\d, \d+\.\d\] ){2}\|", score)
+    assert ledger.promotion(smoke_run.run_id, "actor", 2).reason in said
+    assert "/models/actor/2)" in said
+    assert f"/runs/{smoke_run.run_id}/1)" in said
+    assert "in Prefect](http" in said
+
+
+def test_mlflow_shows_trees_and_prompts(smoke_run, catalog):
+    from storage.mlflow_store import connect, experiment_id
+    from storage.tracking import Tracker
+
+    client = connect(smoke_run.home)
+    traces = client.search_traces(locations=[experiment_id(client, smoke_run.home)], max_results=100)
+    trees = {row["tree_id"]: row for row in catalog.rows("SELECT * FROM trees WHERE iteration = 1")}
+    assert len(traces) == min(12, len(trees)) > 0
+    for trace in traces:
+        tree = trees[trace.info.tags["spar.tree_id"]]
+        root = next(span for span in trace.data.spans if span.parent_id is None)
+        assert root.name == f"{tree['strategy']}, {tree['stop_reason']}"
+        assert sum("rewrite" in span.name for span in trace.data.spans) == tree["nodes_expanded"]
+        assert trace.info.trace_metadata["mlflow.sourceRun"] == Tracker(smoke_run.home).open_iteration(
+            smoke_run.run_id, 1
+        )
+    assert {prompt.name for prompt in client.search_prompts()} >= {"starter.judge", "starter.refine"}
 
 
 def test_the_refiner_as_a_judge_is_in_the_table_the_catalogue_and_mlflow(smoke_run, catalog):

@@ -1,5 +1,6 @@
 """MLflow shows a run once, however often it was resumed."""
 
+import json
 import math
 
 import pytest
@@ -72,6 +73,9 @@ def test_datasets_links_and_the_end_of_a_run(home):
     entry = connect(home).get_run(run)
     (used,) = entry.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("pairs", artifact.content_digest)
+    assert json.loads(used.dataset.profile) == {"table": "prompts", "num_rows": 1}
+    columns = json.loads(used.dataset.schema)["mlflow_colspec"]
+    assert {"name": "text", "type": "string", "required": True} in columns
     assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "training"}
     assert entry.data.tags["spar.prefect"] == "http://127.0.0.1:4200/runs/1"
     assert entry.info.status == "FINISHED"
