@@ -185,7 +185,7 @@ def _conversion(name: str, hint: Any) -> tuple[pa.DataType, Callable[[Any], Any]
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return pa.string(), lambda value: hint(value).value, hint
     if hint is str:
-        return pa.string(), _clean_text, None
+        return pa.string(), clean_text, None
     if hint is float:
         return pa.float64(), float, None
     if hint in _PLAIN_TYPES:
@@ -235,7 +235,8 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _clean_text(text: Any) -> Any:
+def clean_text(text: Any) -> Any:
+    """Text as it can be stored: U+FFFD for each lone surrogate. What is no text stays as it is."""
     if not isinstance(text, str) or text.isascii():
         return text
     try:

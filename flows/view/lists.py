@@ -10,6 +10,7 @@ from flows.view.reader import Page, Reader
 from flows.view.rendering import number_in
 
 PAGE_SIZE = 50
+_LONGEST_VALUE = 200  # characters; a longer one is nothing to choose from a list
 
 
 class Choice(NamedTuple):
@@ -114,7 +115,8 @@ class Lister:
             return list(choice.fixed)
         if not choice.options:
             return []
-        return [(str(row["value"]), str(row["value"])) for row in reader.rows(choice.options)]
+        values = [str(row["value"]) for row in reader.rows(choice.options)]
+        return [(value, value) for value in values if len(value) <= _LONGEST_VALUE]
 
 
 def _escaped(text: str) -> str:

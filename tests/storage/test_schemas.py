@@ -128,12 +128,9 @@ def test_rows_written_before_there_were_thoughts_are_read():
 def test_where_a_row_comes_from_plays_no_part_in_its_digest():
     known = PreferencePair("a", "p", "t", "ask", "yes", "no", 1.0, "node", "root")
     unknown = dataclasses.replace(known, chosen_id="", rejected_id="")
-    assert row_identity("preference_pairs", known) == row_identity("preference_pairs", unknown)
-    assert row_identity("preference_pairs", known) != row_identity(
-        "preference_pairs", dataclasses.replace(known, tree_id="u")
-    )
-    example = RefinerExample("e", "judgement", "tree_no", (), "p", "node", "t")
-    unknown_example = RefinerExample("e", "judgement", "tree_no", ())
-    assert schemas.row_identity("refiner_examples", example) == schemas.row_identity(
-        "refiner_examples", unknown_example
-    )
+    other = dataclasses.replace(known, tree_id="u")
+    same, differs = (schemas.row_identity("preference_pairs", row) for row in (unknown, other))
+    assert schemas.row_identity("preference_pairs", known) == same
+    assert schemas.row_identity("preference_pairs", known) != differs
+    example, bare = (RefinerExample("e", "judgement", "tree_no", (), *more) for more in (("p", "node", "t"), ()))
+    assert schemas.row_identity("refiner_examples", example) == schemas.row_identity("refiner_examples", bare)

@@ -13,7 +13,9 @@ from flows.view.rules import is_right, rules_of
 from spar_core.evaluation.comparison import Observation, paired_change
 from storage import places
 
-_MODEL = "SELECT digest, min(role || '/' || version) AS model FROM models GROUP BY digest"
+_MODEL = (
+    "SELECT digest, arg_min(role || '/' || version, version) AS model, min(version) AS version FROM models GROUP BY 1"
+)
 
 
 def scores(request: Request) -> Response:
@@ -33,9 +35,10 @@ def benchmark(request: Request) -> Response:
     """A benchmark's items under its models, and which flipped between two of them."""
     name, reader = request.path_params["benchmark"], reader_of(request)
     models = reader.rows(
-        "SELECT e.model_digest, e.role, e.metric, m.model, min(iteration) AS iteration, count(*) AS n "
-        f"FROM eval_items e LEFT JOIN ({_MODEL}) m ON m.digest = e.model_digest WHERE benchmark = ? AND item_id <> '' GROUP BY ALL "
-        "ORDER BY e.role, e.metric, iteration, e.model_digest",
+        "SELECT e.model_digest, e.role, e.metric, m.model, m.version, min(iteration) AS iteration, count(*) AS n "
+        f"FROM eval_items e LEFT JOIN ({_MODEL}) m ON m.digest = e.model_digest "
+        "WHERE benchmark = ? AND item_id <> '' GROUP BY ALL "
+        "ORDER BY e.role, e.metric, iteration, m.version, e.model_digest",
         [name],
     )
     if not models:

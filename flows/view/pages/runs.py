@@ -63,7 +63,8 @@ def iteration(request: Request) -> Response:
     found = _run(reader, name)
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
     stages = [stage for stage in _stages(reader, name) if stage["iteration"] == number]
-    if not stages:
+    models = [model for model in _models(reader, name) if model["iteration"] == number]
+    if not stages and not models:
         raise missing(f"run {name} has no iteration {text}")
     numbers = [row["iteration"] for row in reader.rows(
         "SELECT DISTINCT iteration FROM stages WHERE run_id = ? AND iteration IS NOT NULL ORDER BY 1", [name]
@@ -77,7 +78,7 @@ def iteration(request: Request) -> Response:
         "names": _FIGURES,
         "loop": _loop(reader, name, number),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? AND iteration = ?", [name, number]),
-        "models": [model for model in _models(reader, name) if model["iteration"] == number],
+        "models": models,
         "reasons": reader.rows(
             "SELECT stage, reason, count(*) AS n FROM drops WHERE run_id = ? AND iteration = ? GROUP BY ALL "
             "ORDER BY n DESC LIMIT 30",
@@ -108,11 +109,7 @@ def _loop(reader: Reader, run_id: str, number: int | None) -> list[Box]:
         "answers": ("responses", "", places.prompts(**asked, used="self-play")),
         "called failing": ("judgements", "AND verdict = 'NO'", places.prompts(**asked, used="self-play")),
         "trees": ("trees", "", places.trees(**asked, of="training")),
-        "mended": (
-            "trees",
-            "AND accepted_node_id IS NOT NULL",
-            places.trees(**asked, of="training", outcome="changed"),
-        ),
+        "mended": ("trees", "AND accepted_node_id IS NOT NULL", mended),
         "pairs": ("preference_pairs", "", places.pairs(**asked)),
         "examples": ("refiner_examples", "", places.examples(**asked)),
     }
