@@ -21,6 +21,7 @@ _COMMANDS = {
     "sql": "flows.commands.inspect:sql",
     "train": "flows.commands.train:train",
     "inspect": "flows.commands.train:inspect_data",
+    "lineage": "flows.commands.lineage:lineage",
     "search": "flows.commands.search:search",
     "refine": "flows.commands.search:refine",
     "eval": "flows.commands.evaluate:evaluate",

@@ -75,7 +75,7 @@ def tree_picture(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) 
 
 def _path(known: Mapping[str, Mapping[str, Any]], node_id: str | None) -> list[str]:
     path: list[str] = []
-    while node_id in known and node_id not in path:
+    while node_id is not None and node_id in known and node_id not in path:
         path.append(node_id)
         node_id = known[node_id]["parent_id"]
     return path

@@ -47,7 +47,8 @@ def benchmark(request: Request) -> Response:
     measured = [row for row in models if row["metric"] == metric]
     ids = [row["model_digest"] for row in measured]
     first, second = (_chosen(request, place, ids, default) for place, default in (("a", 0), ("b", -1)))
-    lister = _items(name, metric, first, second)
+    key = _pairing(reader, name, metric, first, second)
+    lister = _items(name, metric, first, second, key)
     listing = lister.asked(request, reader)
     chosen = {"metric": metric, "a": first, "b": second, **listing.values, "sort": listing.sort}
     shown = {
@@ -60,7 +61,7 @@ def benchmark(request: Request) -> Response:
         "lister": lister,
         "listing": listing,
         "with_page": lambda number: places.benchmark(name, **chosen, page=str(number)),
-        "change": None if first == second else _change(reader, name, metric, first, second),
+        "change": None if first == second else _change(reader, name, metric, first, second, key),
     }
     return render(request, "benchmark.html", shown)
 
@@ -70,8 +71,8 @@ def item(request: Request) -> Response:
     name, item_id, reader = request.path_params["benchmark"], request.path_params["item_id"], reader_of(request)
     rows = reader.rows(
         f"SELECT DISTINCT e.*, m.model FROM eval_items e LEFT JOIN ({_MODEL}) m ON m.digest = e.model_digest "
-        "WHERE benchmark = ? AND item_id = ? ORDER BY role, metric, iteration LIMIT 200",
-        [name, item_id],
+        "WHERE benchmark = ? AND (item_id = ? OR cluster_id = ?) ORDER BY role, metric, iteration, item_id LIMIT 200",
+        [name, item_id, item_id],
     )
     if not rows:
         raise missing(f"{name} has no item {item_id} in this home")
@@ -92,12 +93,22 @@ def item(request: Request) -> Response:
     )
 
 
-def _items(name: str, metric: str, first: str, second: str) -> Lister:
-    """The items that either of two models was measured on; names come from the home's own rows, not the address."""
+def _pairing(reader: Reader, name: str, metric: str, first: str, second: str) -> str:
+    """By what two models' items are paired: the item, or, where items are each model's own answers, their prompt."""
+    common = reader.one(
+        "SELECT item_id FROM eval_items WHERE benchmark = ? AND metric = ? AND item_id <> '' AND "
+        "list_contains([?, ?], model_digest) GROUP BY item_id HAVING count(DISTINCT model_digest) > 1",
+        [name, metric, first, second],
+    )
+    return "item_id" if common is not None or first == second else "cluster_id"
+
+
+def _items(name: str, metric: str, first: str, second: str, key: str) -> Lister:
+    """The items that either of two models was measured on."""
     both = " UNION ALL ".join(
-        f"SELECT item_id, any_value(cluster_id) AS cluster_id, avg(value) AS value, any_value(detail) AS detail, "
-        f"{place} AS place FROM eval_items WHERE benchmark = {_quoted(name)} AND metric = {_quoted(metric)} AND "
-        f"model_digest = {_quoted(digest)} AND item_id <> '' GROUP BY item_id"
+        f"SELECT {key} AS item_id, any_value(cluster_id) AS cluster_id, avg(value) AS value, "
+        f"any_value(detail) AS detail, {place} AS place FROM eval_items WHERE benchmark = {_quoted(name)} AND metric = {_quoted(metric)} AND "
+        f"model_digest = {_quoted(digest)} AND item_id <> '' GROUP BY {key}"
         for place, digest in ((1, first), (2, second))
     )
     rows = (
@@ -106,7 +117,7 @@ def _items(name: str, metric: str, first: str, second: str) -> Lister:
         f"any_value(t.text) AS text FROM ({both}) i LEFT JOIN (SELECT prompt_id, any_value(text) AS text FROM "
         "eval_prompts GROUP BY 1) t ON t.prompt_id = i.cluster_id OR t.prompt_id = i.item_id GROUP BY item_id"
     )
-    changed = {
+    changed = {  # where a prompt has several answers, a value is their mean
         "better": "after > before",
         "worse": "after < before",
         "flipped": "after <> before",
@@ -125,13 +136,13 @@ def _items(name: str, metric: str, first: str, second: str) -> Lister:
     )
 
 
-def _change(reader: Reader, name: str, metric: str, first: str, second: str) -> dict[str, Any]:
+def _change(reader: Reader, name: str, metric: str, first: str, second: str, key: str) -> dict[str, Any]:
     """The paired difference of two models with its interval, and how many items flipped."""
     sides = []
     for digest in (first, second):
         rows = reader.rows(
-            "SELECT item_id, cluster_id, avg(value) AS value FROM eval_items WHERE benchmark = ? AND metric = ? "
-            "AND model_digest = ? AND item_id <> '' AND value IS NOT NULL GROUP BY ALL",
+            f"SELECT {key} AS item_id, cluster_id, avg(value) AS value FROM eval_items WHERE benchmark = ? "
+            "AND metric = ? AND model_digest = ? AND item_id <> '' AND value IS NOT NULL GROUP BY ALL",
             [name, metric, digest],
         )
         sides.append([Observation(row["item_id"], row["cluster_id"], row["value"]) for row in rows])

@@ -92,7 +92,7 @@ class Box(NamedTuple):
     """A station of the loop: how many there are, and where they can be looked at."""
 
     name: str
-    count: int
+    number: int
     place: str
 
 
