@@ -107,7 +107,8 @@ def _items(name: str, metric: str, first: str, second: str, key: str) -> Lister:
     """The items that either of two models was measured on."""
     both = " UNION ALL ".join(
         f"SELECT {key} AS item_id, any_value(cluster_id) AS cluster_id, avg(value) AS value, "
-        f"any_value(detail) AS detail, {place} AS place FROM eval_items WHERE benchmark = {_quoted(name)} AND metric = {_quoted(metric)} AND "
+        f"any_value(detail) AS detail, {place} AS place FROM eval_items "
+        f"WHERE benchmark = {_quoted(name)} AND metric = {_quoted(metric)} AND "
         f"model_digest = {_quoted(digest)} AND item_id <> '' GROUP BY {key}"
         for place, digest in ((1, first), (2, second))
     )
