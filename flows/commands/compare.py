@@ -95,11 +95,11 @@ def compare(  # noqa: PLR0913 - one parameter per option
         for e in shown
     ]  # fmt: skip
     print_table("", columns, rows, numeric=set(columns[1:]))
-    first = shown[0]
-    for word, keys in (("better", first.better), ("worse", first.worse)):
+    head = shown[0]
+    for word, keys in (("better", head.better), ("worse", head.worse)):
         if keys:
             named = ", ".join(str(key[0] if isinstance(key, tuple) else key) for key in keys[:_SHOWN])
-            click.echo(f"{first.metric}, {word}: {named}{f' and {len(keys) - _SHOWN} more' * (len(keys) > _SHOWN)}")
+            click.echo(f"{head.metric}, {word}: {named}{f' and {len(keys) - _SHOWN} more' * (len(keys) > _SHOWN)}")
     for key, (one, other) in settings.items():
         click.echo(f"differs: {key}: {one} -> {other}")
     for side in sides:
