@@ -21,6 +21,8 @@ _COMMANDS = {
     "sql": "flows.commands.inspect:sql",
     "train": "flows.commands.train:train",
     "inspect": "flows.commands.train:inspect_data",
+    "lineage": "flows.commands.lineage:lineage",
+    "compare": "flows.commands.compare:compare",
     "search": "flows.commands.search:search",
     "refine": "flows.commands.search:refine",
     "eval": "flows.commands.evaluate:evaluate",

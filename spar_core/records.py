@@ -256,7 +256,11 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Chosen answer preferred over the rejected one; `tree_id` is null for pairs not made by search."""
+    """Chosen answer preferred over the rejected one; `tree_id` is null for pairs not made by search.
+
+    `chosen_id`, `rejected_id`: the responses or tree nodes the texts are of (`RESPONSE/VOTE` where they are judgements
+    of a response); empty where an earlier version made the pair.
+    """
 
     pair_id: str
     prompt_id: str
@@ -265,6 +269,8 @@ class PreferencePair:
     chosen: str
     rejected: str
     value: float
+    chosen_id: str = ""
+    rejected_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +286,19 @@ class GivenPair:
 
 @dataclass(frozen=True, slots=True)
 class RefinerExample:
-    """Supervised example; the last message is the assistant's. `training.*.loss_turns` says which turns are learned."""
+    """Supervised example; the last message is the assistant's. `training.*.loss_turns` says which turns are learned.
+
+    `text_id`: the response or tree node that is judged, answered with, or that the rewrite is; `tree_id` its tree.
+    Empty where the example is of given data, of rules, or an earlier version made it.
+    """
 
     example_id: str
     kind: Literal["judgement", "refinement", "answer", "replay"]
     source: str
     messages: tuple[Message, ...]
+    prompt_id: str = ""
+    text_id: str = ""
+    tree_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,13 @@ TABLES: dict[str, type] = {
     "eval_scores": records.EvalScore,
 }
 
-# Columns that measure the machine, not the method: equal work has equal digests without them.
-TIMING_COLUMNS: dict[type, frozenset[str]] = {records.Tree: frozenset({"engine_seconds"})}
+# Columns that do not count for a digest: they measure the machine, or say where a row comes from, which nothing that
+# reads the row depends on. Equal work has equal digests without them.
+UNCOUNTED_COLUMNS: dict[type, frozenset[str]] = {
+    records.Tree: frozenset({"engine_seconds"}),
+    records.PreferencePair: frozenset({"chosen_id", "rejected_id"}),
+    records.RefinerExample: frozenset({"prompt_id", "text_id", "tree_id"}),
+}
 
 # Columns that count for a digest only where they hold something: rows without have the digest they always had.
 _WHERE_FILLED = frozenset({"thought", "rewrite"})
@@ -131,13 +136,13 @@ def from_batch(table: str, batch: pa.RecordBatch) -> Iterator[Any]:
 
 
 def row_identity(table: str, row: Any) -> list[Any]:
-    """What of a row counts for an artifact's digest: its values as stored, without timing and empty thoughts."""
+    """What of a row counts for an artifact's digest: its values as stored, but those that never count or are empty."""
     record: type = type(row)
-    timing = TIMING_COLUMNS.get(record, frozenset())
+    uncounted = UNCOUNTED_COLUMNS.get(record, frozenset())
     return [
         column.to_arrow(getattr(row, column.field.name))
         for column in columns_of(record)
-        if column.field.name not in timing
+        if column.field.name not in uncounted
         and not (column.field.name in _WHERE_FILLED and not getattr(row, column.field.name))
     ]
 
@@ -180,7 +185,7 @@ def _conversion(name: str, hint: Any) -> tuple[pa.DataType, Callable[[Any], Any]
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return pa.string(), lambda value: hint(value).value, hint
     if hint is str:
-        return pa.string(), _clean_text, None
+        return pa.string(), clean_text, None
     if hint is float:
         return pa.float64(), float, None
     if hint in _PLAIN_TYPES:
@@ -230,7 +235,8 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _clean_text(text: Any) -> Any:
+def clean_text(text: Any) -> Any:
+    """Text as it can be stored: U+FFFD for each lone surrogate. What is no text stays as it is."""
     if not isinstance(text, str) or text.isascii():
         return text
     try:

@@ -11,7 +11,7 @@ from spar_core.hashing import canonical_json
 from storage.artifacts import Damaged, Whole
 from storage.entries import ModelEntry, Promotion, Run, StageRun
 from storage.lineage import Edge
-from storage.schemas import TABLES, schema_of
+from storage.schemas import TABLES, clean_text, schema_of
 
 # Times are stored in UTC without a zone, so that clients print them as they are.
 _TIME = pa.timestamp("us")
@@ -200,9 +200,10 @@ def _column(table: str, name: str) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:
-    naive = [{name: _naive(row.get(name)) for name in columns} for row in rows]
-    return pa.Table.from_pylist(naive, schema=pa.schema(columns))
+    shown = [{name: _shown(row.get(name)) for name in columns} for row in rows]
+    return pa.Table.from_pylist(shown, schema=pa.schema(columns))
 
 
-def _naive(value: Any) -> Any:
-    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+def _shown(value: Any) -> Any:
+    """Times without their zone; texts, such as what a stage failed with, as Arrow can hold them."""
+    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else clean_text(value)

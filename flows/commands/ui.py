@@ -1,9 +1,9 @@
-"""`spar ui`: the Prefect and MLflow interfaces on one home."""
+"""`spar ui`: the Prefect and MLflow interfaces on one home, and `spar view`."""
 
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -22,7 +22,7 @@ _POLL_S = 0.3
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of Prefect.  [default: the same every time]")
 @click.option("--mlflow-port", type=click.IntRange(1, 65535), help="Port of MLflow.  [default: the same every time]")
 def ui(home: Path | None, port: int | None, mlflow_port: int | None) -> int:
-    """Start the Prefect and MLflow UIs on this home and print their addresses; Ctrl-C closes them.
+    """Start the Prefect and MLflow UIs and `spar view` on this home, print their addresses; Ctrl-C closes them.
 
     A Prefect server that a run has started is shared with it: whoever ends last stops it. The ports stay the same.
 
@@ -34,24 +34,25 @@ def ui(home: Path | None, port: int | None, mlflow_port: int | None) -> int:
 
     where = opened(home)
     try:
-        with running_server(where, port) as prefect:
-            mlflow = _start_mlflow(where, mlflow_port)
-            try:
-                click.echo(
-                    f"Prefect  {prefect.ui_url}\nMLflow   {mlflow.url}\nCtrl-C ends them, unless a run needs them."
-                )
-                while mlflow.process.poll() is None:
-                    time.sleep(0.5)
-                raise SparError(f"the MLflow server ended; see {mlflow.log}")
-            finally:
-                mlflow.stop()
+        with running_server(where, port) as prefect, ExitStack() as started:
+            servers = [_start_mlflow(where, mlflow_port)]
+            started.callback(servers[0].stop)
+            servers.append(_start_view(where))
+            started.callback(servers[1].stop)
+            click.echo(f"Prefect  {prefect.ui_url}\nMLflow   {servers[0].url}\nView     {servers[1].url}")
+            click.echo("Ctrl-C ends them, unless a run needs them.")
+            while all(server.process.poll() is None for server in servers):
+                time.sleep(0.5)
+            ended = next(server for server in servers if server.process.poll() is not None)
+            raise SparError(f"the {ended.name} server ended; see {ended.log}")
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
         return 0
 
 
-class _MlflowServer:
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+class _Server:
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+        self.name = name
         self.process = process
         self.url = url
         self.log = log
@@ -64,14 +65,12 @@ class _MlflowServer:
             self.process.kill()
 
 
-def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
+def _start_mlflow(home: Home, port: int | None) -> _Server:
     from storage.addresses import port_to_listen_on
     from storage.mlflow_store import artifact_root, connect, tracking_uri
 
     connect(home)  # sets right where a moved home keeps its files, and makes a database where there is none
     number = port or port_to_listen_on(home, "mlflow")
-    home.logs.mkdir(parents=True, exist_ok=True)
-    log = home.logs / "mlflow-server.log"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(number)]
     command += [
         "--backend-store-uri",
@@ -81,22 +80,36 @@ def _start_mlflow(home: Home, port: int | None) -> _MlflowServer:
         "--workers",
         "1",
     ]
+    return _started(home, "MLflow", command, number, "/health")
+
+
+def _start_view(home: Home) -> _Server:
+    from storage.addresses import port_to_listen_on
+
+    number = port_to_listen_on(home, "view")
+    command = [sys.executable, "-m", "flows", "view", "--home", str(home.root), "--port", str(number)]
+    return _started(home, "view", command, number, "/runs")
+
+
+def _started(home: Home, name: str, command: list[str], port: int, health: str) -> _Server:
+    home.logs.mkdir(parents=True, exist_ok=True)
+    log = home.logs / f"{name.lower()}-server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-    server = _MlflowServer(process, f"http://127.0.0.1:{number}", log)
+    server = _Server(name, process, f"http://127.0.0.1:{port}", log)
     try:
-        _await(server)
+        _await(server, health)
     except BaseException:
         server.stop()
         raise
     return server
 
 
-def _await(server: _MlflowServer) -> None:
+def _await(server: _Server, health: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and server.process.poll() is None:
         with suppress(httpx.HTTPError):
-            if httpx.get(f"{server.url}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
+            if httpx.get(f"{server.url}{health}", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
                 return
         time.sleep(_POLL_S)
-    raise SparError(f"the MLflow server did not start at {server.url}; see {server.log}")
+    raise SparError(f"the {server.name} server did not start at {server.url}; see {server.log}")

@@ -71,7 +71,8 @@ def judge_pairs(
             drops.append(Drop(STAGE, response.response_id, "equal_judgements" if ordered else "unparseable"))
             continue
         (request,) = rubric_messages(library, texts[response.prompt_id], response.text)
-        best, worst = (judgements[response.response_id][index] for index in (ordered[0], ordered[-1]))
+        name = response.response_id
+        best, worst = ((judgements[name][index], f"{name}/{index}") for index in (ordered[0], ordered[-1]))
         pairs.append(make_pair(response.prompt_id, request.content, best, worst, shares[ordered[0]]))
     kept, over = cap(
         pairs,

@@ -1,6 +1,7 @@
 """Preference pairs for the actor from trees (the method, step 6), and what every way of making pairs shares."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from spar_core.config.method import PairsConfig
@@ -52,16 +53,18 @@ def pairs_from_trees(
             continue
         chosen = accepted[tree.tree_id]
         text = _found(texts, tree.prompt_id, "prompt")
-        pairs.append(make_pair(tree.prompt_id, text, chosen.response, root.response, chosen.value or 0.0, tree.tree_id))
+        both = (chosen.response, chosen.node_id), (root.response, tree.root_response_id)
+        made = make_pair(tree.prompt_id, text, *both, chosen.value or 0.0)
+        pairs.append(replace(made, tree_id=tree.tree_id))
     return capped(pairs, drops, config, run_seed)
 
 
 def make_pair(
-    prompt_id: str, prompt: str, chosen: str, rejected: str, value: float, tree_id: str | None = None
+    prompt_id: str, prompt: str, chosen: tuple[str, str], rejected: tuple[str, str], value: float
 ) -> PreferencePair:
-    """A pair with the id that follows from its prompt and texts."""
-    pair_id = content_id("pair", prompt_id, chosen, rejected)
-    return PreferencePair(pair_id, prompt_id, tree_id, prompt, chosen, rejected, value)
+    """A pair of texts, each with the id of what it is of; the pair's id follows from its prompt and texts."""
+    pair_id = content_id("pair", prompt_id, chosen[0], rejected[0])
+    return PreferencePair(pair_id, prompt_id, None, prompt, chosen[0], rejected[0], value, chosen[1], rejected[1])
 
 
 def capped(pairs: list[PreferencePair], drops: list[Drop], config: PairsConfig, run_seed: int) -> Pairs:

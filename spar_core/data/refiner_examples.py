@@ -5,6 +5,7 @@ on exactly the chats it will see.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Literal, NamedTuple
 
@@ -96,6 +97,16 @@ def build_refiner_data(
     return RefinerData(examples + replayed, drops, collector.rows_in + len(replayed))
 
 
+class _Judged(NamedTuple):
+    """A text with the critique that speaks for its majority, and where it comes from."""
+
+    prompt_id: str
+    text: str
+    critique: str
+    text_id: str
+    tree_id: str | None = None
+
+
 class _Collector:
     """Turns records into candidates and offers them to the quotas, in the order of `_QUOTAS`."""
 
@@ -147,7 +158,8 @@ class _Collector:
             if found is not None:
                 source = RESPONSE_YES if found.value > _MAJORITY else RESPONSE_NO
                 place = self._place(source, found, found.response_id)
-                self._offer(self._judgement(source, place, response.prompt_id, response.text, found.critique))
+                judged = _Judged(response.prompt_id, response.text, found.critique, response.response_id)
+                self._offer(self._judgement(source, place, judged))
         if wanted:
             raise DataError(f"{len(wanted)} judgements without their response, such as {min(wanted)}")
 
@@ -190,7 +202,8 @@ class _Collector:
         for source, group in self._contested_nodes(nodes):
             places = {node.node_id: self._place(source, node, node.node_id) for node in group}
             first, *others = sorted(group, key=lambda node: places[node.node_id])
-            self._offer(self._judgement(source, places[first.node_id], tree.prompt_id, first.response, first.critique))
+            judged = _Judged(tree.prompt_id, first.response, first.critique, first.node_id, tree.tree_id)
+            self._offer(self._judgement(source, places[first.node_id], judged))
             for node in others:
                 self._drop(node.node_id, "one_per_tree", source)
 
@@ -237,15 +250,17 @@ class _Collector:
                     "earlier version; search again, or set method.refiner_data.target=rendered"
                 )
             answer = accepted.rewrite
-        example = _example("refinement", REFINEMENT, request, answer)
+        made = _example("refinement", REFINEMENT, request, answer)
+        example = replace(made, prompt_id=tree.prompt_id, text_id=accepted.node_id, tree_id=tree.tree_id)
         place = self._place(REFINEMENT, None, tree.tree_id)
         return Candidate(tree.tree_id, place, self._same(prompt, parent.response, request), example)
 
-    def _judgement(self, source: str, place: Place, prompt_id: str, response: str, critique: str) -> Candidate:
-        prompt = self._text(prompt_id)
-        request = judge_messages(self._library, prompt, response)
-        example = _example("judgement", source, request, critique)
-        return Candidate(place[-1], place, self._same(prompt, response, request), example)
+    def _judgement(self, source: str, place: Place, judged: "_Judged") -> Candidate:
+        prompt = self._text(judged.prompt_id)
+        request = judge_messages(self._library, prompt, judged.text)
+        made = _example("judgement", source, request, judged.critique)
+        example = replace(made, prompt_id=judged.prompt_id, text_id=judged.text_id, tree_id=judged.tree_id)
+        return Candidate(place[-1], place, self._same(prompt, judged.text, request), example)
 
     def _same(self, prompt: str, response: str, request: tuple[Message, ...]) -> str:
         """What makes two candidates the same: the request, or (published: the first user message) what is judged."""
@@ -285,7 +300,4 @@ def _replayed(pool: Sequence[RefinerExample], new: int, fraction: float, run_see
     """Examples such that they are `fraction` of the finished set, as far as the pool reaches."""
     wanted = round(new * fraction / (1.0 - fraction))
     in_order = sorted(pool, key=lambda example: rank(run_seed, f"{STAGE}.replay", example.example_id))
-    return [
-        RefinerExample(example.example_id, "replay", f"warm_start/{example.kind}", example.messages)
-        for example in in_order[:wanted]
-    ]
+    return [replace(example, kind="replay", source=f"warm_start/{example.kind}") for example in in_order[:wanted]]

@@ -93,7 +93,7 @@ def random_pairs(
     for prompt in prompts:
         found = [response for _, response in held.get(prompt.prompt_id, ())]
         if len(found) == 2:
-            pairs.append(make_pair(prompt.prompt_id, prompt.text, found[0].text, found[1].text, UNKNOWN_VALUE))
+            pairs.append(make_pair(prompt.prompt_id, prompt.text, _named(found[0]), _named(found[1]), UNKNOWN_VALUE))
         else:
             drops.append(Drop(STAGE, prompt.prompt_id, "identical" if found else "no_response"))
     return capped(pairs, drops, config, run_seed)
@@ -121,10 +121,15 @@ def _best_over_worst(
         if reason is None and choice.chosen.text.strip() == choice.rejected.text.strip():
             reason = "identical"
         if reason is None:
-            pairs.append(make_pair(prompt.prompt_id, prompt.text, choice.chosen.text, choice.rejected.text, best))
+            texts = _named(choice.chosen), _named(choice.rejected)
+            pairs.append(make_pair(prompt.prompt_id, prompt.text, *texts, best))
         else:
             drops.append(Drop(STAGE, prompt.prompt_id, reason))
     return capped(pairs, drops, config, run_seed)
+
+
+def _named(response: Response) -> tuple[str, str]:
+    return response.text, response.response_id
 
 
 def _extremes(responses: Iterable[Response], values: Mapping[str, float], run_seed: int) -> dict[str, _Choice]:

@@ -87,7 +87,8 @@ def taught_answers(
             continue
         taken.add(response.prompt_id)
         messages = (*answer_messages(text), Message("assistant", response.text))
-        examples.append(RefinerExample(content_id("taught_answer", messages), "answer", SOURCE, messages))
+        name, of = content_id("taught_answer", messages), (response.prompt_id, response.response_id)
+        examples.append(RefinerExample(name, "answer", SOURCE, messages, *of))
     return TaughtAnswers(examples, drops)
 
 

@@ -278,3 +278,12 @@ def test_names_of_folders_above_the_home_are_no_columns(tmp_path, above):
     (row,) = _rows(home, "SELECT stage_key, stage, seed FROM votes")
     assert row == {"stage_key": "k1", "stage": "judgements", "seed": 3}
     assert "zzz" not in str(_rows(home, "SELECT * FROM votes"))
+
+
+def test_a_text_of_the_ledger_that_has_no_utf8_form_does_not_close_the_catalogue(tmp_path):
+    home = Home(tmp_path / "home")
+    Ledger(home).open_run("r1", {"note": "half \ud800 a character"})
+    Ledger(home).close_run("r1", "failed", "said \udfff")
+    with catalog.open_catalog(home) as opened:
+        (row,) = opened.rows("SELECT config, detail FROM runs")
+    assert row == {"config": '{"note":"half \ufffd a character"}', "detail": "said \ufffd"}

@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spar_core.errors import StorageError
-from spar_core.records import Constraint, Drop, Message, Prompt, RefinerExample, Response, Tree, Verdict, Vote
+from spar_core.records import (
+    Constraint,
+    Drop,
+    Message,
+    PreferencePair,
+    Prompt,
+    RefinerExample,
+    Response,
+    Tree,
+    Verdict,
+    Vote,
+)
 from storage import schemas
 from storage.artifacts import ArtifactStore
 from storage.home import Home
@@ -112,3 +123,14 @@ def test_rows_written_before_there_were_thoughts_are_read():
     rows = [Response("r", "p", 0, "text", "stop", 1, 2, "m", 3), Response("s", "p", 1, "", "length", 1, 2, "m", 3)]
     older = schemas.to_batch("responses", rows).drop_columns(["thought"])
     assert list(schemas.from_batch("responses", older)) == rows
+
+
+def test_where_a_row_comes_from_plays_no_part_in_its_digest():
+    known = PreferencePair("a", "p", "t", "ask", "yes", "no", 1.0, "node", "root")
+    unknown = dataclasses.replace(known, chosen_id="", rejected_id="")
+    other = dataclasses.replace(known, tree_id="u")
+    same, differs = (schemas.row_identity("preference_pairs", row) for row in (unknown, other))
+    assert schemas.row_identity("preference_pairs", known) == same
+    assert schemas.row_identity("preference_pairs", known) != differs
+    example, bare = (RefinerExample("e", "judgement", "tree_no", (), *more) for more in (("p", "node", "t"), ()))
+    assert schemas.row_identity("refiner_examples", example) == schemas.row_identity("refiner_examples", bare)

@@ -1,5 +1,52 @@
-"""Pages of examples."""
+"""Pages of the refiner's supervised examples."""
 
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
-ROUTES: list[BaseRoute] = []
+from flows.view.lists import Choice, Lister
+from flows.view.rendering import missing, reader_of, render
+
+_DISTINCT = "SELECT DISTINCT {0} AS value FROM refiner_examples WHERE {0} IS NOT NULL ORDER BY 1"
+LISTER = Lister(
+    "SELECT DISTINCT ON (example_id, run_id, iteration) *, list_last(messages).content AS learned "
+    "FROM refiner_examples",
+    [
+        Choice(
+            "q",
+            "Chat holds",
+            "list_contains(list_transform(messages, lambda m: m.content ILIKE ? ESCAPE '\\'), true)",
+            like=True,
+        ),
+        Choice("run", "Run", "run_id = ?", _DISTINCT.format("run_id")),
+        Choice("iteration", "Iteration", "CAST(iteration AS VARCHAR) = ?", _DISTINCT.format("iteration")),
+        Choice("kind", "Teaches", "kind = ?", _DISTINCT.format("kind")),
+        Choice("source", "Made from", "source = ?", _DISTINCT.format("source")),
+    ],
+    {"newest": "run_id, iteration DESC, example_id", "longest": "length(learned) DESC, example_id, run_id, iteration"},
+    "/examples",
+)
+
+
+def examples(request: Request) -> Response:
+    """The list of examples."""
+    return render(request, "examples.html", {"listing": LISTER.asked(request, reader_of(request)), "lister": LISTER})
+
+
+def example(request: Request) -> Response:
+    """One example: the chat it teaches."""
+    reader, name = reader_of(request), request.path_params["example_id"]
+    found = reader.one("SELECT * FROM refiner_examples WHERE example_id = ?", [name])
+    if found is None:
+        raise missing(f"no example {name} in this home")
+    before, after = LISTER.neighbours(request, reader, "example_id", name)
+    models = reader.rows(
+        "SELECT DISTINCT m.role, m.version, m.run_id, m.iteration FROM lineage l JOIN models m "
+        "ON m.train_stage_key = l.child_id WHERE l.child_kind = 'artifact' AND l.parent_id = ? ORDER BY ALL",
+        [found["stage_key"]],
+    )
+    shown = {"example": found, "models": models, "previous": before, "next": after}
+    return render(request, "example.html", {**shown, "listed": LISTER.asked_query(request)})
+
+
+ROUTES: list[BaseRoute] = [Route("/examples", examples), Route("/examples/{example_id}", example)]

@@ -1,5 +1,75 @@
-"""Pages of pairs."""
+"""Pages of preference pairs: what actors, and judges under some methods, learn from."""
 
-from starlette.routing import BaseRoute
+from typing import Any
 
-ROUTES: list[BaseRoute] = []
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from flows.view.lists import Choice, Lister
+from flows.view.rendering import missing, reader_of, render
+from flows.view.rules import rules_of
+from flows.view.word_diff import changed_words, word_diff
+
+_ALL = """(
+SELECT pair_id, run_id, iteration, stage_key, prompt_id, tree_id, prompt, chosen, rejected, value, 'actor' AS learner
+FROM preference_pairs
+UNION ALL BY NAME
+SELECT pair_id, run_id, iteration, stage_key, prompt_id, tree_id, prompt, chosen, rejected, value, 'judge' AS learner
+FROM judge_pairs
+UNION ALL BY NAME
+SELECT pair_id, run_id, iteration, stage_key, list_last(prompt).content AS prompt, chosen, rejected, source AS given,
+       'given' AS learner
+FROM given_pairs)"""
+LISTER = Lister(
+    f"SELECT DISTINCT ON (pair_id, run_id, iteration) * FROM {_ALL}",
+    [
+        Choice("q", "Prompt holds", "prompt ILIKE ? ESCAPE '\\'", like=True),
+        Choice("run", "Run", "run_id = ?", f"SELECT DISTINCT run_id AS value FROM {_ALL} ORDER BY 1"),
+        Choice(
+            "iteration",
+            "Iteration",
+            "CAST(iteration AS VARCHAR) = ?",
+            f"SELECT DISTINCT iteration AS value FROM {_ALL} WHERE iteration IS NOT NULL ORDER BY 1",
+        ),
+        Choice("learner", "For", "learner = ?", f"SELECT DISTINCT learner AS value FROM {_ALL} ORDER BY 1"),
+    ],
+    {"newest": "run_id, iteration DESC, pair_id", "longest": "length(chosen) DESC, pair_id, run_id, iteration"},
+    "/pairs",
+)
+
+
+def pairs(request: Request) -> Response:
+    """The list of pairs."""
+    return render(request, "pairs.html", {"listing": LISTER.asked(request, reader_of(request)), "lister": LISTER})
+
+
+def pair(request: Request) -> Response:
+    """One pair: chosen against rejected, and where both come from."""
+    reader, name = reader_of(request), request.path_params["pair_id"]
+    found = reader.one(f"SELECT * FROM {_ALL} WHERE pair_id = ?", [name])
+    if found is None:
+        raise missing(f"no pair {name} in this home")
+    before, after = LISTER.neighbours(request, reader, "pair_id", name)
+    pieces = word_diff(found["rejected"], found["chosen"])
+    prompt = reader.one("SELECT * FROM prompts WHERE prompt_id = ?", [found["prompt_id"]])
+    models = reader.rows(
+        "SELECT DISTINCT m.role, m.version, m.run_id, m.iteration FROM lineage l JOIN models m "
+        "ON m.train_stage_key = l.child_id WHERE l.child_kind = 'artifact' AND l.parent_id = ? ORDER BY ALL",
+        [found["stage_key"]],
+    )
+    shown: dict[str, Any] = {
+        "pair": found,
+        "diff": pieces,
+        "changed": changed_words(pieces),
+        "chosen_rules": [] if prompt is None else rules_of(prompt, found["chosen"]),
+        "rejected_rules": [] if prompt is None else rules_of(prompt, found["rejected"]),
+        "models": models,
+        "previous": before,
+        "next": after,
+        "listed": LISTER.asked_query(request),
+    }
+    return render(request, "pair.html", shown)
+
+
+ROUTES: list[BaseRoute] = [Route("/pairs", pairs), Route("/pairs/{pair_id}", pair)]

@@ -1,34 +1,165 @@
 """Pages of runs and their iterations."""
 
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
+from storage import places
+
+# Figures of a run's table, by the metric of `self_play`.
+_FIGURES = {
+    "accuracy": "actor: right answers",
+    "accuracy/iid": "like training",
+    "accuracy/heldout": "unlike training",
+    "judge_balanced_accuracy": "refiner: judging the first actor's answers",
+    "judge_balanced_accuracy_own": "judging its own actor's answers",
+    "judge_balanced_accuracy_rewrites": "judging its own rewrites",
+    "fix_rate": "search: failing answers truly mended",
+    "pair_truth": "pairs that are true",
+}
 
 
 def run_list(request: Request) -> Response:
     """All runs of the home, the latest first."""
     runs = reader_of(request).rows(
-        "SELECT r.*, count(s.stage) AS stages, sum(s.seconds) AS seconds "
-        "FROM runs r LEFT JOIN stages s USING (run_id) GROUP BY ALL ORDER BY created DESC"
+        "SELECT r.*, s.stages, s.seconds, s.iterations FROM runs r LEFT JOIN (SELECT run_id, count(*) AS stages, "
+        "sum(seconds) AS seconds, max(iteration) AS iterations FROM stages GROUP BY run_id) s USING (run_id) "
+        "ORDER BY created DESC, run_id"
     )
     return render(request, "runs.html", {"runs": runs})
 
 
 def run(request: Request) -> Response:
-    """One run: its iterations beside one another."""
+    """One run: its iterations beside one another, what the gate decided, its configuration."""
     name = request.path_params["run_id"]
     reader = reader_of(request)
+    found = _run(reader, name)
+    stages = _stages(reader, name)
+    figures = _figures(reader, name)
+    shown = {
+        "run": found,
+        "iterations": sorted({stage["iteration"] for stage in stages if stage["iteration"] is not None}),
+        "figures": figures,
+        "names": {metric: said for metric, said in _FIGURES.items() if any(metric in row for row in figures.values())},
+        "totals": _totals(stages),
+        "loop": _loop(reader, name, None),
+        "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? ORDER BY time", [name]),
+        "models": _models(reader, name),
+        "config": json.dumps(json.loads(found["config"] or "{}"), indent=2, ensure_ascii=False),
+    }
+    return render(request, "run.html", shown)
+
+
+def iteration(request: Request) -> Response:
+    """One iteration: its loop with numbers, its stages, what the gate decided on its models."""
+    name, text = request.path_params["run_id"], request.path_params["iteration"]
+    reader = reader_of(request)
+    found = _run(reader, name)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    stages = [stage for stage in _stages(reader, name) if stage["iteration"] == number]
+    models = [model for model in _models(reader, name) if model["iteration"] == number]
+    if not stages and not models:
+        raise missing(f"run {name} has no iteration {text}")
+    numbers = [row["iteration"] for row in reader.rows(
+        "SELECT DISTINCT iteration FROM stages WHERE run_id = ? AND iteration IS NOT NULL ORDER BY 1", [name]
+    )]  # fmt: skip
+    shown = {
+        "run": found,
+        "number": number,
+        "numbers": numbers,
+        "stages": stages,
+        "figures": _figures(reader, name).get(number, {}),
+        "names": _FIGURES,
+        "loop": _loop(reader, name, number),
+        "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? AND iteration = ?", [name, number]),
+        "models": models,
+        "reasons": reader.rows(
+            "SELECT stage, reason, count(*) AS n FROM drops WHERE run_id = ? AND iteration = ? GROUP BY ALL "
+            "ORDER BY n DESC LIMIT 30",
+            [name, number],
+        ),
+    }
+    return render(request, "iteration.html", shown)
+
+
+class Box(NamedTuple):
+    """A station of the loop: how many there are, and where they can be looked at."""
+
+    name: str
+    number: int
+    place: str
+
+
+def _loop(reader: Reader, run_id: str, number: int | None) -> list[Box]:
+    """The loop's stations in order, with their numbers in one iteration, or in all."""
+    where, values = "run_id = ?", [run_id]
+    asked: dict[str, str] = {"run": run_id}
+    if number is not None:
+        where, values = "run_id = ? AND iteration = ?", [run_id, number]  # type: ignore[list-item]
+        asked["iteration"] = str(number)
+    mended = places.trees(**asked, of="training", outcome="changed")
+    counts = {
+        "prompts": ("prompts", "", places.prompts(**asked, used="self-play")),
+        "answers": ("responses", "", places.prompts(**asked, used="self-play")),
+        "called failing": ("judgements", "AND verdict = 'NO'", places.prompts(**asked, used="self-play")),
+        "trees": ("trees", "", places.trees(**asked, of="training")),
+        "mended": ("trees", "AND accepted_node_id IS NOT NULL", mended),
+        "pairs": ("preference_pairs", "", places.pairs(**asked)),
+        "examples": ("refiner_examples", "", places.examples(**asked)),
+    }
+    queries = [
+        f"SELECT {index} AS place, count(*) AS n FROM {table} WHERE {where} {more}"
+        for index, (table, more, _) in enumerate(counts.values())
+    ]
+    found = {row["place"]: row["n"] for row in reader.rows(" UNION ALL ".join(queries), values * len(queries))}
+    return [Box(name, found[index], place) for index, (name, (_, _, place)) in enumerate(counts.items())]
+
+
+def _run(reader: Reader, name: str) -> dict[str, Any]:
     found = reader.one("SELECT * FROM runs WHERE run_id = ?", [name])
     if found is None:
         raise missing(f"no run {name} in this home")
-    stages = reader.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started", [name])
-    return render(request, "run.html", {"run": found, "stages": stages})
+    return found
+
+
+def _stages(reader: Reader, name: str) -> Rows:
+    return reader.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started, stage", [name])
+
+
+def _figures(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]]:
+    """By iteration and metric."""
+    found: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in reader.rows(
+        "SELECT * FROM eval_scores WHERE run_id = ? AND benchmark = 'self_play' AND list_contains(?, metric)",
+        [name, list(_FIGURES)],
+    ):
+        found.setdefault(row["iteration"], {})[row["metric"]] = row
+    return found
+
+
+def _totals(stages: Rows) -> Mapping[int, Mapping[str, float]]:
+    """Seconds, and rows dropped, by iteration."""
+    totals: dict[int, dict[str, float]] = {}
+    for stage in stages:
+        own = totals.setdefault(stage["iteration"], {"seconds": 0.0, "dropped": 0})
+        own["seconds"] += stage["seconds"] or 0.0
+        own["dropped"] += stage["rows_dropped"] or 0
+    return totals
+
+
+def _models(reader: Reader, name: str) -> Rows:
+    return reader.rows("SELECT DISTINCT * FROM models WHERE run_id = ? ORDER BY iteration, role, version", [name])
 
 
 ROUTES: list[BaseRoute] = [
     Route("/", run_list),
     Route("/runs", run_list),
     Route("/runs/{run_id}", run),
+    Route("/runs/{run_id}/{iteration}", iteration),
 ]

@@ -1,5 +1,187 @@
-"""Pages of trees."""
+"""Pages of search trees: the list, and one tree with one of its nodes opened."""
 
-from starlette.routing import BaseRoute
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-ROUTES: list[BaseRoute] = []
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from flows.view.lists import Choice, Lister
+from flows.view.reader import Reader
+from flows.view.rendering import missing, reader_of, render
+from flows.view.rules import is_right, rules_of
+from flows.view.tree_picture import path_to, tree_picture
+from flows.view.word_diff import changed_words, word_diff
+from storage import places
+
+_ROWS = """
+SELECT t.*, p.text AS prompt, p.constraints, p.source, a.depth AS accepted_depth, t.of AS searched,
+       t.accepted_node_id IS NOT NULL AS found
+FROM (SELECT *, 'training' AS of FROM trees UNION ALL BY NAME SELECT *, 'evaluation' AS of FROM eval_trees) t
+LEFT JOIN (SELECT prompt_id, any_value(text) AS text, any_value(constraints) AS constraints, any_value(source) AS source
+           FROM (SELECT * FROM prompts UNION ALL BY NAME SELECT * FROM eval_prompts) GROUP BY prompt_id) p
+  USING (prompt_id)
+LEFT JOIN (SELECT run_id, iteration, tree_id, any_value(depth) AS depth FROM (SELECT * FROM tree_nodes WHERE accepted
+           UNION ALL BY NAME SELECT * FROM eval_tree_nodes WHERE accepted) GROUP BY ALL) a
+  ON a.run_id = t.run_id AND a.iteration IS NOT DISTINCT FROM t.iteration AND a.tree_id = t.tree_id"""
+_DISTINCT = "SELECT DISTINCT {0} AS value FROM trees WHERE {0} IS NOT NULL ORDER BY ALL"
+LISTER = Lister(
+    _ROWS,
+    [
+        Choice("q", "Prompt holds", "prompt ILIKE ? ESCAPE '\\'", like=True),
+        Choice("run", "Run", "run_id = ?", _DISTINCT.format("run_id")),
+        Choice("iteration", "Iteration", "CAST(iteration AS VARCHAR) = ?", _DISTINCT.format("iteration")),
+        Choice(
+            "of",
+            "Made for",
+            "",
+            fixed=(("training", "training"), ("evaluation", "measuring")),
+            conditions={"training": "searched = 'training'", "evaluation": "searched = 'evaluation'"},
+        ),
+        Choice(
+            "outcome",
+            "Verdict",
+            "",
+            fixed=(("changed", "changed to YES"), ("kept", "stays NO")),
+            conditions={"changed": "found", "kept": "NOT found"},
+        ),
+        Choice("stop", "Stopped because", "stop_reason = ?", _DISTINCT.format("stop_reason")),
+        Choice(
+            "depth",
+            "Accepted at depth",
+            "CAST(accepted_depth AS VARCHAR) = ?",
+            "SELECT DISTINCT depth AS value FROM tree_nodes WHERE accepted ORDER BY 1",
+        ),
+        Choice(
+            "kind",
+            "Constraint",
+            "list_contains(list_transform(constraints, lambda c: c.kind), ?)",
+            "SELECT DISTINCT c.kind AS value FROM (SELECT unnest(constraints) AS c FROM prompts) ORDER BY 1",
+        ),
+    ],
+    {
+        "newest": "run_id, iteration DESC, searched DESC, tree_id",
+        "largest": "nodes_expanded DESC, run_id, iteration, tree_id",
+        "deepest": "accepted_depth DESC NULLS LAST, run_id, iteration, tree_id",
+        "slowest": "engine_seconds DESC, run_id, iteration, tree_id",
+    },
+    "/trees",
+)
+_VOTE = "response_id, vote_index, verdict, critique, finish_reason, thought, voter, wording"
+_TABLES = (("trees", "tree_nodes", "tree_votes", "prompts"), ("eval_trees", "eval_tree_nodes", None, "eval_prompts"))
+
+
+def trees(request: Request) -> Response:
+    """The list of trees."""
+    listing = LISTER.asked(request, reader_of(request))
+    return render(request, "trees.html", {"listing": listing, "lister": LISTER})
+
+
+class TreeReading(NamedTuple):
+    """A tree with everything a page shows of it; rows are those of the tables."""
+
+    tree: dict[str, Any]
+    prompt: dict[str, Any]
+    nodes: list[dict[str, Any]]
+    votes: dict[str, list[dict[str, Any]]]
+    pair: dict[str, Any] | None
+
+
+def read_tree(reader: Reader, tree_id: str) -> TreeReading | None:
+    """A tree of training or measuring, by its id."""
+    for trees_table, nodes_table, votes_table, prompts_table in _TABLES:
+        found = reader.one(f"SELECT * FROM {trees_table} WHERE tree_id = ? ORDER BY run_id, iteration", [tree_id])
+        if found is None:
+            continue
+        key = found["stage_key"]
+        nodes = reader.rows(
+            f"SELECT DISTINCT ON (node_id) * FROM {nodes_table} WHERE stage_key = ? AND tree_id = ?",
+            [key, tree_id],
+        )
+        nodes.sort(key=lambda node: node["visit_order"])
+        ids = [node["node_id"] for node in nodes]
+        votes: dict[str, list[dict[str, Any]]] = {}
+        if votes_table is not None:
+            for vote in reader.rows(
+                f"SELECT DISTINCT {_VOTE} FROM {votes_table} WHERE stage_key = ? AND list_contains(?, response_id) "
+                "ORDER BY response_id, vote_index",
+                [key, ids],
+            ):
+                votes.setdefault(vote["response_id"], []).append(vote)
+            votes[ids[0]] = reader.rows(
+                f"SELECT DISTINCT {_VOTE} FROM votes WHERE response_id = ? AND run_id = ? AND iteration = ? "
+                "ORDER BY vote_index",
+                [found["root_response_id"], found["run_id"], found["iteration"]],
+            )
+        prompt = reader.one(f"SELECT * FROM {prompts_table} WHERE prompt_id = ?", [found["prompt_id"]])
+        pair = reader.one("SELECT * FROM preference_pairs WHERE tree_id = ?", [tree_id])
+        return TreeReading(found, prompt or _unknown(found["prompt_id"]), nodes, votes, pair)
+    return None
+
+
+def tree(request: Request) -> Response:
+    """One tree: its picture, and one node against its parent and the root."""
+    reader = reader_of(request)
+    name = request.path_params["tree_id"]
+    found = read_tree(reader, name)
+    if found is None:
+        raise missing(f"no tree {name} in this home")
+    node = _chosen(found, request.query_params.get("node"))
+    before, after = LISTER.neighbours(request, reader, "tree_id", name)
+    shown = {
+        "found": found,
+        "picture": tree_picture(found.nodes, node["node_id"]),
+        "node": node,
+        "facts": _facts(found, node),
+        "previous": before,
+        "next": after,
+        "listed": LISTER.asked_query(request),
+    }
+    return render(request, "tree.html", shown)
+
+
+def _chosen(found: TreeReading, node_id: str | None) -> dict[str, Any]:
+    """The node asked for, else the accepted one, else the best."""
+    by_id = {node["node_id"]: node for node in found.nodes}
+    if node_id in by_id:
+        return by_id[node_id]
+    if not by_id:
+        raise missing(f"tree {found.tree['tree_id']} has no nodes")
+    accepted = by_id.get(found.tree["accepted_node_id"])
+    return accepted or max(found.nodes, key=lambda node: (node["value"] or 0.0, -node["visit_order"]))
+
+
+def _facts(found: TreeReading, node: Mapping[str, Any]) -> dict[str, Any]:
+    """What is computed for the opened node: diffs, the checker's verdicts, where it stands."""
+    by_id = {entry["node_id"]: entry for entry in found.nodes}
+    root, parent = found.nodes[0], by_id.get(node["parent_id"])
+    against = {}
+    if parent is not None:
+        against["parent"] = word_diff(parent["response"], node["response"])
+    if parent is not None and parent is not root:
+        against["root"] = word_diff(root["response"], node["response"])
+    rules = rules_of(found.prompt, node["response"])
+    return {
+        "against": against,
+        "changed": {name: changed_words(pieces) for name, pieces in against.items()},
+        "rules": rules,
+        "right": is_right(rules),
+        "root_rules": rules_of(found.prompt, root["response"]),
+        "path": [by_id[name] for name in path_to(found.nodes, node["node_id"])],
+        "children": [entry for entry in found.nodes if entry["parent_id"] == node["node_id"]],
+        "votes": found.votes.get(node["node_id"], []),
+        "place": places.tree(found.tree["tree_id"], node["node_id"]),
+    }
+
+
+def _unknown(prompt_id: str) -> dict[str, Any]:
+    return {
+        "prompt_id": prompt_id,
+        "text": "(this prompt is not in the home any more)",
+        "constraints": [],
+        "source": "",
+    }
+
+
+ROUTES: list[BaseRoute] = [Route("/trees", trees), Route("/trees/{tree_id}", tree)]

@@ -58,3 +58,11 @@
   // A filter chosen from a list is asked for at once.
   document.querySelectorAll("form.filters select").forEach((field) => field.addEventListener("change", () => field.form.requestSubmit()));
 })();
+// A page of something that goes on is asked for again while nobody is reading further down or typing.
+(() => {
+  const wish = document.querySelector("meta[name=refresh-seconds]");
+  if (!wish) return;
+  setInterval(() => {
+    if (scrollY < 40 && !document.hidden && document.activeElement === document.body) location.reload();
+  }, 1000 * Number(wish.content));
+})();

@@ -31,6 +31,7 @@ def test_accepted_rewrite_over_root() -> None:
     pairs, drops = pairs_from_trees([prompt("p1"), prompt("p2")], trees, nodes, CONFIG, run_seed=0)
     (pair,) = pairs
     assert (pair.prompt_id, pair.tree_id, pair.prompt) == ("p1", "t1", "task p1")
+    assert (pair.chosen_id, pair.rejected_id) == ("n1", trees[0].root_response_id)
     assert (pair.chosen, pair.rejected, pair.value) == ("right", "wrong", 0.8)
     assert [(drop.record_id, drop.reason, drop.detail) for drop in drops] == [
         ("t2", "not_accepted", "depth"),

@@ -1,0 +1,1 @@
+"""Comparing two measured things: answer files, models, or iterations of runs."""

@@ -1,0 +1,53 @@
+"""What a checker says of a text that is shown: computed for the page, kept nowhere."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+from spar_core.constraints import CheckTimeoutError, check, detects_language, is_known, render
+from spar_core.errors import SparError
+from spar_core.hashing import derive_seed
+from spar_core.records import Constraint
+
+
+class Rule(NamedTuple):
+    """A constraint of a prompt, in words; `met` is null where no checker knows, or none could tell in time."""
+
+    kind: str
+    said: str
+    met: bool | None = None
+
+
+def rules_of(prompt: Mapping[str, Any], text: str | None = None) -> list[Rule]:
+    """A prompt's constraints in its order, each with the checker's verdict on `text` if one is given.
+
+    Args:
+        prompt: a row with `constraints` and `source`.
+        text: an answer.
+    """
+    constraints = [Constraint(entry["kind"], entry["kwargs"]) for entry in prompt["constraints"] or ()]
+    detect = detects_language(prompt["source"] or "")
+    return [Rule(entry.kind, _said(entry), _met(entry, text, detect)) for entry in constraints]
+
+
+def is_right(rules: Sequence[Rule]) -> bool | None:
+    """Whether all rules are met; null where there are none, or one is not known."""
+    if any(rule.met is False for rule in rules):
+        return False
+    return True if rules and all(rule.met for rule in rules) else None
+
+
+def _met(constraint: Constraint, text: str | None, detect: bool) -> bool | None:
+    if text is None or not is_known(constraint.kind):
+        return None
+    try:
+        return check(constraint, text, detect_language=detect)
+    except (CheckTimeoutError, SparError):
+        return None
+
+
+def _said(constraint: Constraint) -> str:
+    try:
+        return render(constraint, Random(derive_seed(0, "view", constraint.kind + constraint.kwargs)))
+    except SparError:
+        return constraint.kind

@@ -1,0 +1,74 @@
+"""`spar lineage` over a made home: both ways, by every kind of reference."""
+
+import json
+
+import pytest
+
+from flows.cli import invoke
+from storage.catalog import open_catalog
+from storage.row_lineage import Thing, found, neighbours
+from tests.flows.view.made_home import made_home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return made_home(tmp_path_factory.mktemp("lineage") / "home", "a text")
+
+
+@pytest.fixture(scope="module")
+def catalog(home):
+    with open_catalog(home) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "up", "down"),
+    [
+        ("model", "actor/2", {"model actor/1", "pair pair1"}, set()),
+        ("model", "actor/1", set(), {"model actor/2"}),
+        ("model", "refiner/2", {"model refiner/1", "example e1"}, set()),
+        ("pair", "pair1", {"tree t1", "answer r1", "prompt p1"}, {"model actor/2"}),
+        ("example", "e1", {"tree t1", "prompt p1"}, {"model refiner/2"}),
+        ("tree", "t1", {"answer r1"}, {"pair pair1", "example e1"}),
+        ("answer", "r1", {"prompt p1", "model actor/1"}, {"tree t1"}),
+        ("answer", "r2", {"prompt p1", "model actor/1"}, set()),
+        ("prompt", "p1", set(), {"answer r1", "answer r2"}),
+    ],
+)
+def test_both_ways(catalog, kind, name, up, down):
+    for direction, expected in (("up", up), ("down", down)):
+        near = neighbours(catalog, Thing(kind, name), direction)
+        assert {f"{thing.kind} {thing.id}" for thing in near.things} == expected
+        assert near.total == len(expected)
+
+
+def test_what_is_not_named_is_counted(catalog):
+    near = neighbours(catalog, Thing("prompt", "p1"), "down", most=1)
+    assert (len(near.things), near.more) == (1, 1)
+
+
+def test_references(catalog):
+    assert found(catalog, "actor/2").said == "run-1, iteration 1"
+    with pytest.raises(Exception, match="too short"):
+        found(catalog, "pair1")
+    with pytest.raises(Exception, match="nothing here has the id"):
+        found(catalog, "0123456789")
+
+
+def test_the_command_prints_a_tree_and_json(home, capsys):
+    assert invoke(["lineage", "actor/2", "--home", str(home.root)]) == 0
+    shown = capsys.readouterr().out
+    assert next(line.split()[1:3] for line in shown.splitlines() if "pair" in line) == ["pair", "pair1"]
+    assert "model actor/1" in shown
+    assert invoke(["lineage", "actor/2", "--up", "--json", "--depth", "2", "--home", str(home.root)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {entry["id"] for entry in told["up"]} == {"actor/1", "pair1"}
+    assert "down" not in told
+    pair = next(entry for entry in told["up"] if entry["kind"] == "pair")
+    assert {entry["id"] for entry in pair["up"]} == {"t1", "r1", "p1"}
+    assert pair["up"][0]["up"] == []
+
+
+def test_an_unknown_reference_says_what_ids_look_like(home, capsys):
+    assert invoke(["lineage", "feedfeed", "--home", str(home.root)]) == 1
+    assert "models are named actor/3" in capsys.readouterr().err
