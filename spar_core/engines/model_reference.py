@@ -32,9 +32,9 @@ from spar_core.secrets import redacted_text, variable_name
 
 STARTER: Final = "starter"
 FORMS: Final = (
-    "`starter`, a model folder, a registry name such as actor@champion, a hub id such as organisation/name, a GGUF file, "
-    "package:NAME of a package that ships one, a server such as https://host/v1#MODEL&key=VARIABLE, or a server's "
-    "description file (.yaml, .json)"
+    "`starter`, a model folder, a registry name such as actor@champion, a hub id such as organisation/name, a GGUF "
+    "file, package:NAME of a package that ships one, a server such as https://host/v1#MODEL&key=VARIABLE, or a "
+    "server's description file (.yaml, .json)"
 )
 _REGISTERED = re.compile(r"(actor|refiner)(@[A-Za-z0-9_-]+|/\d+)")
 _SCHEMES = ("http://", "https://")

