@@ -5,6 +5,7 @@ cached is the same asset as the one computed before. A UI that does not answer n
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from prefect.assets import Asset, AssetProperties
 from prefect.exceptions import PrefectException
 
 from spar_core.errors import StorageError
+from spar_core.hashing import digest
 from storage import places
 from storage.addresses import view_page
 from storage.artifacts import ArtifactRef
@@ -22,6 +24,7 @@ from tasks.calls import StageCall
 from tasks.engines import ModelRef
 from tasks.progress import drop_reasons, tokens
 
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _log = logging.getLogger(__name__)
 
 
@@ -82,8 +85,13 @@ def _model_key(home: Home, model: ModelRef) -> str:
     """A model that a stage of this home trained is that stage's asset."""
     stage = next(_stage_folders(home, model), None)
     if stage is None:
-        return f"spar://{home.identity}/models/{model.digest}"
+        return f"spar://{home.identity}/models/{_worded(model.digest)}"
     return _artifact_key(home, *stage)
+
+
+def _worded(identity: str) -> str:
+    """The identity of a model as an asset's key can hold it: of a server it may be any text (`--model-digest`)."""
+    return identity if _PLAIN.fullmatch(identity) else digest(identity)
 
 
 def _stage_folders(home: Home, model: ModelRef) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from tasks.runtime import Runtime
 from tests.chat_server import chat_server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-SCRIPT = "tests.flows.test_prompting:evolved_by_the_base"
+SCRIPT = "tests.flows.wiring.test_prompting:evolved_by_the_base"
 
 
 def evolved_by_the_base(request, _index):

@@ -53,6 +53,7 @@ promotion.rule promotion.margin promotion.ability_margin promotion.continue_from
 """
 FITS_THE_HARDWARE = "training.*.micro_batch_size training.*.gradient_checkpointing training.*.attention"
 DECIDES_NOTHING = """
+tracking.traces
 iterations budget.tokens budget.hours budget.price_per_gpu_hour
 health.max_unreadable_votes health.max_unusable_rewrites health.max_cut_answers health.max_refused_prompts
 health.max_undecided_answers health.min_pairs
