@@ -37,13 +37,19 @@ class Neighbours(NamedTuple):
 # Where a kind's rows are: the queries of `kind, id, said`, with one question mark for an id's beginning.
 _FOUND: dict[ThingKind, str] = {
     "prompt": "SELECT prompt_id AS id, text AS said FROM prompts UNION ALL SELECT prompt_id, text FROM eval_prompts",
-    "answer": "SELECT response_id AS id, text AS said FROM responses",
+    "answer": "SELECT response_id AS id, text AS said FROM responses UNION ALL "
+    "SELECT response_id, text FROM eval_responses",
     "tree": "SELECT tree_id AS id, stop_reason || ', ' || nodes_expanded || ' rewrites' AS said FROM trees",
     "pair": "SELECT pair_id AS id, chosen AS said FROM preference_pairs UNION ALL "
     "SELECT pair_id, chosen FROM judge_pairs UNION ALL SELECT pair_id, chosen FROM given_pairs",
     "example": "SELECT example_id AS id, kind || ' from ' || source AS said FROM refiner_examples",
     "model": "SELECT role || '/' || version AS id, run_id || ', iteration ' || iteration AS said FROM models",
 }
+# Ids that stand for something else: a node for its tree, weights for their model.
+_STANDS_FOR: tuple[tuple[ThingKind, str], ...] = (
+    ("tree", "SELECT node_id AS own, tree_id AS id, 'with node ' || node_id AS said FROM tree_nodes"),
+    ("model", "SELECT digest AS own, role || '/' || version AS id, run_id AS said FROM models"),
+)
 _TRAINED = (
     "SELECT 'model' AS kind, m.role || '/' || m.version AS id, m.run_id || ', iteration ' || m.iteration AS said "
     "FROM {table} r JOIN lineage l ON l.child_kind = 'artifact' AND l.parent_id = r.stage_key "
@@ -72,7 +78,10 @@ _UP: dict[ThingKind, tuple[str, ...]] = {
         "JOIN responses r ON r.response_id = p.chosen_id WHERE p.pair_id = ?",
         "SELECT 'answer' AS kind, r.response_id AS id, 'rejected: ' || r.text AS said FROM preference_pairs p "
         "JOIN responses r ON r.response_id = p.rejected_id WHERE p.pair_id = ?",
+        "SELECT 'answer' AS kind, r.response_id AS id, 'two judgements of it: ' || r.text AS said FROM judge_pairs p "
+        "JOIN responses r ON r.response_id = split_part(p.chosen_id, '/', 1) WHERE p.pair_id = ?",
         _PROMPT.format(text="prompt", table="preference_pairs", key="pair_id"),
+        _PROMPT.format(text="''", table="judge_pairs", key="pair_id"),
     ),
     "example": (
         "SELECT 'tree' AS kind, tree_id AS id, 'node ' || text_id AS said FROM refiner_examples "
@@ -89,18 +98,28 @@ _UP: dict[ThingKind, tuple[str, ...]] = {
     "answer": (
         "SELECT 'prompt' AS kind, p.prompt_id AS id, p.text AS said FROM responses r "
         "JOIN prompts p USING (prompt_id) WHERE r.response_id = ?",
-        "SELECT 'model' AS kind, m.role || '/' || m.version AS id, 'wrote it' AS said FROM responses r "
+        "SELECT 'prompt' AS kind, p.prompt_id AS id, p.text AS said FROM eval_responses r "
+        "JOIN eval_prompts p USING (prompt_id) WHERE r.response_id = ?",
+        "SELECT 'model' AS kind, m.role || '/' || m.version AS id, 'wrote it' AS said "
+        "FROM (SELECT response_id, model_digest FROM responses UNION ALL "
+        "SELECT response_id, model_digest FROM eval_responses) r "
         "JOIN models m ON m.digest = r.model_digest AND m.role = 'actor' WHERE r.response_id = ?",
     ),
     "prompt": (),
 }
 _DOWN: dict[ThingKind, tuple[str, ...]] = {
-    "prompt": ("SELECT 'answer' AS kind, response_id AS id, text AS said FROM responses WHERE prompt_id = ?",),
+    "prompt": (
+        "SELECT 'answer' AS kind, response_id AS id, text AS said FROM responses WHERE prompt_id = ?",
+        "SELECT 'answer' AS kind, response_id AS id, 'measured: ' || text AS said FROM eval_responses "
+        "WHERE prompt_id = ?",
+    ),
     "answer": (
         "SELECT 'tree' AS kind, tree_id AS id, stop_reason AS said FROM trees WHERE root_response_id = ?",
         "SELECT 'pair' AS kind, pair_id AS id, 'chosen' AS said FROM preference_pairs WHERE chosen_id = ?",
         "SELECT 'pair' AS kind, pair_id AS id, 'rejected' AS said FROM preference_pairs "
         "WHERE rejected_id = ? AND tree_id IS NULL",
+        "SELECT 'pair' AS kind, pair_id AS id, 'judgements of it' AS said FROM judge_pairs "
+        "WHERE split_part(chosen_id, '/', 1) = ?",
         "SELECT 'example' AS kind, example_id AS id, kind AS said FROM refiner_examples WHERE text_id = ?",
     ),
     "tree": (
@@ -157,6 +176,10 @@ def found(catalog: Catalog, reference: str) -> Thing:
         condition, value = ("id = ?", text) if exact else ("starts_with(id, ?)", text)
         for row in catalog.rows(f"SELECT DISTINCT ON (id) id, said FROM ({query}) WHERE {condition} LIMIT 3", [value]):
             things.append(Thing(kind, row["id"], row["said"] or ""))
+    if not things and not exact:
+        for kind, query in _STANDS_FOR:
+            rows = catalog.rows(f"SELECT DISTINCT id, said FROM ({query}) WHERE starts_with(own, ?) LIMIT 3", [text])
+            things += [Thing(kind, row["id"], row["said"]) for row in rows]
     if not things:
         raise StorageError(
             f"nothing here has the id {reference!r}; models are named actor/3, all else by its id or the first "

@@ -72,7 +72,8 @@ def _drawn(node: dict[str, Any], way: str, tree: Tree) -> Tree:
 
 
 def _line(node: dict[str, Any]) -> Text:
-    said = " ".join(node["said"].split())
+    # What models wrote may hold anything, also what a terminal would obey.
+    said = " ".join("".join(sign if sign.isprintable() else " " for sign in node["said"]).split())
     shown = said if len(said) <= _SAID else f"{said[: _SAID - 1]}\u2026"
     name = node["id"] if node["kind"] == "model" else node["id"][:12]
     return Text.assemble((f"{node['kind']} ", "cyan"), (name, "bold"), f"  {shown}" if shown else "")

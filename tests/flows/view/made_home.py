@@ -59,14 +59,17 @@ class _Maker:
         nodes = [
             _node("r1", None, 0, 0, text, text),
             _node("n2", "r1", 1, 1, f"{text} more", text, failure=text, value=None),
-            _node("n3", "r1", 1, 2, f"better {text}", text, accepted=True, value=1.0),
+            _node("n3-node", "r1", 1, 2, f"better {text}", text, accepted=True, value=1.0),
         ]
-        tree = Tree("t1", "p1", "r1", "bfs", "accepted", 2, "n3", 1.5)
-        self.put("trees", trees=[tree], tree_nodes=nodes, tree_votes=[_vote("n3", text)])
-        pair = PreferencePair("pair1", "p1", "t1", f"prompt {text}", f"better {text}", text, 1.0, "n3", "r1")
+        tree = Tree("t1", "p1", "r1", "bfs", "accepted", 2, "n3-node", 1.5)
+        self.put("trees", trees=[tree], tree_nodes=nodes, tree_votes=[_vote("n3-node", text)])
+        pair = PreferencePair("pair1", "p1", "t1", f"prompt {text}", f"better {text}", text, 1.0, "n3-node", "r1")
         pairs = self.put("pairs", preference_pairs=[pair], drops=[Drop("pairs", "r2", "over_cap", text)])
+        self.put(
+            "judge_pairs", judge_pairs=[PreferencePair("judged", "p1", None, text, text, "no", 1.0, "r1/0", "r1/3")]
+        )
         messages = (Message("user", text), Message("assistant", text))
-        example = RefinerExample("e1", "judgement", text, messages, "p1", "n3", "t1")
+        example = RefinerExample("e1", "judgement", text, messages, "p1", "n3-node", "t1")
         examples = self.put("refiner_data", refiner_examples=[example])
         self.put(
             "eval",

@@ -30,9 +30,12 @@ def catalog(home):
         ("pair", "pair1", {"tree t1", "answer r1", "prompt p1"}, {"model actor/2"}),
         ("example", "e1", {"tree t1", "prompt p1"}, {"model refiner/2"}),
         ("tree", "t1", {"answer r1"}, {"pair pair1", "example e1"}),
-        ("answer", "r1", {"prompt p1", "model actor/1"}, {"tree t1"}),
+        ("answer", "r1", {"prompt p1", "model actor/1"}, {"tree t1", "pair judged"}),
         ("answer", "r2", {"prompt p1", "model actor/1"}, set()),
         ("prompt", "p1", set(), {"answer r1", "answer r2"}),
+        ("prompt", "q1", set(), {"answer s0", "answer s1"}),
+        ("answer", "s1", {"prompt q1", "model actor/2"}, set()),
+        ("pair", "judged", {"answer r1", "prompt p1"}, set()),
     ],
 )
 def test_both_ways(catalog, kind, name, up, down):
@@ -42,6 +45,12 @@ def test_both_ways(catalog, kind, name, up, down):
         assert near.total == len(expected)
 
 
+def test_what_a_terminal_would_obey_is_not_written_to_it(tmp_path, capsys):
+    home = made_home(tmp_path / "home", "red \x1b[31m text\x07")
+    assert invoke(["lineage", "actor/2", "--home", str(home.root)]) == 0
+    assert not {"\x1b", "\x07"} & set(capsys.readouterr().out)
+
+
 def test_what_is_not_named_is_counted(catalog):
     near = neighbours(catalog, Thing("prompt", "p1"), "down", most=1)
     assert (len(near.things), near.more) == (1, 1)
@@ -49,6 +58,7 @@ def test_what_is_not_named_is_counted(catalog):
 
 def test_references(catalog):
     assert found(catalog, "actor/2").said == "run-1, iteration 1"
+    assert found(catalog, "n3-node").id == "t1"
     with pytest.raises(Exception, match="too short"):
         found(catalog, "pair1")
     with pytest.raises(Exception, match="nothing here has the id"):

@@ -131,7 +131,7 @@ def test_trees_are_filtered(client, query, there):
 
 
 def test_a_node_is_shown_against_its_parent(client):
-    shown = client.get("/trees/t1?node=n3").text
+    shown = client.get("/trees/t1?node=n3-node").text
     assert "<ins>better </ins>" in shown
 
 
