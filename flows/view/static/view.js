@@ -32,7 +32,7 @@
   let going = 0;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog[open]")) return;
-    if (event.timeStamp - going < 1500 && rooms[event.key]) {
+    if (going && event.timeStamp - going < 1500 && rooms[event.key]) {
       location.href = rooms[event.key];
       return;
     }
