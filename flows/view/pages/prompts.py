@@ -48,7 +48,7 @@ def prompts(request: Request) -> Response:
     fared = reader.rows(
         "SELECT r.prompt_id, r.run_id, r.iteration, count(*) AS answers, count(*) FILTER (j.verdict = 'YES') AS yes, "
         "count(*) FILTER (j.verdict = 'NO') AS no FROM responses r LEFT JOIN judgements j "
-        "USING (run_id, iteration, response_id) WHERE list_contains(?, r.prompt_id) GROUP BY ALL",
+        "USING (run_id, iteration, response_id) WHERE r.prompt_id IN (SELECT unnest(?)) GROUP BY ALL",
         [ids],
     )
     by_place = {(row["prompt_id"], row["run_id"], row["iteration"]): row for row in fared}
@@ -94,7 +94,7 @@ def _answers(reader: Reader, prompt: dict[str, Any]) -> dict[tuple[str, int], li
     )
     votes: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for vote in reader.rows(
-        "SELECT * FROM votes WHERE list_contains(?, response_id) ORDER BY vote_index",
+        "SELECT * FROM votes WHERE response_id IN (SELECT unnest(?)) ORDER BY vote_index",
         [[row["response_id"] for row in rows]],
     ):
         votes.setdefault((vote["run_id"], vote["iteration"], vote["response_id"]), []).append(vote)

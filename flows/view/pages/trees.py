@@ -104,7 +104,7 @@ def read_tree(reader: Reader, tree_id: str) -> TreeReading | None:
         votes: dict[str, list[dict[str, Any]]] = {}
         if votes_table is not None:
             for vote in reader.rows(
-                f"SELECT DISTINCT {_VOTE} FROM {votes_table} WHERE stage_key = ? AND list_contains(?, response_id) "
+                f"SELECT DISTINCT {_VOTE} FROM {votes_table} WHERE stage_key = ? AND response_id IN (SELECT unnest(?)) "
                 "ORDER BY response_id, vote_index",
                 [key, ids],
             ):
