@@ -9,6 +9,7 @@ from prefect.utilities.urls import url_for
 from spar_core.benchmarks import benchmark, names
 from spar_core.errors import StorageError
 from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.headlines import HEADLINES
 from spar_core.records import ModelRole
 from storage import places
 from storage.addresses import view_page
@@ -19,20 +20,6 @@ from storage.ledger import Ledger
 from storage.registry import Registry
 
 _log = logging.getLogger(__name__)
-_HEADLINES: dict[ModelRole, dict[str, str]] = {
-    "actor": {
-        "accuracy": "right answers, held-out prompts %",
-        "accuracy/iid": "likewise, like training %",
-        "accuracy/heldout": "likewise, unlike training %",
-    },
-    "refiner": {
-        "judge_balanced_accuracy_own": "judging its actor's answers, balanced %",
-        "judge_balanced_accuracy_rewrites": "judging its own rewrites, balanced %",
-        "judge_balanced_accuracy": "judging the first actor's answers, balanced %",
-        "fix_rate": "failing answers its search truly mends %",
-        "self_evaluation_bias": "liking of its own rewrites, points",
-    },
-}
 _SAID = {
     "first": "It is a champion, the first of its lineage",
     "promoted": "It was promoted to champion",
@@ -105,7 +92,7 @@ def _scores(catalog: Catalog, entry: ModelEntry) -> Iterator[_Score]:
         [entry.role, entry.digest, entry.parent_digest or "", entry.run_id],
     )
     figures = {(r["model_digest"], r["benchmark"], r["metric"]): _estimate(r) for r in found if r["value"] is not None}
-    wanted = [("self_play", metric, name) for metric, name in _HEADLINES[entry.role].items()]
+    wanted = [("self_play", metric, name) for metric, name in HEADLINES[entry.role].items()]
     for name in dict.fromkeys(row["benchmark"] for row in found):
         if name in names():
             wanted += [(name, metric, f"{name} {metric} %") for metric in benchmark(name).headlines]

@@ -31,11 +31,6 @@ class StageProgress:
         number = self._call.iteration
         return self._call.stage if number is None else f"{self._call.stage}, iteration {number}"
 
-    @property
-    def _key(self) -> str:
-        name = f"progress-{self._call.title}-{self._call.run_id}"
-        return "".join(character if character.isalnum() else "-" for character in name.lower()).strip("-")
-
     def advanced(self) -> None:
         """One more shard is finished."""
         self._done += 1
@@ -59,10 +54,20 @@ class StageProgress:
     def _show(self, percent: float) -> None:
         with suppress(PrefectException, OSError):
             if self._bar is None:
-                created = create_progress_artifact(progress=percent, key=self._key, description=self._place)
+                created = create_progress_artifact(
+                    progress=percent,
+                    key=artifact_key("progress", self._call.title, self._call.run_id),
+                    description=self._place,
+                )
                 self._bar = created if isinstance(created, UUID) else None
             else:
                 update_progress_artifact(self._bar, progress=percent)
+
+
+def artifact_key(*parts: str) -> str:
+    """The key of an artifact in Prefect, which holds small letters, digits and dashes alone."""
+    name = "-".join(parts).lower()
+    return "".join(character if character.isalnum() else "-" for character in name).strip("-")
 
 
 def told(manifest: Manifest, *, cached: bool, seconds: float) -> str:

@@ -22,7 +22,7 @@ from storage.artifacts import ArtifactRef
 from storage.home import Home
 from tasks.calls import StageCall
 from tasks.engines import ModelRef
-from tasks.progress import drop_reasons, tokens
+from tasks.progress import artifact_key, drop_reasons, tokens
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _log = logging.getLogger(__name__)
@@ -48,7 +48,11 @@ def assets_read(home: Home, call: StageCall) -> list[str | Asset]:
 def show_stage(home: Home, call: StageCall, artifact: ArtifactRef) -> None:
     """Put the page of a finished stage beside its task run."""
     try:
-        create_markdown_artifact(markdown=_page(home, call, artifact), key=_key(call), description=call.title)
+        create_markdown_artifact(
+            markdown=_page(home, call, artifact),
+            key=artifact_key("stage", call.title, call.run_id),
+            description=call.title,
+        )
     except (PrefectException, httpx.HTTPError, OSError, StorageError) as error:
         _log.warning("stage %s is not shown in Prefect: %s", call.title, error)
 
@@ -101,12 +105,6 @@ def _stage_folders(home: Home, model: ModelRef) -> Iterator[tuple[str, str]]:
     parts = [part.partition("=") for part in place.relative_to(home.artifacts).parts[:2]]
     if [name for name, _, _ in parts] == ["stage", "stage_key"]:
         yield parts[0][2], parts[1][2]
-
-
-def _key(call: StageCall) -> str:
-    """Artifact keys hold small letters, digits and dashes alone."""
-    name = f"stage-{call.title}-{call.run_id}".lower()
-    return "".join(character if character.isalnum() else "-" for character in name).strip("-")
 
 
 def _cell(value: str) -> str:

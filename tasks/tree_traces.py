@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from spar_core.records import Prompt, Tree, TreeNode, Vote
 from storage import places
 from storage.addresses import view_page
 from storage.artifacts import ArtifactRef
+from storage.catalog import open_catalog
 from storage.home import Home
+from storage.schemas import from_batch
 from storage.traces import Step, Trace, Traces
 
 
@@ -22,18 +25,23 @@ def log_trees(
     """
     if not most:
         return 0
-    chosen = chosen_trees(trees.read("trees"), most)
-    ids = {tree.tree_id for tree in chosen}
-    wanted = {tree.prompt_id for tree in chosen}
-    texts = {prompt.prompt_id: prompt for prompt in prompts.read("prompts") if prompt.prompt_id in wanted}
-    nodes: dict[str, list[TreeNode]] = defaultdict(list)
-    for node in trees.read("tree_nodes"):
-        if node.tree_id in ids:
+    with open_catalog(home) as catalog:
+
+        def rows(table: str, key: str, ids: Iterable[str], made_by: ArtifactRef) -> Iterator[Any]:
+            wanted = f"SELECT * FROM {table} WHERE stage_key = ? AND run_id = ? AND {key} IN (SELECT unnest(?))"
+            for batch in catalog.query(wanted, [made_by.stage_key, run_id, list(ids)]).to_batches():
+                yield from from_batch(table, batch)
+
+        chosen = chosen_trees(trees.read("trees"), most)
+        texts = {
+            entry.prompt_id: entry for entry in rows("prompts", "prompt_id", {t.prompt_id for t in chosen}, prompts)
+        }
+        nodes: dict[str, list[TreeNode]] = defaultdict(list)
+        for node in rows("tree_nodes", "tree_id", [tree.tree_id for tree in chosen], trees):
             nodes[node.tree_id].append(node)
-    owners = {node.node_id for found in nodes.values() for node in found}
-    votes: dict[str, list[Vote]] = defaultdict(list)
-    for vote in trees.read("tree_votes"):
-        if vote.response_id in owners:
+        votes: dict[str, list[Vote]] = defaultdict(list)
+        owners = [node.node_id for found in nodes.values() for node in found]
+        for vote in rows("tree_votes", "response_id", owners, trees):
             votes[vote.response_id].append(vote)
     begun = datetime.fromisoformat(trees.manifest().created)
     traces = Traces(home)

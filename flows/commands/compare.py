@@ -1,8 +1,9 @@
 """`spar compare`: two answer files, models or runs, item by item; `--gate` for continuous integration."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,7 @@ from flows.commands.options import table as print_table
 from spar_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from flows.comparing.differences import Difference
     from flows.comparing.sides import Side
 
 _SHOWN = 8  # flipped items named per direction
@@ -69,26 +71,35 @@ def compare(  # noqa: PLR0913 - one parameter per option
         raise ConfigError("compare two files of answers, or two models or runs of this home, not one of each")
     else:
         first, second = _of_home(before, after, benchmark or "self_play", home)
-    sides = (first, second)
-    found = compared(*sides)
+    found = compared(first, second)
     if unknown := {*metrics, *(gate.metric for gate in wanted)} - {entry.metric for entry in found}:
         raise ConfigError(f"no metric {', '.join(sorted(unknown))}; there are {', '.join(e.metric for e in found)}")
     by_metric = {entry.metric: entry for entry in found}
     failed = [gate for gate in wanted if not gate.passes(by_metric[gate.metric].change)]
     shown = [entry for entry in found if not metrics or entry.metric in metrics]
-    settings = changed_settings(sides[0].config, sides[1].config)
+    settings = changed_settings(first.config, second.config)
     if as_json:
         told = {
-            "before": sides[0].name,
-            "after": sides[1].name,
+            "before": first.name,
+            "after": second.name,
             "metrics": [entry.plain() for entry in shown],
             "settings": {key: [*both] for key, both in settings.items()},
-            "cost": {"before": dict(sides[0].cost), "after": dict(sides[1].cost)},
+            "cost": {"before": dict(first.cost), "after": dict(second.cost)},
             "failed": [f"{gate.metric}>={gate.bound}" for gate in failed],
         }
         click.echo(json.dumps(told, ensure_ascii=False, default=str))
         return _FAILED if failed else 0
-    columns = ["metric", sides[0].name, sides[1].name, "change, points", "items", "better", "worse"]
+    _show(first, second, shown, settings)
+    for gate in failed:
+        change = by_metric[gate.metric].change.shown(signed=True)
+        click.echo(f"gate failed: {gate.metric} changed by {change} points, below {100 * gate.bound:+.1f}", err=True)
+    return _FAILED if failed else 0
+
+
+def _show(
+    first: "Side", second: "Side", shown: "Sequence[Difference]", settings: Mapping[str, tuple[Any, Any]]
+) -> None:
+    columns = ["metric", first.name, second.name, "change, points", "items", "better", "worse"]
     rows = [
         [e.metric, e.before.shown(), e.after.shown(), e.change.shown(signed=True), str(e.change.n),
          str(len(e.better)), str(len(e.worse))]
@@ -102,29 +113,17 @@ def compare(  # noqa: PLR0913 - one parameter per option
             click.echo(f"{head.metric}, {word}: {named}{f' and {len(keys) - _SHOWN} more' * (len(keys) > _SHOWN)}")
     for key, (one, other) in settings.items():
         click.echo(f"differs: {key}: {one} -> {other}")
-    for side in sides:
+    for side in (first, second):
         for name, value in side.cost.items():
             click.echo(f"{side.name}: {value:,.0f} {name} up to there")
-    for gate in failed:
-        change = by_metric[gate.metric].change.shown(signed=True)
-        click.echo(f"gate failed: {gate.metric} changed by {change} points, below {100 * gate.bound:+.1f}", err=True)
-    return _FAILED if failed else 0
 
 
 def _of_home(before: str, after: str, benchmark: str, home: Path | None) -> tuple["Side", "Side"]:
     from flows.comparing.sides import home_side
+    from flows.wiring.models import by_number
     from storage.catalog import open_catalog
 
-    with open_catalog(opened(home)) as catalog:
-        first, second = (home_side(catalog, _numbered(name, home), benchmark) for name in (before, after))
+    where = opened(home)
+    with open_catalog(where) as catalog:
+        first, second = (home_side(catalog, by_number(name, where), benchmark) for name in (before, after))
         return first, second
-
-
-def _numbered(reference: str, home: Path | None) -> str:
-    """`actor/3` for `actor@champion`; anything else as it is."""
-    if not reference.startswith(("actor@", "refiner@")):
-        return reference
-    from storage.registry import Registry
-
-    version = Registry(opened(home)).resolve(reference)
-    return f"{version.name}/{version.version}"

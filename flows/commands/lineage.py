@@ -32,12 +32,13 @@ def lineage(reference: str, way: str | None, depth: int, most: int, home: Path |
       spar lineage 4208706c --up
       spar lineage refiner@champion --depth 2 --json
     """
+    from flows.wiring.models import by_number
     from storage.catalog import open_catalog
     from storage.row_lineage import found, walk
 
     where = opened(home)
     with open_catalog(where) as catalog:
-        thing = found(catalog, _numbered(reference, where))
+        thing = found(catalog, by_number(reference, where))
         ways = [entry for entry in ("up", "down") if way in (None, entry)]
         told = {entry: walk(catalog, thing, entry, depth, most) for entry in ways}  # type: ignore[arg-type]
     if as_json:
@@ -51,16 +52,6 @@ def lineage(reference: str, way: str | None, depth: int, most: int, home: Path |
         title = {"up": "made from", "down": "became"}[entry]
         console.print(_drawn(told[entry], entry, Tree(Text.assemble(_line(told[entry]), (f"  {title}", "dim")))))
     return 0
-
-
-def _numbered(reference: str, home: Any) -> str:
-    """`actor/3` for `actor@champion`; anything else as it is."""
-    if "@" not in reference:
-        return reference
-    from storage.registry import Registry
-
-    version = Registry(home).resolve(reference)
-    return f"{version.name}/{version.version}"
 
 
 def _drawn(node: dict[str, Any], way: str, tree: Tree) -> Tree:

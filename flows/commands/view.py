@@ -36,6 +36,8 @@ def view(home: Path | None, port: int | None, host: str) -> int:
     from storage.addresses import port_to_listen_on
 
     where = opened(home)
+    if not where.root.is_dir():
+        raise ConfigError(f"there is no home {where.root}; name one with --home, or start a run, which makes it")
     token = None if host in LOOPBACK else os.environ.get(_TOKEN_VARIABLE) or secrets.token_urlsafe(24)
     if port is not None and not port_is_free(port):
         raise ConfigError(f"port {port} is taken; give another one with --port, or none for one that is free")

@@ -18,7 +18,7 @@ from storage.artifacts import ArtifactStore
 from storage.entries import StageRun
 from storage.home import Home
 from storage.ledger import Ledger
-from tasks.progress import drop_reasons, tokens
+from tasks.progress import artifact_key, drop_reasons, tokens
 from tasks.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -27,19 +27,19 @@ _log = logging.getLogger(__name__)
 def publish_summary(run_id: str, rows: Sequence[IterationRow]) -> None:
     """The summary as a table artifact of the flow run."""
     table = [dict(zip(COLUMNS, row.cells(), strict=True)) for row in rows]
-    create_table_artifact(table=table, key=f"summary-{_key(run_id)}", description=f"Self-play run {run_id}")
+    create_table_artifact(table=table, key=artifact_key("summary", run_id), description=f"Self-play run {run_id}")
 
 
 def publish_health(run_id: str, rows: Sequence[Health]) -> None:
     """What of everything the models wrote could be used, as a table artifact of the flow run."""
     table = [dict(zip(HEALTH_COLUMNS, row.cells(), strict=True)) for row in rows]
-    create_table_artifact(table=table, key=f"loop-{_key(run_id)}", description=f"What {run_id} could not use")
+    create_table_artifact(table=table, key=artifact_key("loop", run_id), description=f"What {run_id} could not use")
 
 
 def publish_judge(run_id: str, judge: Judge) -> None:
     """An iteration's refiner as a judge; the iterations of a run are versions of one Markdown artifact."""
     description = f"Refiner of {run_id} after iteration {judge.iteration}, as a judge"
-    create_markdown_artifact(markdown=judge_report(judge), key=f"judge-{_key(run_id)}", description=description)
+    create_markdown_artifact(markdown=judge_report(judge), key=artifact_key("judge", run_id), description=description)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def stages_shown(home: Home, run_id: str, iteration: int, *, tracked: bool = Tru
 def _publish_stages(home: Home, run_id: str, iteration: int, *, tracked: bool) -> None:
     store = ArtifactStore(home)
     stages = [stage for stage in Ledger(home).stages(run_id) if stage.iteration == iteration]
-    key = f"{_key(run_id)}-{iteration}"
+    key = artifact_key(run_id, str(iteration))
     create_table_artifact(
         table=[_stage_row(store, stage) for stage in stages],
         key=f"stages-{key}",
@@ -103,8 +103,3 @@ def _shown(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.1f}" if isinstance(value, float) else f"{value}"
-
-
-def _key(run_id: str) -> str:
-    """Artifact keys hold small letters, digits and dashes alone."""
-    return "".join(character if character.isalnum() else "-" for character in run_id.lower()).strip("-")

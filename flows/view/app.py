@@ -55,7 +55,7 @@ def make_app(home: Home, token: str | None = None) -> Starlette:
     guards = [Middleware(BaseHTTPMiddleware, dispatch=_guard(token))]
     if token is None:
         # Another name for this machine would be a page elsewhere that wants to read it (DNS rebinding).
-        guards.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "testserver"]))
+        guards.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK)))
     with resources.as_file(resources.files("flows.view") / "static") as static:
         files = Mount("/static", StaticFiles(directory=Path(static)), name="static")
     app = Starlette(

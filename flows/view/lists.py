@@ -29,6 +29,19 @@ class Choice(NamedTuple):
     conditions: Mapping[str, str] = {}
 
 
+def values_of(column: str, rows: str) -> str:
+    """The query of the values that a column of `rows` (a table or a query in brackets) has."""
+    return f"SELECT DISTINCT {column} AS value FROM {rows} WHERE {column} IS NOT NULL ORDER BY 1"
+
+
+def of_run(rows: str) -> tuple[Choice, Choice]:
+    """The filters by run and iteration, which every list has."""
+    return (
+        Choice("run", "Run", "run_id = ?", values_of("run_id", rows)),
+        Choice("iteration", "Iteration", "CAST(iteration AS VARCHAR) = ?", values_of("iteration", rows)),
+    )
+
+
 class Listing(NamedTuple):
     """A list as it was asked for."""
 

@@ -105,7 +105,15 @@ class Reader:
 
 def _stamp(home: Home) -> tuple[tuple[str, int], ...]:
     """Changes whenever an entry of the ledger or an artifact appears, is replaced or goes."""
-    return tuple(sorted((folder, os.stat(folder).st_mtime_ns) for folder in _folders(home)))
+    return tuple(sorted((folder, _changed(folder)) for folder in _folders(home)))
+
+
+def _changed(folder: str) -> int:
+    """When a folder changed last; 0 where it went meanwhile, as `spar gc` takes them."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _folders(home: Home) -> Iterator[str]:

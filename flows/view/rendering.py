@@ -50,7 +50,9 @@ def render(request: Request, template: str, context: Mapping[str, Any], status: 
     view = view_of(request)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     shared = {"home": str(view.reader.home.root), "here": here, "path": request.url.path, "query": request.query_params}
-    return HTMLResponse(view.templates.get_template(template).render({**shared, **context}), status_code=status)
+    page = view.templates.get_template(template).render({**shared, **context})
+    # JSON within a text can hold half a character, which has no UTF-8 form.
+    return HTMLResponse(page.encode("utf-8", "replace"), status_code=status)
 
 
 def missing(what: str) -> HTTPException:

@@ -1,12 +1,11 @@
 """What a checker says of a text that is shown: computed for the page, kept nowhere."""
 
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Any, NamedTuple
 
-from spar_core.constraints import CheckTimeoutError, check, detects_language, is_known, render
+from spar_core.constraints import CheckTimeoutError, check, detects_language, is_known
 from spar_core.errors import SparError
-from spar_core.hashing import derive_seed
+from spar_core.evaluation.truth import sentence
 from spar_core.records import Constraint
 
 
@@ -48,6 +47,6 @@ def _met(constraint: Constraint, text: str | None, detect: bool) -> bool | None:
 
 def _said(constraint: Constraint) -> str:
     try:
-        return render(constraint, Random(derive_seed(0, "view", constraint.kind + constraint.kwargs)))
+        return sentence(constraint)
     except SparError:
         return constraint.kind

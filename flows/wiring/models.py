@@ -147,6 +147,20 @@ def default_configuration(reference: str, home: Home) -> RunConfig:
     return RunConfig() if run is None else build_config(run.config)
 
 
+def by_number(reference: str, home: Home) -> str:
+    """`actor/3` for `actor@champion`; any other reference as it is.
+
+    Raises:
+        StorageError: no model has that alias.
+    """
+    if not is_registered(reference) or "@" not in reference:
+        return reference
+    from storage.registry import Registry
+
+    version = Registry(home).resolve(reference)
+    return f"{version.name}/{version.version}"
+
+
 def default_models(home: Home) -> tuple[str, str]:
     """Actor and refiner used when none is named: the home's champions, else the starter."""
     if not Ledger(home).models():

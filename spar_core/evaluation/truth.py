@@ -50,7 +50,7 @@ def _checked(prompt: Prompt, text: str) -> Checked | None:
         except CheckTimeoutError:
             timed_out = True
     complete = len(known) == len(prompt.constraints) and not timed_out
-    return Checked(tuple(map(_sentence, failed)), complete) if known else None
+    return Checked(tuple(map(sentence, failed)), complete) if known else None
 
 
 def _broken(prompt: Prompt, constraints: Iterable[Constraint], text: str) -> Iterator[Constraint]:
@@ -58,6 +58,6 @@ def _broken(prompt: Prompt, constraints: Iterable[Constraint], text: str) -> Ite
     return (constraint for constraint in constraints if not check(constraint, text, detect_language=detect))
 
 
-def _sentence(constraint: Constraint) -> str:
-    """The registry's wording; which of several is fixed by the constraint."""
+def sentence(constraint: Constraint) -> str:
+    """A constraint in words: the registry's wording; which of several is fixed by the constraint."""
     return render(constraint, Random(derive_seed(0, "anchor", constraint.kind + constraint.kwargs)))

@@ -6,20 +6,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from flows.view.lists import Choice, Lister
+from flows.view.lists import Choice, Lister, of_run, values_of
 from flows.view.reader import Reader
 from flows.view.rendering import reader_of, render
 from storage import places
 
-_DISTINCT = "SELECT DISTINCT {0} AS value FROM drops WHERE {0} IS NOT NULL ORDER BY 1"
 LISTER = Lister(
     "SELECT * FROM drops",
     [
         Choice("q", "Detail holds", "detail ILIKE ? ESCAPE '\\'", like=True),
-        Choice("run", "Run", "run_id = ?", _DISTINCT.format("run_id")),
-        Choice("iteration", "Iteration", "CAST(iteration AS VARCHAR) = ?", _DISTINCT.format("iteration")),
-        Choice("stage", "Stage", "stage = ?", _DISTINCT.format("stage")),
-        Choice("reason", "Reason", "reason = ?", _DISTINCT.format("reason")),
+        *of_run("drops"),
+        Choice("stage", "Stage", "stage = ?", values_of("stage", "drops")),
+        Choice("reason", "Reason", "reason = ?", values_of("reason", "drops")),
     ],
     {"newest": "run_id, iteration DESC, stage, reason, record_id"},
     "/drops",

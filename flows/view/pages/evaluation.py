@@ -170,5 +170,5 @@ def _quoted(text: str) -> str:
 ROUTES: list[BaseRoute] = [
     Route("/evaluation", scores),
     Route("/evaluation/{benchmark}", benchmark),
-    Route("/evaluation/{benchmark}/{item_id}", item),
+    Route("/evaluation/{benchmark}/{item_id:path}", item),
 ]

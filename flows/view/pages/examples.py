@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from flows.view.lists import Choice, Lister
+from flows.view.lists import Choice, Lister, of_run, values_of
 from flows.view.rendering import missing, reader_of, render
+from flows.view.trained import trained_on_artifact
 
-_DISTINCT = "SELECT DISTINCT {0} AS value FROM refiner_examples WHERE {0} IS NOT NULL ORDER BY 1"
 LISTER = Lister(
     "SELECT DISTINCT ON (example_id, run_id, iteration) *, list_last(messages).content AS learned "
     "FROM refiner_examples",
@@ -18,10 +18,9 @@ LISTER = Lister(
             "list_contains(list_transform(messages, lambda m: m.content ILIKE ? ESCAPE '\\'), true)",
             like=True,
         ),
-        Choice("run", "Run", "run_id = ?", _DISTINCT.format("run_id")),
-        Choice("iteration", "Iteration", "CAST(iteration AS VARCHAR) = ?", _DISTINCT.format("iteration")),
-        Choice("kind", "Teaches", "kind = ?", _DISTINCT.format("kind")),
-        Choice("source", "Made from", "source = ?", _DISTINCT.format("source")),
+        *of_run("refiner_examples"),
+        Choice("kind", "Teaches", "kind = ?", values_of("kind", "refiner_examples")),
+        Choice("source", "Made from", "source = ?", values_of("source", "refiner_examples")),
     ],
     {"newest": "run_id, iteration DESC, example_id", "longest": "length(learned) DESC, example_id, run_id, iteration"},
     "/examples",
@@ -40,11 +39,7 @@ def example(request: Request) -> Response:
     if found is None:
         raise missing(f"no example {name} in this home")
     before, after = LISTER.neighbours(request, reader, "example_id", name)
-    models = reader.rows(
-        "SELECT DISTINCT m.role, m.version, m.run_id, m.iteration FROM lineage l JOIN models m "
-        "ON m.train_stage_key = l.child_id WHERE l.child_kind = 'artifact' AND l.parent_id = ? ORDER BY ALL",
-        [found["stage_key"]],
-    )
+    models = trained_on_artifact(reader, found["stage_key"])
     shown = {"example": found, "models": models, "previous": before, "next": after}
     return render(request, "example.html", {**shown, "listed": LISTER.asked_query(request)})
 

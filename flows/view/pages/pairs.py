@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from flows.view.lists import Choice, Lister
+from flows.view.lists import Choice, Lister, of_run, values_of
 from flows.view.rendering import missing, reader_of, render
 from flows.view.rules import rules_of
+from flows.view.trained import trained_on_artifact
 from flows.view.word_diff import changed_words, word_diff
 
 _ALL = """(
@@ -25,14 +26,8 @@ LISTER = Lister(
     f"SELECT DISTINCT ON (pair_id, run_id, iteration) * FROM {_ALL}",
     [
         Choice("q", "Prompt holds", "prompt ILIKE ? ESCAPE '\\'", like=True),
-        Choice("run", "Run", "run_id = ?", f"SELECT DISTINCT run_id AS value FROM {_ALL} ORDER BY 1"),
-        Choice(
-            "iteration",
-            "Iteration",
-            "CAST(iteration AS VARCHAR) = ?",
-            f"SELECT DISTINCT iteration AS value FROM {_ALL} WHERE iteration IS NOT NULL ORDER BY 1",
-        ),
-        Choice("learner", "For", "learner = ?", f"SELECT DISTINCT learner AS value FROM {_ALL} ORDER BY 1"),
+        *of_run(_ALL),
+        Choice("learner", "For", "learner = ?", values_of("learner", _ALL)),
     ],
     {"newest": "run_id, iteration DESC, pair_id", "longest": "length(chosen) DESC, pair_id, run_id, iteration"},
     "/pairs",
@@ -52,12 +47,10 @@ def pair(request: Request) -> Response:
         raise missing(f"no pair {name} in this home")
     before, after = LISTER.neighbours(request, reader, "pair_id", name)
     pieces = word_diff(found["rejected"], found["chosen"])
-    prompt = reader.one("SELECT * FROM prompts WHERE prompt_id = ?", [found["prompt_id"]])
-    models = reader.rows(
-        "SELECT DISTINCT m.role, m.version, m.run_id, m.iteration FROM lineage l JOIN models m "
-        "ON m.train_stage_key = l.child_id WHERE l.child_kind = 'artifact' AND l.parent_id = ? ORDER BY ALL",
-        [found["stage_key"]],
-    )
+    # A judge's pair holds judgements: no constraint of the prompt is about them.
+    answers = found["learner"] == "actor"
+    prompt = reader.one("SELECT * FROM prompts WHERE prompt_id = ?", [found["prompt_id"]]) if answers else None
+    models = trained_on_artifact(reader, found["stage_key"])
     shown: dict[str, Any] = {
         "pair": found,
         "diff": pieces,

@@ -6,25 +6,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from flows.view.lists import Choice, Lister
+from flows.view.lists import Choice, Lister, of_run, values_of
 from flows.view.reader import Reader
 from flows.view.rendering import missing, reader_of, render
 from flows.view.rules import is_right, rules_of
+from flows.view.trained import trained_on_prompt
 
 _BOTH = "(SELECT *, 'self-play' AS used FROM prompts UNION ALL BY NAME SELECT *, 'measuring' AS used FROM eval_prompts)"
 LISTER = Lister(
     f"SELECT DISTINCT ON (prompt_id, run_id, iteration, used) * FROM {_BOTH}",
     [
         Choice("q", "Text holds", "text ILIKE ? ESCAPE '\\'", like=True),
-        Choice("run", "Run", "run_id = ?", f"SELECT DISTINCT run_id AS value FROM {_BOTH} ORDER BY 1"),
-        Choice(
-            "iteration",
-            "Iteration",
-            "CAST(iteration AS VARCHAR) = ?",
-            f"SELECT DISTINCT iteration AS value FROM {_BOTH} WHERE iteration IS NOT NULL ORDER BY 1",
-        ),
-        Choice("used", "Used for", "used = ?", f"SELECT DISTINCT used AS value FROM {_BOTH} ORDER BY 1"),
-        Choice("source", "Source", "source = ?", f"SELECT DISTINCT source AS value FROM {_BOTH} ORDER BY 1"),
+        *of_run(_BOTH),
+        Choice("used", "Used for", "used = ?", values_of("used", _BOTH)),
+        Choice("source", "Source", "source = ?", values_of("source", _BOTH)),
         Choice(
             "kind",
             "Constraint",
@@ -76,7 +71,7 @@ def prompt(request: Request) -> Response:
             "ORDER BY run_id, iteration, pair_id LIMIT 200",
             [name],
         ),
-        "learned": _learned(reader, name),
+        "learned": trained_on_prompt(reader, name),
         "previous": before,
         "next": after,
         "listed": LISTER.asked_query(request),
@@ -117,16 +112,6 @@ def _measured(reader: Reader, prompt: dict[str, Any]) -> list[dict[str, Any]]:
     rows.sort(key=lambda row: (row["run_id"], row["iteration"] or 0, row["sample_index"]))
     judged = [(row, rules_of(prompt, row["text"])) for row in rows]
     return [row | {"rules": rules, "right": is_right(rules)} for row, rules in judged]
-
-
-def _learned(reader: Reader, prompt_id: str) -> list[dict[str, Any]]:
-    """The models that were trained on pairs made of this prompt."""
-    return reader.rows(
-        "SELECT DISTINCT m.role, m.version, m.run_id, m.iteration FROM preference_pairs p "
-        "JOIN lineage l ON l.parent_kind = 'artifact' AND l.parent_id = p.stage_key AND l.child_kind = 'artifact' "
-        "JOIN models m ON m.train_stage_key = l.child_id WHERE p.prompt_id = ? ORDER BY ALL",
-        [prompt_id],
-    )
 
 
 ROUTES: list[BaseRoute] = [Route("/prompts", prompts), Route("/prompts/{prompt_id}", prompt)]

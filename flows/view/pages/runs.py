@@ -10,19 +10,11 @@ from starlette.routing import BaseRoute, Route
 
 from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
+from spar_core.evaluation.headlines import HEADLINES
 from storage import places
 
 # Figures of a run's table, by the metric of `self_play`.
-_FIGURES = {
-    "accuracy": "actor: right answers",
-    "accuracy/iid": "like training",
-    "accuracy/heldout": "unlike training",
-    "judge_balanced_accuracy": "refiner: judging the first actor's answers",
-    "judge_balanced_accuracy_own": "judging its own actor's answers",
-    "judge_balanced_accuracy_rewrites": "judging its own rewrites",
-    "fix_rate": "search: failing answers truly mended",
-    "pair_truth": "pairs that are true",
-}
+_FIGURES = {**HEADLINES["actor"], **HEADLINES["refiner"], "pair_truth": "pairs that are true %"}
 
 
 def run_list(request: Request) -> Response:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from flows.view.lists import Choice, Lister
+from flows.view.lists import Choice, Lister, of_run, values_of
 from flows.view.reader import Reader
 from flows.view.rendering import missing, reader_of, render
 from flows.view.rules import is_right, rules_of
@@ -25,13 +25,11 @@ LEFT JOIN (SELECT prompt_id, any_value(text) AS text, any_value(constraints) AS 
 LEFT JOIN (SELECT run_id, iteration, tree_id, any_value(depth) AS depth FROM (SELECT * FROM tree_nodes WHERE accepted
            UNION ALL BY NAME SELECT * FROM eval_tree_nodes WHERE accepted) GROUP BY ALL) a
   ON a.run_id = t.run_id AND a.iteration IS NOT DISTINCT FROM t.iteration AND a.tree_id = t.tree_id"""
-_DISTINCT = "SELECT DISTINCT {0} AS value FROM trees WHERE {0} IS NOT NULL ORDER BY ALL"
 LISTER = Lister(
     _ROWS,
     [
         Choice("q", "Prompt holds", "prompt ILIKE ? ESCAPE '\\'", like=True),
-        Choice("run", "Run", "run_id = ?", _DISTINCT.format("run_id")),
-        Choice("iteration", "Iteration", "CAST(iteration AS VARCHAR) = ?", _DISTINCT.format("iteration")),
+        *of_run("trees"),
         Choice(
             "of",
             "Made for",
@@ -46,7 +44,7 @@ LISTER = Lister(
             fixed=(("changed", "changed to YES"), ("kept", "stays NO")),
             conditions={"changed": "found", "kept": "NOT found"},
         ),
-        Choice("stop", "Stopped because", "stop_reason = ?", _DISTINCT.format("stop_reason")),
+        Choice("stop", "Stopped because", "stop_reason = ?", values_of("stop_reason", "trees")),
         Choice(
             "depth",
             "Accepted at depth",

@@ -1,5 +1,6 @@
 """A home with one iteration whose every text is what a hostile model could write, made through the storage itself."""
 
+import json
 from datetime import UTC, datetime
 
 from spar_core.records import (
@@ -78,8 +79,16 @@ class _Maker:
                 _response("s1", text, prompt="q1", model="new"),
                 _response("s0", text, prompt="q1", model="old"),
             ],
-            eval_items=[_item("old", 0.0, text), _item("new", 1.0, text)],
-            eval_scores=[_score("old", 0.25), _score("new", 0.75)],
+            eval_items=[
+                _item("old", 0.0, text),
+                _item("new", 1.0, text),
+                EvalItem("followbench", "actor", "new", "level/1", "level", "hard", 1.0, text),
+            ],
+            eval_scores=[
+                _score("old", 0.25),
+                _score("new", 0.75),
+                EvalScore("followbench", "actor", "new", "hard", 0.5, 0.4, 0.6, 40),
+            ],
         )
         for role, data in (("actor", pairs), ("refiner", examples)):
             trained = self.put(f"train_{role}", provenance=Provenance(inputs=(data,)), drops=[])
@@ -178,7 +187,8 @@ def _node(name, parent, depth, order, response, text, **changed) -> TreeNode:
 
 
 def _item(model, value, text) -> EvalItem:
-    return EvalItem("self_play", "actor", model, "q1", "q1", "accuracy", value, f'{{"said": "{len(text)}"}} {text}')
+    detail = json.dumps({"said": text})  # half a character is plain ASCII here, and none when it is read
+    return EvalItem("self_play", "actor", model, "q1", "q1", "accuracy", value, detail)
 
 
 def _score(model, value) -> EvalScore:

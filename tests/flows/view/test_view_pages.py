@@ -1,6 +1,5 @@
 """Every page over a home in which every text is hostile: shown as text, linked with one another."""
 
-import re
 from html.parser import HTMLParser
 
 import pytest
@@ -9,6 +8,7 @@ from starlette.testclient import TestClient
 from flows.view.app import make_app
 from tests.flows.view.made_home import RUN, made_home
 
+_HERE = "http://127.0.0.1"
 _START = "/"  # the list of runs
 _PAGES = {
     "/runs": "run-1",
@@ -28,6 +28,7 @@ _PAGES = {
     "/evaluation": "75.0",
     "/evaluation/self_play": "1 items became better",
     "/evaluation/self_play/q1": "100",
+    "/evaluation/followbench/level%2F1": "100",
     "/models": "actor/2",
     "/models/actor/2": "1 rows of preference_pairs",
     "/models/refiner/2": "1 rows of refiner_examples",
@@ -56,7 +57,7 @@ class _Markup(HTMLParser):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    return TestClient(make_app(made_home(tmp_path_factory.mktemp("home") / "home")))
+    return TestClient(make_app(made_home(tmp_path_factory.mktemp("home") / "home")), base_url=_HERE)
 
 
 def _markup(text):
@@ -72,7 +73,6 @@ def test_what_models_wrote_is_text_on_every_page(client, page):
     assert _PAGES[page] in answer.text
     assert _markup(answer.text).foreign == []
     assert "<script>alert" not in answer.text
-    assert "49" not in re.findall(r"\{\{.*?\}\}", answer.text)  # templates inside texts are never filled in
 
 
 def test_hostile_text_is_there_to_be_read(client):
@@ -107,6 +107,7 @@ def test_a_walk_from_the_run_to_what_a_model_learned_and_back(client):
         ("/pairs/pair1", "/prompts/p1"),
         ("/prompts/p1", "/models/actor/2"),
         ("/models/actor/2", "/models/actor/1"),
+        ("/prompts/p1", "/models/refiner/2"),
     ]
     for page, link in walk:
         assert link in _markup(client.get(page).text).links, (page, link)
@@ -161,7 +162,7 @@ def test_what_is_not_there_is_a_page_that_says_so(client, page):
 
 def test_a_long_text_is_cut_in_lists_and_whole_on_its_page(tmp_path):
     long = "word " * 200_000
-    client = TestClient(make_app(made_home(tmp_path / "home", long)))
+    client = TestClient(make_app(made_home(tmp_path / "home", long)), base_url=_HERE)
     for page in ("/prompts", "/pairs", "/examples", "/drops", "/trees", "/models"):
         assert len(client.get(page).text) < 60_000, page
     assert client.get("/pairs/pair1").text.count("word") > 190_000
