@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from prefect.utilities.urls import url_for
 
 from spar_core.benchmarks import benchmark, names
-from spar_core.errors import StorageError
 from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.headlines import HEADLINES
 from spar_core.records import ModelRole
@@ -35,7 +34,7 @@ class _Score(NamedTuple):
 
 
 def describe_models(home: Home, versions: Iterable[tuple[ModelRole, int]]) -> None:
-    """Write the description of model versions; what cannot be written is a warning, for the tables hold all of it."""
+    """Write the description of model versions; what goes wrong is a warning: the tables hold all of it."""
     ledger = Ledger(home)
     try:
         registry = Registry(home)
@@ -43,8 +42,8 @@ def describe_models(home: Home, versions: Iterable[tuple[ModelRole, int]]) -> No
             for role, version in versions:
                 entry = next(e for e in reversed(ledger.models()) if (e.role, e.version) == (role, version))
                 registry.describe(role, version, model_card(home, ledger, catalog, entry))
-    except StorageError as error:
-        _log.warning("a model is not described in MLflow: %s", error)
+    except Exception as error:  # noqa: BLE001 - a description is for reading: the model is registered without it
+        _log.warning("a model is not described in MLflow: %s: %s", type(error).__name__, error)
 
 
 def model_card(home: Home, ledger: Ledger, catalog: Catalog, entry: ModelEntry) -> str:

@@ -4,7 +4,6 @@ import logging
 
 from prefect import task
 
-from spar_core.errors import StorageError
 from spar_core.prompts import PromptLibrary
 from storage.artifacts import ArtifactRef
 from storage.prompt_registry import log_prompts
@@ -24,7 +23,7 @@ def show_iteration(
     trees: ArtifactRef | None,
     traces: int,
 ) -> None:
-    """Log up to `traces` trees, and the prompts that judged and rewrote them. What MLflow cannot keep is a warning."""
+    """Log up to `traces` trees, and the prompts that judged and rewrote them. What goes wrong is a warning."""
     runtime = Runtime.of(home)
     try:
         mlflow_run = runtime.tracking.tracker.open_iteration(run_id, iteration)
@@ -32,5 +31,5 @@ def show_iteration(
         if trees is not None:
             shown = log_trees(runtime.home, run_id, iteration, trees, prompts, traces, mlflow_run)
             _log.info("%d trees are shown as traces in MLflow", shown)
-    except StorageError as error:
-        _log.warning("iteration %d is not shown in MLflow: %s", iteration, error)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong with showing it, the iteration is done
+        _log.warning("iteration %d is not shown in MLflow: %s: %s", iteration, type(error).__name__, error)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from spar_core.records import Prompt, Tree, TreeNode, Vote
+from spar_core.records import Tree, TreeNode, Vote
 from storage import places
 from storage.addresses import view_page
 from storage.artifacts import ArtifactRef
@@ -27,26 +27,29 @@ def log_trees(
         return 0
     with open_catalog(home) as catalog:
 
-        def rows(table: str, key: str, ids: Iterable[str], made_by: ArtifactRef) -> Iterator[Any]:
-            wanted = f"SELECT * FROM {table} WHERE stage_key = ? AND run_id = ? AND {key} IN (SELECT unnest(?))"
-            for batch in catalog.query(wanted, [made_by.stage_key, run_id, list(ids)]).to_batches():
+        def rows(table: str, key: str, ids: Iterable[str]) -> Iterator[Any]:
+            place = "stage_key = ? AND run_id = ? AND iteration = ?"
+            wanted = f"SELECT * FROM {table} WHERE {place} AND {key} IN (SELECT unnest(?))"
+            for batch in catalog.query(wanted, [trees.stage_key, run_id, iteration, list(ids)]).to_batches():
                 yield from from_batch(table, batch)
 
         chosen = chosen_trees(trees.read("trees"), most)
-        texts = {
-            entry.prompt_id: entry for entry in rows("prompts", "prompt_id", {t.prompt_id for t in chosen}, prompts)
-        }
+        known = catalog.rows(
+            "SELECT DISTINCT prompt_id, text FROM prompts WHERE stage_key = ? AND prompt_id IN (SELECT unnest(?))",
+            [prompts.stage_key, [tree.prompt_id for tree in chosen]],
+        )
+        texts = {row["prompt_id"]: row["text"] for row in known}
         nodes: dict[str, list[TreeNode]] = defaultdict(list)
-        for node in rows("tree_nodes", "tree_id", [tree.tree_id for tree in chosen], trees):
+        for node in rows("tree_nodes", "tree_id", [tree.tree_id for tree in chosen]):
             nodes[node.tree_id].append(node)
         votes: dict[str, list[Vote]] = defaultdict(list)
         owners = [node.node_id for found in nodes.values() for node in found]
-        for vote in rows("tree_votes", "response_id", owners, trees):
+        for vote in rows("tree_votes", "response_id", owners):
             votes[vote.response_id].append(vote)
     begun = datetime.fromisoformat(trees.manifest().created)
     traces = Traces(home)
     for tree in chosen:
-        trace = _trace(home, run_id, iteration, tree, texts.get(tree.prompt_id), nodes[tree.tree_id], votes, begun)
+        trace = _trace(home, run_id, iteration, tree, texts.get(tree.prompt_id, ""), nodes[tree.tree_id], votes, begun)
         traces.log(trace, mlflow_run)
     return len(chosen)
 
@@ -65,13 +68,12 @@ def _trace(
     run_id: str,
     iteration: int,
     tree: Tree,
-    prompt: Prompt | None,
+    asked: str,
     nodes: Sequence[TreeNode],
     votes: Mapping[str, Sequence[Vote]],
     begun: datetime,
 ) -> Trace:
     accepted = next((node for node in nodes if node.node_id == tree.accepted_node_id), None)
-    asked = "" if prompt is None else prompt.text
     root = next((node for node in nodes if node.parent_id is None), None)
     step = Step(
         f"{tree.strategy}, {tree.stop_reason}",

@@ -4,107 +4,28 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterName,
 )
-from prefect.events import Event
-from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from spar_core.config.run import OrchestrationConfig
-from spar_core.engines.configuration import ScriptedEngineConfig
 from spar_core.errors import DataError, EngineUnavailableError, StorageError
-from spar_core.hashing import digest
-from spar_core.records import Drop, Prompt
-from storage.addresses import known_port
 from storage.artifacts import ArtifactRef
-from storage.home import Home
 from storage.ledger import Ledger
-from tasks.calls import StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.responses import RESPONSES
 from tasks.runtime import Runtime
-from tasks.shards import ShardContext, ShardRows, write_in_parts
+from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 from tests.tasks import moody_model
+from tests.tasks.stage_bench import PROMPTS, Bench
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-PROMPTS = [Prompt.create(f"prompt {number}") for number in range(7)]
-
-
-class Bench:
-    """A home, and stages that count their work."""
-
-    def __init__(self, root: Path) -> None:
-        self.home = Home(root)
-        self.shard_size = 3
-        self.retries = 1
-        self.parallel = 2
-        self.before_shard: Callable[[int], None] = lambda shard: None
-        self.worked: list[tuple[str, int]] = []
-        self.split = Stage("cut", version=1, work=self._cut, splits=True)
-        self.double = Stage("double", version=1, work=self._double, sharded_by="prompts")
-
-    def run(self, stage: Stage, inputs: dict[str, ArtifactRef] | None = None, *, workers: int = 2) -> ArtifactRef:
-        return self.run_call(stage, self.call(stage, inputs), workers=workers)
-
-    def run_call(self, stage: Stage, call: StageCall, *, workers: int = 2) -> ArtifactRef:
-        @flow(name="stages", task_runner=ThreadPoolTaskRunner(max_workers=workers))
-        def stages() -> ArtifactRef:
-            with Runtime.of(call.home).held():
-                return stage.run(call)
-
-        found: ArtifactRef = stages()
-        return found
-
-    def call(
-        self, stage: Stage, inputs: dict[str, ArtifactRef] | None = None, models: dict[str, ModelRef] | None = None
-    ) -> StageCall:
-        orchestration = OrchestrationConfig(
-            shard_size=self.shard_size, shard_retries=self.retries, parallel_shards=self.parallel
-        )
-        script = ScriptedEngineConfig(script="tests.tasks.moody_model:answer")
-        surroundings = Surroundings(orchestration)
-        return StageCall(
-            stage.name,
-            stage.version,
-            str(self.home.root),
-            "run",
-            iteration=1,
-            seed=0,
-            inputs=inputs or {},
-            models=models or {},
-            engines={"actor": script},
-            surroundings=surroundings,
-        )
-
-    def parts(self, artifact: ArtifactRef) -> list[Path]:
-        return sorted(artifact.folder.glob("part-*"))
-
-    def _cut(self, context: ShardContext) -> ShardRows:
-        self.worked.append(("cut", context.shard))
-        write_in_parts(context, "prompts", PROMPTS)
-        self.before_shard(context.shard)
-        return ShardRows(len(PROMPTS), len(PROMPTS))
-
-    def _double(self, context: ShardContext) -> ShardRows:
-        """Even prompts pass, odd ones are dropped."""
-        self.worked.append(("double", context.shard))
-        self.before_shard(context.shard)
-        rows = list(context.read("prompts", "prompts"))
-        kept = [row for row in rows if int(row.text.split()[-1]) % 2 == 0]
-        context.part.write("prompts", kept)
-        context.part.write("drops", [Drop("double", row.prompt_id, "odd") for row in rows if row not in kept])
-        return ShardRows(len(rows), len(kept))
 
 
 @pytest.fixture
@@ -391,48 +312,3 @@ def task_states(flow_run_name: str) -> dict[str, str]:
                 return found
             time.sleep(0.2)
     return found
-
-
-def test_prefect_shows_what_a_stage_was_made_from(bench):
-    cut = bench.run(bench.split)
-    model = ModelRef("f00d", str(cut.folder / "model"))  # as if that stage had trained it
-    other = ModelRef("a server's own name", "/elsewhere/base")
-    call = bench.call(bench.double, {"prompts": cut}, {"actor": model, "refiner": other})
-    doubled = bench.run_call(bench.double, call)
-    bench.run_call(bench.double, call)  # cached: the asset is not told to be made again
-    mine = f"spar://{bench.home.identity}/artifacts"
-    named = f"spar://{bench.home.identity}/models/{digest(other.digest)}"  # an asset's key holds no such text
-    made = materialisations(f"{mine}/double/{doubled.stage_key}")
-    assert [sorted(made_from(event)) for event in made] == [sorted([f"{mine}/cut/{cut.stage_key}", named, "spar"])]
-    here = f":{known_port(bench.home, 'view')}/runs/run/1"
-    pages = [page for page in markdown("stage-double-1-run") if here in page]
-    assert pages  # of the stage as it was made, and as it was cached
-    page = pages[-1]
-    assert "| rows in | 7 |" in page
-    assert f"`{doubled.content_digest}`" in page
-    assert f"cut `{cut.stage_key[:12]}`" in page
-
-
-def materialisations(key: str) -> list[Event]:
-    """How often an asset was made, as soon as the server has it from events."""
-    wanted = EventFilter(
-        event=EventNameFilter(name=["prefect.asset.materialization.succeeded"]), resource=EventResourceFilter(id=[key])
-    )
-    for _ in range(100):
-        with get_client(sync_client=True) as client:
-            found = client.read_events(filter=wanted, limit=50).events
-        if found:
-            return list(found)
-        time.sleep(0.2)
-    return []
-
-
-def made_from(event: Event) -> list[str]:
-    return [related.id for related in event.related if related.role.startswith("asset")]
-
-
-def markdown(key: str) -> list[str]:
-    """Every home of this module has a stage of that name."""
-    with get_client(sync_client=True) as client:
-        chosen = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
-        return [str(artifact.data) for artifact in client.read_artifacts(artifact_filter=chosen)]
