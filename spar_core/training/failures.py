@@ -15,6 +15,8 @@ _OUT_OF_MEMORY = re.compile(
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _RANK = re.compile(r"^\[rank\d+\]:\s?")
 _ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b.*")
+_OF_LAUNCHER = re.compile(r"ChildFailedError|CalledProcessError")
+_EXIT_CODE = re.compile(r"exitcode\s*:")
 _KILLED_RANK = re.compile(r"Signal 9 \(SIGKILL\) received by PID")
 _NOT_JOINED = re.compile(r"DistStoreError|RendezvousTimeoutError|Timed out .*clients? joined")
 _LESS_MEMORY = (
@@ -47,9 +49,13 @@ def meaningful_lines(text: str) -> list[str]:
     """The first error line with what follows it, without stack frames; else the last lines."""
     lines = [_RANK.sub("", line.rstrip()) for line in text.splitlines() if line.strip()]
     errors = [index for index, line in enumerate(lines) if _ERROR_LINE.match(line)]
+    # torchrun ends with an error of its own, which says of its workers only that they failed.
+    if errors and _OF_LAUNCHER.search(lines[errors[0]]):
+        codes = [line.strip() for line in lines if _EXIT_CODE.match(line.strip())]
+        began = next((index for index, line in enumerate(lines) if line.startswith("Traceback")), errors[0])
+        return [line.strip() for line in [*lines[:began][-_SHOWN_LINES:], *codes]] or [lines[errors[0]].strip()]
     if not errors:
         return [line.strip() for line in lines[-_SHOWN_LINES:]]
-    # torchrun ends with an error of its own; the first error is the worker's.
     after = lines[errors[0] : errors[0] + _SHOWN_LINES]
     return [line.strip() for line in takewhile(lambda line: not line.startswith(("Traceback", "  File ")), after)]
 

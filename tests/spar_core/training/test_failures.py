@@ -47,3 +47,22 @@ def test_first_error_is_shown_not_the_launcher_s() -> None:
     text = ranked + "Traceback\n  File x\ntorch.distributed.elastic.ChildFailedError: worker failed\n"
     assert meaningful_lines(text) == ["ValueError: head size 7 is odd", "use an even one"]
     assert meaningful_lines("a\nb\n") == ["a", "b"]
+
+
+def test_a_worker_that_says_nothing_in_form_is_told_by_its_last_words_and_exit_code() -> None:
+    text = """python: Error while finding module specification for 'spar_core.training.worker'
+Traceback (most recent call last):
+  File "run.py", line 3, in <module>
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+spar_core.training.worker FAILED
+Failures:
+[1]:
+  rank      : 1 (local_rank: 1)
+  exitcode  : 1 (pid: 7)
+"""
+    said = meaningful_lines(text)
+    assert said[0].startswith("python: Error while finding module specification")
+    assert said[-1] == "exitcode  : 1 (pid: 7)"
+    assert meaningful_lines("torch.distributed.elastic.ChildFailedError: x") == [
+        "torch.distributed.elastic.ChildFailedError: x"
+    ]
