@@ -153,5 +153,6 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         f"  spar status {where}                 stages, rows, artifacts\n"
         f'  spar sql {where} "SELECT * FROM eval_scores"\n'
         f"  spar refine {where} PROMPT           one prompt through the tree search\n"
-        f"  spar ui {where}                     flows in Prefect, models in MLflow"
+        f"  spar view {where}                   runs, search trees, pairs and models in a browser\n"
+        f"  spar ui {where}                     that, flows in Prefect, models in MLflow"
     )
