@@ -87,7 +87,8 @@ def result_of(session: BenchmarkSession, scores: list[EvalScore]) -> BenchmarkRe
         session.judge_name,
         tuple(notes),
         tuple(session.licences),
-        plain(session.sampling()),
+        {**plain(session.shown_answering.sampling), **session.shown_answering.under_system()},
+        session.shown_answering.settings,
         session.config.seed,
         session.data,
         left_out,
@@ -105,9 +106,8 @@ def _part(session: BenchmarkSession, found: AskedBenchmark, part: Part) -> list[
     inputs = {"prompts": session.run(BENCHMARK_PROMPTS.named(place), config=reads, files=files)}
     subject = {"model": session.model.served.model}
     if found.answered:
-        sampling = {"sampling": plain(session.sampling())}
-        inputs["answers"] = session.run(BENCHMARK_ANSWERS.named(place), inputs, subject, sampling)
-    scored = {**reads, "role": session.role(found)}
+        inputs["answers"] = session.run(BENCHMARK_ANSWERS.named(place), inputs, subject, session.answering.asked())
+    scored = {**reads, "role": session.role(found), **(session.answering.scored() if found.answered else {})}
     if not isinstance(found, JudgedBenchmark):
         return [session.run(BENCHMARK_MEASURES.named(part.place), inputs, subject, scored, files=files)]
     return [_judged(session, found, part, inputs, scored, files)]

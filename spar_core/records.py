@@ -313,7 +313,11 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class EvalItem:
-    """One scored item of a benchmark. `value` is null where it could not be scored (`detail` says why)."""
+    """One scored item of a benchmark. `value` is null where it could not be scored (`detail` says why).
+
+    `settings`: how it was answered, where that is not the standard (`spar_core.evaluation.settings`). `sample`: which
+    of several answers. `response_id`: the answer or text that is measured, where there is one.
+    """
 
     benchmark: str
     role: ModelRole
@@ -323,11 +327,17 @@ class EvalItem:
     metric: str
     value: float | None
     detail: str = ""
+    settings: str = ""
+    sample: int = 0
+    response_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EvalScore:
-    """A metric of one model on one benchmark with its 95 % interval; `value` is a fraction unless named otherwise."""
+    """A metric of one model on one benchmark with its 95 % interval; `value` is a fraction unless named otherwise.
+
+    `settings` as for `EvalItem`: scores under other settings are other measurements.
+    """
 
     benchmark: str
     role: ModelRole
@@ -337,6 +347,7 @@ class EvalScore:
     ci_low: float
     ci_high: float
     n: int
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)

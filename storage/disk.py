@@ -37,7 +37,16 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by the JSON of `value` in one step; the bytes are on disk before the name is.
+    """Replace `path` by the JSON of `value`, as `write_text` does.
+
+    Raises:
+        StorageError: the file could not be written.
+    """
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by a text in one step; the bytes are on disk before the name is. Lone surrogates become `?`.
 
     Raises:
         StorageError: the file could not be written.
@@ -46,9 +55,8 @@ def write_json(path: Path, value: Any) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8") as handle:
-                json.dump(value, handle, indent=1, sort_keys=True, ensure_ascii=True)
-                handle.write("\n")
+            with temporary.open("w", encoding="utf-8", errors="replace") as handle:
+                handle.write(text)
                 sync(handle.fileno())
             os.replace(temporary, path)
         except BaseException:

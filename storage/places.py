@@ -75,9 +75,9 @@ def benchmark(name: str, **filters: str) -> str:
     return _path("evaluation", name, **filters)
 
 
-def item(benchmark_name: str, item_id: str) -> str:
+def item(benchmark_name: str, item_id: str, **filters: str) -> str:
     """One item of a benchmark: what every model answered, and how it was judged."""
-    return _path("evaluation", benchmark_name, item_id)
+    return _path("evaluation", benchmark_name, item_id, **filters)
 
 
 def models() -> str:

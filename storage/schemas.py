@@ -51,10 +51,11 @@ UNCOUNTED_COLUMNS: dict[type, frozenset[str]] = {
     records.Tree: frozenset({"engine_seconds"}),
     records.PreferencePair: frozenset({"chosen_id", "rejected_id"}),
     records.RefinerExample: frozenset({"prompt_id", "text_id", "tree_id"}),
+    records.EvalItem: frozenset({"response_id", "sample"}),
 }
 
 # Columns that count for a digest only where they hold something: rows without have the digest they always had.
-_WHERE_FILLED = frozenset({"thought", "rewrite"})
+_WHERE_FILLED = frozenset({"thought", "rewrite", "settings"})
 
 _PLAIN_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),

@@ -91,6 +91,10 @@ _ARTIFACTS = {
     "problem": pa.string(),
 }
 
+# Measurements from before these columns were made under the standard settings, one answer per item.
+_MEASURED = ("eval_items", "eval_scores")
+_LATER = {"settings": "''", "sample": "0", "response_id": "''"}
+
 # Relations that views are made of; users see the views only.
 INTERNAL = "internal"
 
@@ -196,7 +200,7 @@ def _column(table: str, name: str) -> str:
         # `id` is the published name of what the records call `kind`.
         shape = "{'id': c.kind, 'kind': c.kind, 'kwargs': c.kwargs}"
         return f"list_transform(r.constraints, lambda c: {shape}) AS constraints"
-    return f"r.{name}"
+    return f"coalesce(r.{name}, {_LATER[name]}) AS {name}" if table in _MEASURED and name in _LATER else f"r.{name}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.Table:

@@ -6,7 +6,7 @@ answers become scores says the benchmark itself (`spar_core.benchmarks`), found 
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +19,10 @@ from spar_core.benchmarks.plugin import Asked, AskedBenchmark, JudgedBenchmark, 
 from spar_core.config.method import ResponsesConfig
 from spar_core.engines.base import Engine
 from spar_core.evaluation.ifeval import MISSING_ANSWER
-from spar_core.evaluation.scores import score_records
+from spar_core.evaluation.samples import sampled_scores, without_signs
+from spar_core.evaluation.scores import Score, score_records
 from spar_core.evaluation.truncation import Truncation
-from spar_core.records import EvalScore, ModelRole
+from spar_core.records import EvalItem, EvalScore, ModelRole
 from spar_core.roles import Actor, Refiner, respond_all
 from storage.registry import ModelVersion, Registry
 from tasks.judgements import refiner_of
@@ -80,7 +81,7 @@ def _answers(context: ShardContext) -> ShardRows:
 async def _answer(context: ShardContext) -> ShardRows:
     sampling = ResponsesConfig.model_validate(context.call.config["sampling"])
     limit = context.call.surroundings.orchestration.requests_in_flight
-    actor = Actor(context.engine("model"), sampling)
+    actor = Actor(context.engine("model"), sampling, system=context.call.config.get("system", ""))
     prompts = answered = 0
     for table in ("eval_responses", "drops"):
         context.part.write(table, ())
@@ -97,11 +98,14 @@ async def _answer(context: ShardContext) -> ShardRows:
 
 def _measure(context: ShardContext) -> ShardRows:
     """Verdicts and scores by rule; a prompt the engine refused has its reason in the item's detail."""
-    bench, who = cast("RuleBenchmark", _benchmark(context)), _who(context)
-    asked = _asked(context)
-    measured = bench.measure(_chosen(context), asked, who)
-    context.part.write("eval_items", list(measured.items))
-    _write_scores(context, [*measured.scores, *_truncation(context)])
+    bench, who, items, scores = cast("RuleBenchmark", _benchmark(context)), _who(context), [], []
+    for sample in range(_samples(context)):
+        asked = _asked(context, sample)
+        measured = bench.measure(_chosen(context), asked, who)
+        items += _of_answers(context, measured.items, asked, sample)
+        scores.append(measured.scores)
+    context.part.write("eval_items", items)
+    _write_scores(context, [*_over_samples(context, items, scores), *_truncation(context)])
     return ShardRows(len(asked), len(asked))
 
 
@@ -112,25 +116,62 @@ def _verdicts(context: ShardContext) -> ShardRows:
 async def _judge(context: ShardContext) -> ShardRows:
     """A judge's verdicts on this shard's items; what the judge said stays in the items' detail."""
     bench = cast("JudgedBenchmark", _benchmark(context))
-    asked, judges = _asked(context, context.shard), _Judges(context, bench.judge)
-    items = await bench.judged(_chosen(context), asked, judges, _who(context), _reads(context))
-    context.part.write("eval_items", items)
+    judges = _Judges(context, bench.judge)
+    for sample in range(_samples(context)):
+        asked = _asked(context, sample, context.shard)
+        items = await bench.judged(_chosen(context), asked, judges, _who(context), _reads(context))
+        context.part.write("eval_items", _of_answers(context, items, asked, sample))
     return ShardRows(len(asked), len(asked))
 
 
 def _scores(context: ShardContext) -> ShardRows:
     bench = cast("JudgedBenchmark", _benchmark(context))
     verdicts = context.call.inputs["verdicts"]
-    scores = bench.scores(_chosen(context), verdicts.read("eval_items"), _who(context), _reads(context))
+    content, who, reads = _chosen(context), _who(context), _reads(context)
+    if _samples(context) == 1:
+        scores = bench.scores(content, verdicts.read("eval_items"), who, reads)
+    else:
+        items = list(verdicts.read("eval_items"))
+        apart = [[item for item in items if item.sample == sample] for sample in range(_samples(context))]
+        scores = _over_samples(context, items, [bench.scores(content, each, who, reads) for each in apart])
     _write_scores(context, [*scores, *_truncation(context)])
     rows = verdicts.manifest().rows_out
     return ShardRows(rows, rows)
 
 
-def _asked(context: ShardContext, part: int | None = None) -> list[Asked]:
-    """Every prompt with its answer or the reason for none; of one part, or of all."""
+def _samples(context: ShardContext) -> int:
+    found: int = context.call.config.get("samples", 1)
+    return found
+
+
+def _of_answers(
+    context: ShardContext, items: Iterable[EvalItem], asked: Sequence[Asked], sample: int
+) -> list[EvalItem]:
+    """The items with the answer each is about, which one it is of several, and how it was asked for."""
+    answers = {row.item_id: row.response.response_id for row in asked if row.response is not None}
+    settings = context.call.config.get("settings", "")
+    return [
+        replace(
+            item,
+            settings=settings,
+            sample=sample,
+            response_id=answers.get(item.item_id) or answers.get(item.cluster_id, ""),
+        )
+        for item in items
+    ]
+
+
+def _over_samples(
+    context: ShardContext, items: Sequence[EvalItem], scores: Sequence[Sequence[Score]]
+) -> Sequence[Score]:
+    return scores[0] if len(scores) == 1 else sampled_scores(items, scores, context.call.config["pass_k"])
+
+
+def _asked(context: ShardContext, sample: int, part: int | None = None) -> list[Asked]:
+    """Every prompt with one of its answers or the reason for none; of one part, or of all."""
     prompts, answers = context.call.inputs["prompts"], context.call.inputs.get("answers")
-    found = {} if answers is None else {row.prompt_id: row for row in answers.read("eval_responses", part=part)}
+    given = () if answers is None else answers.read("eval_responses", part=part)
+    found = {row.prompt_id: row for row in given if row.sample_index == sample}
     reasons = {} if answers is None else {drop.record_id: drop.reason for drop in answers.read("drops", part=part)}
     return [
         Asked(item_id(prompt), found.get(prompt.prompt_id), reasons.get(prompt.prompt_id, MISSING_ANSWER))
@@ -147,8 +188,9 @@ def _truncation(context: ShardContext) -> Sequence[Any]:
 
 
 def _write_scores(context: ShardContext, scores: Sequence[Any]) -> None:
-    name = _benchmark(context).filed_as(_reads(context))
-    context.part.write("eval_scores", score_records(name, *_who(context), scores))
+    name, settings = _benchmark(context).filed_as(_reads(context)), context.call.config.get("settings", "")
+    records = score_records(name, *_who(context), scores)
+    context.part.write("eval_scores", [replace(record, settings=settings) for record in records])
 
 
 def _who(context: ShardContext) -> Subject:
@@ -186,13 +228,17 @@ def _read(name: str, path: str, digest: str, reads: str) -> Loaded:
 def log_scores(
     home: str, run_id: str, iteration: int | None, scores: Sequence[EvalScore], versions: dict[ModelRole, ModelVersion]
 ) -> None:
-    """Scores to MLflow: on the evaluation's run, and on the model version where the model is a registered one."""
+    """Scores to MLflow: on the evaluation's run, and on the model version where the model is a registered one.
+
+    A version shows one value per metric: those of the standard settings alone.
+    """
     runtime = Runtime.of(home)
     tracker = runtime.tracking.tracker
     mlflow_run = tracker.open_run(run_id)
-    for role in dict.fromkeys(score.role for score in scores):
-        metrics = {f"{score.benchmark}/{score.metric}": score.value for score in scores if score.role == role}
-        version = versions.get(role)
+    for role, settings in dict.fromkeys((score.role, score.settings) for score in scores):
+        those = [score for score in scores if (score.role, score.settings) == (role, settings)]
+        metrics = {f"{score.benchmark}/{without_signs(score.metric)}": score.value for score in those}
+        version = None if settings else versions.get(role)
         if version is None:
             tracker.log_metrics(mlflow_run, metrics, step=iteration or 0)
         else:

@@ -1,7 +1,8 @@
 """Stages that measure models on held-out prompts whose truth a checker knows. Nothing here feeds training."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from spar_core.config.method import ResponsesConfig, SearchConfig
 from spar_core.evaluation.judged_texts import FIRST_ANSWERS, REWRITES, Ballot
@@ -53,7 +54,7 @@ async def _answer(context: ShardContext) -> ShardRows:
     context.part.write("eval_responses", ())
     prompts = answered = 0
     limit = context.call.surroundings.orchestration.requests_in_flight
-    actor = Actor(context.engine("actor"), sampling)
+    actor = Actor(context.engine("actor"), sampling, system=config.get("system", ""))
     held_out = context.read("prompts", "eval_prompts")
     async for result in respond_all(held_out, actor, context.call.seed, max_requests_in_flight=limit):
         prompts += 1
@@ -62,7 +63,8 @@ async def _answer(context: ShardContext) -> ShardRows:
             continue
         answered += 1
         context.part.write("eval_responses", result.responses)
-        context.part.write("eval_items", [answer_item(who, result.prompt, answer) for answer in result.responses])
+        items = [answer_item(who, result.prompt, answer) for answer in result.responses]
+        context.part.write("eval_items", _told(context, items))
     return ShardRows(prompts, answered)
 
 
@@ -88,7 +90,8 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
         judged_answers += 1
         prompt = prompts[judged.response.prompt_id]
         ballot = Ballot.of_votes(judged.votes, decided=judged.judgement is not None)
-        context.part.write("eval_items", [vote_item(who, FIRST_ANSWERS, prompt, judged.response, ballot)])
+        item = vote_item(who, FIRST_ANSWERS, prompt, judged.response, ballot)
+        context.part.write("eval_items", _told(context, [item]))
         if is_right(prompt, judged.response.text):
             continue
         failing.append((prompt, judged.response))
@@ -102,12 +105,19 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
         root_id = result.tree.root_response_id
         accepted[root_id] = result.accepted
         own = [(node, Ballot.of_node(node)) for node in result.nodes if is_rewrite(node)]
-        context.part.write("eval_items", rewrite_items(who, REWRITES, prompts[result.tree.prompt_id], own, root_id))
+        items = rewrite_items(who, REWRITES, prompts[result.tree.prompt_id], own, root_id)
+        context.part.write("eval_items", _told(context, items))
         context.part.write("eval_trees", [result.tree])
         context.part.write("eval_tree_nodes", result.nodes)
     items = [fix_item(who, prompt, response, accepted.get(response.response_id)) for prompt, response in failing]
-    context.part.write("eval_items", items)
+    context.part.write("eval_items", _told(context, items))
     return ShardRows(len(answers), judged_answers)
+
+
+def _told(context: ShardContext, items: Iterable[EvalItem]) -> list[EvalItem]:
+    """The items with how the answers were asked for, where that was not as self-play does."""
+    settings = context.call.config.get("settings", "")
+    return [replace(item, settings=settings) for item in items]
 
 
 def _first_answers(context: ShardContext) -> Iterator[Response]:

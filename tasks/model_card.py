@@ -86,8 +86,8 @@ def _scores(catalog: Catalog, entry: ModelEntry) -> Iterator[_Score]:
     found = catalog.rows(
         "SELECT model_digest, benchmark, metric, arg_max(value, n) AS value, arg_max(ci_low, n) AS ci_low, "
         "arg_max(ci_high, n) AS ci_high, max(n) AS n FROM eval_scores "
-        "WHERE role = ? AND model_digest IN (?, ?) AND (benchmark <> 'self_play' OR run_id = ?) "
-        "GROUP BY ALL ORDER BY benchmark, metric",
+        "WHERE role = ? AND model_digest IN (?, ?) AND settings = '' "
+        "AND (benchmark <> 'self_play' OR run_id = ?) GROUP BY ALL ORDER BY benchmark, metric",
         [entry.role, entry.digest, entry.parent_digest or "", entry.run_id],
     )
     figures = {(r["model_digest"], r["benchmark"], r["metric"]): _estimate(r) for r in found if r["value"] is not None}

@@ -12,18 +12,19 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from spar_core.config.method import SearchConfig
 from spar_core.evaluation.measures import Measured, self_play_measures
+from spar_core.evaluation.samples import pass_scores
 from spar_core.evaluation.scores import score_record, score_records, share_score
 from spar_core.evaluation.statistics import paired_difference
 from spar_core.evaluation.truncation import Truncation
 from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
-from spar_core.records import EvalItem, Judgement, Prompt, Response, Root, TreeNode, Verdict
+from spar_core.records import EvalItem, EvalScore, Judgement, Prompt, Response, Root, TreeNode, Verdict
 from spar_core.roles import Subject, judge_all
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
@@ -159,7 +160,8 @@ def _refinement_scores(context: ShardContext) -> ShardRows:
 
 def _starter_scores(context: ShardContext) -> ShardRows:
     """The measurements of self-play for one model or for both, filed as a benchmark of its own."""
-    rows = 0
+    rows, reads = 0, context.call.config
+    settings = reads.get("settings", "")
     context.part.write("eval_scores", ())
     for role in ("actor", "refiner"):
         if role not in context.call.inputs:
@@ -167,18 +169,28 @@ def _starter_scores(context: ShardContext) -> ShardRows:
         items = list(context.call.inputs[role].read("eval_items"))
         who = Measured("actor" if role == "actor" else "refiner", context.call.models[role].digest)
         measured = self_play_measures(who, items)
-        context.part.write("eval_items", [replace(item, benchmark=STARTER) for item in [*items, *measured.missing]])
-        context.part.write("eval_scores", [replace(score, benchmark=STARTER) for score in measured.scores])
+        filed = [replace(item, benchmark=STARTER, settings=settings) for item in [*items, *measured.missing]]
+        context.part.write("eval_items", filed)
+        scores = [replace(score, benchmark=STARTER, settings=settings) for score in measured.scores]
+        context.part.write("eval_scores", [*scores, *_passes(who, items, reads.get("pass_k", ()), settings)])
         rows += len(items)
     digest = context.call.models["actor"].digest
     cut = Truncation(answer.finish_reason for answer in context.call.inputs["actor"].read("eval_responses"))
-    context.part.write("eval_scores", score_records(STARTER, "actor", digest, cut.scores()))
+    write = [replace(score, settings=settings) for score in score_records(STARTER, "actor", digest, cut.scores())]
     refused = list(context.call.inputs["actor"].read("drops"))
     if refused and rows:
         asked = len(refused) + context.call.inputs["actor"].manifest().rows_out
         score = share_score("answer_refused", len(refused), asked, 0)
-        context.part.write("eval_scores", score_records(STARTER, "actor", digest, [score])[:1])
+        write += [replace(each, settings=settings) for each in score_records(STARTER, "actor", digest, [score])[:1]]
+    context.part.write("eval_scores", write)
     return ShardRows(rows, rows)
+
+
+def _passes(who: Measured, items: Sequence[EvalItem], sizes: Sequence[int], settings: str) -> list[EvalScore]:
+    """pass^k of the answers to each held-out prompt."""
+    answers = [replace(item, item_id=item.cluster_id) for item in items if item.metric == "accuracy"]
+    records = score_records(STARTER, *who, pass_scores("accuracy", answers, sizes)) if answers else ()
+    return [replace(record, settings=settings) for record in records]
 
 
 REPAIRS = Stage("repairs", version=2, work=_repairs, sharded_by="answers")

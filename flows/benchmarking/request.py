@@ -53,6 +53,20 @@ class BenchmarkRequest(BaseModel):
     """FollowBench languages (`en`, `zh`); empty: both."""
     max_tokens: int = Field(default=2048, ge=1)
     """Limit of new tokens per answer."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Softmax temperature of the answers; null: 0 (greedy), for `starter` that of self-play's evaluation."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Nucleus mass of the answers; null: 1, for `starter` that of self-play's evaluation."""
+    samples: int | None = Field(default=None, ge=1, le=64)
+    """Answers per item; null: 1, for `starter` those of self-play's evaluation."""
+    pass_k: tuple[int, ...] = ()
+    """The k of pass^k and pass@k; empty: 2, 4, 8, ... and all samples."""
+    seed: int | None = Field(default=None, ge=0)
+    """Seed of the answers, and of a judge; null: the configuration's."""
+    system: str = Field(default="", max_length=100_000)
+    """Text ahead of every prompt, in the system's turn."""
+    chat_template: str | None = Field(default=None, min_length=1)
+    """Chat template of the model under test: its text, or the name of another that its tokenizer brings."""
     timeout_s: float | None = Field(default=None, gt=0, le=86400)
     """Seconds one request to a server given by its address may take; null: the engine's default."""
     retries: int | None = Field(default=None, ge=0, le=100)
@@ -81,9 +95,10 @@ class BenchmarkRequest(BaseModel):
 
     def configuration(self) -> RunConfig:
         """The configuration whose `method`, `engine`, `evaluation` and `seed` count here."""
+        overrides = self.overrides if self.seed is None else (*self.overrides, f"seed={self.seed}")
         if self.preset is None and self.config_file is None:
-            return load_config(base=default_configuration(self.model, Home(self.home)), overrides=self.overrides)
-        return load_config(self.preset, Path(self.config_file) if self.config_file else None, self.overrides)
+            return load_config(base=default_configuration(self.model, Home(self.home)), overrides=overrides)
+        return load_config(self.preset, Path(self.config_file) if self.config_file else None, overrides)
 
     def servers(self) -> ServerOptions:
         """What is said of the servers that are named.
@@ -111,6 +126,7 @@ class BenchmarkResult(NamedTuple):
     notes: tuple[str, ...]
     licences: tuple[str, ...]
     sampling: Mapping[str, Any]
+    settings: str
     seed: int
     data: Mapping[str, Mapping[str, Any]]
     left_out: Mapping[str, int]
@@ -130,7 +146,7 @@ class BenchmarkResult(NamedTuple):
             self.left_out,
             self.judge,
             self.run_id,
-            self.sampling,
+            {**self.sampling, "settings": self.settings},
             request.limit,
             self.seed,
         )

@@ -1,10 +1,18 @@
 """What the benchmarks of one request share: models, data, options, and how a stage is run."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from flows.benchmarking.answering import (
+    Answering,
+    benchmark_answering,
+    check_answering,
+    self_play_answering,
+    with_template,
+)
 from flows.benchmarking.models import MeasuredModel, measured_model
 from flows.benchmarking.request import BenchmarkRequest
 from flows.wiring.models import SERVER_OPTIONS, ModelFinder
@@ -12,7 +20,6 @@ from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner, file_ref, plain
 from spar_core.benchmarks import benchmark
 from spar_core.benchmarks.plugin import AskedBenchmark, Benchmark, JudgedBenchmark, Loaded, Options, left_out_note
-from spar_core.config.method import ResponsesConfig
 from spar_core.config.run import RunConfig
 from spar_core.engines.configuration import EngineConfig
 from spar_core.errors import ConfigError
@@ -37,6 +44,7 @@ class BenchmarkSession:
 
     def __init__(self, request: BenchmarkRequest, home: Home, config: RunConfig) -> None:
         """Raises ConfigError where the request does not go together, SparError for a model that cannot be used."""
+        check_answering(request)
         self.request = request
         self.home = home
         self.config = config
@@ -52,6 +60,7 @@ class BenchmarkSession:
         self.judge = self._chosen_judge()
         asked = request.model_dump(mode="json", exclude=_NOT_RESULTS)
         models = [model.served.model.digest for model in (self.model, self.refiner, self.judge) if model]
+        self.shown_answering = self._answering_of(request.names())
         self.run_id = f"eval-{request.benchmark}-{digest([asked, models, config.results_digest()])[:8]}"
         self._stages = StageRunner(Run(home, self.run_id, config), self._engines())
 
@@ -65,6 +74,16 @@ class BenchmarkSession:
         """The seed of self-play's evaluation."""
         return self.config.evaluation.seed
 
+    @cached_property
+    def answering(self) -> Answering:
+        """How the prompts of benchmarks are answered."""
+        return benchmark_answering(self.request, self._subject_engine(), self.config.seed)
+
+    @cached_property
+    def held_out_answering(self) -> Answering:
+        """How self-play's held-out prompts are answered, where that is the model under test."""
+        return self_play_answering(self.request, self._subject_engine(), self.config.evaluation)
+
     def versions(self) -> dict[ModelRole, Any]:
         """The registered versions that were measured, by role."""
         measured = (self.model, self.refiner)
@@ -75,10 +94,6 @@ class BenchmarkSession:
         asked = self.request
         folder = Path(asked.judge_prompts) if asked.judge_prompts else None
         return Options(asked.limit, asked.skip_bad, asked.languages, asked.strategies, folder)
-
-    def sampling(self) -> ResponsesConfig:
-        """How a benchmark's prompts are answered."""
-        return ResponsesConfig(per_prompt=1, temperature=0.0, top_p=1.0, max_tokens=self.request.max_tokens)
 
     def role(self, of: Benchmark) -> ModelRole:
         """The role the scores of a benchmark are filed under."""
@@ -102,14 +117,22 @@ class BenchmarkSession:
         """The user's folder of judge prompts as a file of a stage."""
         return {"judge_prompts": file_ref(self.request.judge_prompts)} if self.request.judge_prompts else {}
 
-    def held_out(self, actor: ModelRef) -> dict[str, ArtifactRef]:
-        """Held-out prompts and an actor's answers: the very artifacts of self-play's evaluation where it made them."""
+    def held_out(self, actor: ModelRef, answering: Answering | None = None) -> dict[str, ArtifactRef]:
+        """Held-out prompts and an actor's answers: the very artifacts of self-play's evaluation where it made them.
+
+        `answering`: how, where it is not as self-play does.
+        """
         config = self.config.evaluation
         count = config.prompts if self.request.limit is None else min(config.prompts, self.request.limit)
         reads = {"source": config.source, "split": config.split, "count": count}
         prompts = self.run(EVAL_PROMPTS, config=reads, seed=config.seed)
-        sampling, inputs = {"samples": config.samples, "sampling": plain(config.actor)}, {"prompts": prompts}
-        answers = self.run(EVAL_ACTOR, inputs, {"actor": actor}, sampling, seed=config.seed)
+        sampling, seed = {"samples": config.samples, "sampling": plain(config.actor)}, config.seed
+        if answering is not None:
+            said = plain(answering.sampling)
+            samples = said.pop("per_prompt")
+            sampling = {"samples": samples, "sampling": said, **answering.under_system(), **answering.told()}
+            seed = seed if self.request.seed is None else self.request.seed
+        answers = self.run(EVAL_ACTOR, {"prompts": prompts}, {"actor": actor}, sampling, seed=seed)
         return {"prompts": prompts, "answers": answers}
 
     def judging(self) -> dict[str, Any]:
@@ -144,8 +167,17 @@ class BenchmarkSession:
         return found
 
     def _engines(self) -> dict[str, EngineConfig]:
-        judge, model = self.judge or self.refiner, self.model.served.engine
+        judge, model = self.judge or self.refiner, self._subject_engine()
         return {"model": model, "actor": model, "refiner": self.refiner.served.engine, "judge": judge.served.engine}
+
+    def _answering_of(self, names: Iterable[str]) -> Answering:
+        """How the model under test answers; options must suit self-play's prompts and other benchmarks' alike."""
+        kinds = {isinstance(found, AskedBenchmark) for found in map(benchmark, names) if found.answered}
+        held_out = self.held_out_answering if False in kinds else None
+        return self.answering if True in kinds or held_out is None else held_out
+
+    def _subject_engine(self) -> EngineConfig:
+        return with_template(self.model.served.engine, self.request.chat_template)
 
     def _chosen_judge(self) -> MeasuredModel | None:
         """The judge of the benchmarks that need one: it has no default but for `all`, since its name is the score's."""

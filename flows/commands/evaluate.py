@@ -4,20 +4,20 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 import flows.benchmarking.own  # noqa: F401 - makes them known
-from flows.commands.options import (
-    configuration_options,
-    home_option,
-    json_option,
-    model_option,
-    opened,
-    server_options,
-    table,
+from flows.commands.evaluate_options import (
+    FILE,
+    check_places,
+    file_options,
+    model_options,
+    system_text,
+    template_text,
 )
+from flows.commands.options import configuration_options, home_option, json_option, opened, server_options, table
 from spar_core.benchmarks import benchmark as benchmark_named
 from spar_core.benchmarks import names
 from storage.home import Home
@@ -29,40 +29,6 @@ if TYPE_CHECKING:
 
 _ALL = "all"
 _PATHS = ("config_file", "judge_prompts")
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-def _file_options(command: Any) -> Any:
-    for option in (
-        click.option("--items", type=_FILE, help="Where the verdict on each answer goes (JSON lines)."),
-        click.option("--judgements", type=_FILE, help="Judge texts or comparisons made elsewhere."),
-        click.option("--responses", type=_FILE, help="Answers made elsewhere: JSON lines, plain or gzip."),
-    ):
-        command = option(command)
-    return command
-
-
-def _model_options(command: Any) -> Any:
-    for option in (
-        click.option("--unsafe-code", is_flag=True, help="`ability`: run HumanEval, which executes generated code."),
-        click.option("--max-tokens", type=click.IntRange(1), default=2048, show_default=True, help="Per answer."),
-        click.option("--strategy", "strategies", multiple=True, help="`llmbar`.  [default: Votes and ours-Vanilla]"),
-        click.option(
-            "--judge-prompts",
-            type=click.Path(path_type=Path, file_okay=False, exists=True),
-            help="`llmbar`, `followbench`: folder of the published prompts.  [default: this project's wording]",
-        ),
-        click.option(
-            "--language", "languages", multiple=True, type=click.Choice(["en", "zh"]), help="`followbench`; both."
-        ),
-        click.option("--limit", type=click.IntRange(1), help="Evenly chosen items, for a first look."),
-        click.option("--role", type=click.Choice(["actor", "refiner"]), help="Role the scores are filed under."),
-        model_option("--judge", "Who judges FollowBench: a model as for --model; with a file, just a name."),
-        model_option("--refiner", "Who compares (llmbar) or mends (refinement).  [default: the model]"),
-        model_option("--model", "starter, a folder, actor@champion, a hub id, or http://host:port/v1#name&key=VAR."),
-    ):
-        command = option(command)
-    return command
 
 
 def _known(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -75,10 +41,10 @@ def _known(context: click.Context, parameter: click.Parameter, value: str) -> st
 
 @click.command("eval")
 @click.argument("benchmark", callback=_known)
-@_model_options
+@model_options
 @server_options
-@_file_options
-@click.option("--prompts", type=_FILE, help="Other prompts than the published, in the benchmark's row format.")
+@file_options
+@click.option("--prompts", type=FILE, help="Other prompts than the published, in the benchmark's row format.")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -95,6 +61,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     responses: Path | None,
     judgements: Path | None,
     items: Path | None,
+    report: Path | None,
     prompts: Path | None,
     data_dir: Path | None,
     skip_bad: bool,
@@ -108,20 +75,24 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     \b
     Example:
       spar eval ifeval --responses answers.jsonl --items verdicts.jsonl --json
-      spar eval ifeval --model actor@champion
+      spar eval ifeval --model actor@champion --items items.jsonl --report ifeval.html
+      spar eval ifeval --model actor@champion --temperature 0.7 --samples 5 --system @system.txt
       spar eval followbench --model http://127.0.0.1:8000/v1 --judge http://127.0.0.1:9000/v1#judge
       spar eval all --model actor@champion --refiner refiner@champion
     """
     if data_dir is not None:
         os.environ["SPAR_DATA_DIR"] = str(data_dir.absolute())  # NLTK's resources are looked for there too
     answers = _one_of(responses, judgements)
-    _check(benchmark, answers, items, prompts, options["model"])
+    check_places(items, report)
+    _check(benchmark, answers, report, prompts, options["model"])
     if answers is not None:
         from spar_core.benchmarks.plugin import FileRequest
 
         file = FileRequest(answers, items, prompts, data_dir, options["judge"], skip_bad)
         _score_file(benchmark, file, by_kind, as_json)
         return 0
+    options["system"] = system_text(options["system"])
+    options["chat_template"] = template_text(options["chat_template"])
     paths = {"prompts": prompts, "data_dir": data_dir, **{name: options[name] for name in _PATHS}}
     _measure(
         {
@@ -133,6 +104,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
         },
         by_kind,
         as_json,
+        _Files(items, report),
     )
     return 0
 
@@ -143,7 +115,7 @@ def _one_of(responses: Path | None, judgements: Path | None) -> Path | None:
     return responses or judgements
 
 
-def _check(benchmark: str, answers: Path | None, items: Path | None, prompts: Path | None, model: str | None) -> None:
+def _check(benchmark: str, answers: Path | None, report: Path | None, prompts: Path | None, model: str | None) -> None:
     if (answers is None) == (model is None):
         raise click.UsageError("give either --model (a model or server) or --responses / --judgements (a file)")
     asks_nothing = benchmark == _ALL or (answers is None and prompts is None)
@@ -151,8 +123,8 @@ def _check(benchmark: str, answers: Path | None, items: Path | None, prompts: Pa
     if answers is not None and (chosen is None or not chosen.scores_files):
         of_files = [name for name in names() if benchmark_named(name).scores_files]
         raise click.UsageError(f"`{benchmark}` needs a model: --model; files are scored for {', '.join(of_files)}")
-    if items is not None and answers is None:
-        raise click.UsageError("--items belongs to a file of answers; a model's items are in `spar sql`: eval_items")
+    if report is not None and answers is not None:
+        raise click.UsageError("--report is for --model; what a file came to is printed, and --items has its verdicts")
     if prompts is not None and (chosen is None or not chosen.takes_prompts):
         taking = [name for name in names() if benchmark_named(name).takes_prompts]
         raise click.UsageError(f"--prompts is for {' and '.join(taking)}; other data is given with --data-dir")
@@ -189,21 +161,46 @@ def _preflight(request: "BenchmarkRequest", home: Home) -> None:
     preflight(work)
 
 
-def _measure(values: dict[str, Any], by_kind: bool, as_json: bool) -> None:
+class _Files(NamedTuple):
+    """Where a measurement is written, besides the home."""
+
+    items: Path | None
+    report: Path | None
+
+
+def _measure(values: dict[str, Any], by_kind: bool, as_json: bool, files: _Files) -> None:
     from flows.benchmarking.request import BenchmarkRequest
 
     request = BenchmarkRequest.model_validate(values)
     result = _run(request, quiet=as_json)
+    _write(request, result, files)
     _notes((*result.notes, *result.licences))
     if as_json:
         click.echo(json.dumps(result.plain(request), ensure_ascii=False))
         return
     rows, headlines = result.rows(), [metric for name in request.names() for metric in benchmark_named(name).headlines]
-    for benchmark in dict.fromkeys(row.benchmark for row in rows):
-        for role in dict.fromkeys(row.role for row in rows if row.benchmark == benchmark):
-            shown = [row for row in rows if (row.benchmark, row.role) == (benchmark, role)]
-            _table(f"{benchmark}, {role}", shown, by_kind, headlines)
+    for place, role in dict.fromkeys((row.place, row.role) for row in rows):
+        shown = [row for row in rows if (row.place, row.role) == (place, role)]
+        _table(f"{place}, {role}", shown, by_kind, headlines)
     click.echo(f"in the catalogue: SELECT * FROM eval_scores WHERE run_id = '{result.run_id}'")
+
+
+def _write(request: "BenchmarkRequest", result: "BenchmarkResult", files: _Files) -> None:
+    if files == (None, None):
+        return
+    from flows.benchmarking.item_rows import item_rows
+    from flows.showing.evaluation_page import write_evaluation_page
+    from spar_core.evaluation.row_files import row_writer
+    from storage.catalog import open_catalog
+
+    with open_catalog(Path(request.home)) as catalog:
+        rows = list(item_rows(catalog, result.run_id))
+    if files.items is not None:
+        with row_writer(files.items) as sink:
+            for row in rows:
+                sink.write(row.plain())
+    if files.report is not None:
+        write_evaluation_page(files.report, result.plain(request), result.rows(), rows)
 
 
 def _run(request: "BenchmarkRequest", *, quiet: bool) -> "BenchmarkResult":
@@ -211,6 +208,9 @@ def _run(request: "BenchmarkRequest", *, quiet: bool) -> "BenchmarkResult":
 
     where = opened(Path(request.home))
     _preflight(request, where)
+    from flows.benchmarking.answering import check_answering  # with all that flows need: after what is told at once
+
+    check_answering(request)
     with session(where, f"eval {request.benchmark}", quiet=quiet):
         from flows.benchmarks import benchmarks
 

@@ -144,7 +144,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         table("constraints met", ["iteration", "kind", "%", "n"], cells, numeric={"iteration", "%", "n"})
     if benchmarks:
         columns = ["iteration", "benchmark", "metric", "value", "95 % interval", "n"]
-        cells = [[str(number), row.benchmark, *row.cells()[:4]] for number, row in benchmarks]
+        cells = [[str(number), row.place, *row.cells()[:4]] for number, row in benchmarks]
         table("benchmarks", columns, cells, numeric={"iteration", "value", "95 % interval", "n"})
     where = f"--home {run.home.root}"
     click.echo(f"spent: {spent_shown(spent, run.config.budget)}")

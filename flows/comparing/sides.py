@@ -101,8 +101,8 @@ def _measured(
     for model in models:
         rows = catalog.rows(
             "SELECT DISTINCT metric, item_id, cluster_id, value, detail FROM eval_items WHERE benchmark = ? "
-            "AND role = ? AND model_digest = ? AND item_id <> '' AND value IS NOT NULL AND (? <> ? OR run_id = ?) "
-            "ORDER BY metric, cluster_id, item_id",
+            "AND role = ? AND model_digest = ? AND item_id <> '' AND value IS NOT NULL "
+            "AND settings = '' AND (? <> ? OR run_id = ?) ORDER BY metric, cluster_id, item_id",
             [benchmark, model["role"], model["digest"], benchmark, _SELF_PLAY, model["run_id"]],
         )
         for metric in dict.fromkeys(row["metric"] for row in rows):

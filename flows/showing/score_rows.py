@@ -1,10 +1,13 @@
 """Benchmark scores as rows of a table: value, interval, n, and beside each the share that could not be scored."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.samples import is_of_samples
 from spar_core.evaluation.scores import Score
+from spar_core.evaluation.settings import settings_words
 from spar_core.records import EvalScore
 
 COLUMNS = ["metric", "value", "95 % interval", "n", "unscored"]
@@ -38,11 +41,14 @@ class ScoreRow(NamedTuple):
     role: str
     metric: str
     estimate: Estimate
+    settings: str = ""
+    """How the answers were asked for, where that is not the standard."""
 
     def plain(self) -> dict[str, Any]:
         """JSON-like values; `unscored` is a share."""
         names = {"benchmark": self.benchmark, "role": self.role, "metric": self.metric}
-        return {**names, **self.estimate.plain(), "unscored": self.estimate.unscored_share}
+        other = {"settings": json.loads(self.settings)} if self.settings else {}
+        return {**names, **other, **self.estimate.plain(), "unscored": self.estimate.unscored_share}
 
     def cells(self) -> list[str]:
         """Texts for a table, in the order of `COLUMNS`."""
@@ -54,7 +60,14 @@ class ScoreRow(NamedTuple):
     @property
     def is_headline(self) -> bool:
         """Whether it sums up a benchmark (not one kind, category, level or subset alone)."""
-        return self.metric in _HEADLINES or self.metric.endswith(("/overall", "/adversarial"))
+        whole, _, last = self.metric.rpartition("/")
+        passes = is_of_samples(self.metric) and whole in _HEADLINES
+        return self.metric in _HEADLINES or passes or last in ("overall", "adversarial")
+
+    @property
+    def place(self) -> str:
+        """What was measured under which settings: `ifeval`, `ifeval (temperature 0.7, 5 samples)`."""
+        return f"{self.benchmark} ({settings_words(self.settings)})" if self.settings else self.benchmark
 
 
 def rows_of_scores(benchmark: str, scores: Iterable[Score]) -> list[ScoreRow]:
@@ -75,7 +88,8 @@ def rows_of_records(records: Sequence[EvalScore]) -> list[ScoreRow]:
             estimate = Estimate.nothing(unscored, total - unscored)
         else:
             estimate = Estimate(known.value, known.ci_low, known.ci_high, known.n, unscored)
-        rows.append(ScoreRow(*name, estimate))
+        settings = (known or lacking[name]).settings
+        rows.append(ScoreRow(*name, estimate, settings))
     return rows
 
 

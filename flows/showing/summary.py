@@ -106,17 +106,22 @@ def kind_table(home: Home, run_id: str) -> list[dict[str, Any]]:
 
 
 def benchmark_table(home: Home, run_id: str) -> list[tuple[int, ScoreRow]]:
-    """Headline scores of `spar eval` on the models of a run, by iteration: the most thorough measurement of each."""
+    """Headline scores of `spar eval` on the models of a run, by iteration: the most thorough measurement of each.
+
+    Measurements under other settings than the standard are other rows, with the settings beside the benchmark's name.
+    """
     with open_catalog(home) as catalog:
         rows = catalog.rows(
-            "SELECT m.iteration, e.benchmark, e.role, e.metric, arg_max(e.value, e.n) AS value, "
+            "SELECT m.iteration, e.benchmark, e.role, e.metric, e.settings, arg_max(e.value, e.n) AS value, "
             "arg_max(e.ci_low, e.n) AS ci_low, arg_max(e.ci_high, e.n) AS ci_high, max(e.n) AS n "
             "FROM models m JOIN eval_scores e ON e.model_digest = m.digest AND e.role = m.role "
-            "WHERE m.run_id = ? AND e.benchmark <> 'self_play' GROUP BY ALL ORDER BY 1, 2, 3, 4",
+            "WHERE m.run_id = ? AND e.benchmark <> 'self_play' GROUP BY ALL "
+            "ORDER BY 1, 2, 5, 3, 4",
             [run_id],
         )
     found = []
     for row in rows:
         estimate = Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
-        found.append((row["iteration"], ScoreRow(row["benchmark"], row["role"], row["metric"], estimate)))
+        scored = ScoreRow(row["benchmark"], row["role"], row["metric"], estimate, row["settings"])
+        found.append((row["iteration"], scored))
     return [(iteration, row) for iteration, row in found if row.is_headline]

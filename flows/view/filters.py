@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.settings import settings_words
 
 _NONE = "\u2013"
 
@@ -62,6 +63,17 @@ def snippet(text: str | None, length: int = 140) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
+def told(detail: str | None) -> str:
+    """An item's detail on one line: what it says by name, where it is an object; what it broke first."""
+    values = parsed(detail)
+    if not isinstance(values, dict):
+        return detail or ""
+    shown = {name: value for name, value in values.items() if name not in ("kinds", "source", "judge_text")}
+    broken = shown.pop("broken", None)
+    said = [] if broken is None else [f"broken: {', '.join(map(str, broken))}" if broken else "all kept"]
+    return "; ".join([*said, *(f"{name}: {value}" for name, value in shown.items())])
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "bounds": bounds,
@@ -71,4 +83,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "short": short,
     "parsed": parsed,
     "snippet": snippet,
+    "settings": settings_words,
+    "told": told,
 }

@@ -140,6 +140,8 @@ class Benchmark(ABC):
     """Raise it when its code gives other results: it is part of the stages' keys."""
     in_all: ClassVar[bool] = True
     """Part of `spar eval all`."""
+    answered: ClassVar[bool] = False
+    """The model under test answers prompts, in the way the request says (temperature, samples, ...)."""
     source: Source | None = None
     """Where its data lies; null for self-play's own held-out prompts."""
     takes_prompts: ClassVar[bool] = False

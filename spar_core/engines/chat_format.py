@@ -13,6 +13,7 @@ from spar_core.records import Message
 
 _PROBE = "is-this-text-kept"
 _CACHED_CHATS = 4096
+_DEFAULT = "default"  # what transformers calls the one of several templates that chats are laid out with
 TEMPLATE_DATE: Final = date(2024, 7, 26)
 """The day that chat templates are told which write today's (Llama 3.2 and others): the one Llama's own falls back to.
 Equal requests are to have equal answers, and trainings equal data, whatever the day."""
@@ -27,9 +28,11 @@ class ChatFormat:
     Args:
         tokenizer: a transformers tokenizer.
         origin: what to call the model in messages.
-        thinking: variables of the template, and how thoughts are told from answers.
+        thinking: another template, variables of the template, and how thoughts are told from answers.
 
     Attributes:
+        own_template: what the tokenizer uses by itself; None: it has none.
+        template: what is used.
         opened: the tags of the thought that the template opens at the end of a prompt; None: it opens none.
         rules: how this model's texts are taken apart.
         boundaries: the first token of a thought's opening tag, and the one token of its closing tag; None where the
@@ -37,19 +40,20 @@ class ChatFormat:
         hides_tags: whether plain decoding, as servers do it, leaves the tags of thoughts out.
 
     Raises:
-        EngineError: the tokenizer has no chat template.
+        EngineError: the tokenizer has no chat template, or none of the name that is asked for.
     """
 
     def __init__(self, tokenizer: Any, origin: str, thinking: ThinkingSettings | None = None) -> None:
-        if not tokenizer.chat_template:
+        self._thinking = thinking or ThinkingSettings()
+        if not tokenizer.chat_template and self._thinking.chat_template is None:
             raise EngineError(
                 f"{origin} has no chat template: use the instruction-tuned variant of the model, or put its "
                 "template into the folder as chat_template.jinja"
             )
         self._tokenizer = tokenizer
         self._origin = origin
-        self._thinking = thinking or ThinkingSettings()
-        self._template = dated(self._named_template())
+        self.own_template = self._own_template()
+        self.template = dated(self._chosen_template())
         # Fast tokenizers refuse concurrent use ("Already borrowed") when a call touches their padding state.
         self._lock = threading.Lock()
         self._cache: OrderedDict[Chat, tuple[int, ...]] = OrderedDict()
@@ -121,7 +125,7 @@ class ChatFormat:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         text: str = self._tokenizer.apply_chat_template(
             turns,
-            chat_template=self._template,
+            chat_template=self.template,
             tokenize=False,
             add_generation_prompt=prompting,
             **self._thinking.chat_template_kwargs,
@@ -132,11 +136,27 @@ class ChatFormat:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
         return text
 
-    def _named_template(self) -> str:
-        try:
-            template: str = self._tokenizer.get_chat_template()
-        except ValueError as error:  # several, and none of them called "default"
-            raise EngineError(f"{self._origin} has no chat template to chat with: {error}") from error
+    def _own_template(self) -> str | None:
+        known = self._tokenizer.chat_template
+        found: str | None = known.get(_DEFAULT) if isinstance(known, dict) else known
+        return found
+
+    def _chosen_template(self) -> str:
+        asked, known = self._thinking.chat_template, self._tokenizer.chat_template
+        if asked is not None and is_template_text(asked):
+            return asked
+        named = known if isinstance(known, dict) else {_DEFAULT: known} if known else {}
+        if asked is None and _DEFAULT not in named:
+            raise EngineError(
+                f"{self._origin} has several chat templates ({', '.join(named)}) and none called {_DEFAULT}: name one "
+                "of them (engine.chat_template)"
+            )
+        if (asked or _DEFAULT) not in named:
+            raise EngineError(
+                f"{self._origin} has no chat template {asked!r}; it has {', '.join(named) or 'none'}. Name one of "
+                "them, or give the text of another"
+            )
+        template: str = named[asked or _DEFAULT]
         return template
 
     def _opened(self) -> Tags | None:
@@ -172,6 +192,11 @@ class ChatFormat:
 def dated(template: str) -> str:
     """A chat template in which every question for today's date is answered by `TEMPLATE_DATE`."""
     return _TODAY.sub(lambda found: repr(TEMPLATE_DATE.strftime(found["format"])), template)
+
+
+def is_template_text(template: str) -> bool:
+    """Whether this is a chat template itself, and not the name of one."""
+    return "{{" in template or "{%" in template
 
 
 def merge_system(messages: Chat) -> Chat:

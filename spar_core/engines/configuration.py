@@ -36,6 +36,9 @@ class _EngineSettings(BaseModel):
 class ThinkingSettings(_EngineSettings):
     """How a model is asked to think, and how its thoughts are told from its answers (docs/models.md)."""
 
+    chat_template: str | None = Field(default=None, min_length=1)
+    """Chat template instead of the model's own: its text (Jinja), or the name of another that its tokenizer brings;
+    trainings lay out chats with the same. A server that is not started here has its own."""
     chat_template_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
     """Variables of the chat template, such as {"enable_thinking": false}; trainings lay out chats with the same."""
     thoughts: Reading = "auto"
@@ -82,7 +85,7 @@ class ThinkingSettings(_EngineSettings):
 
     def layout(self) -> dict[str, JsonValue]:
         """The settings with which trainings lay out chats; without those that are the defaults."""
-        names = {"chat_template_kwargs", "thought_tags"}
+        names = {"chat_template", "chat_template_kwargs", "thought_tags"}
         return self.model_dump(mode="json", include=names, exclude_defaults=True)
 
 
@@ -177,6 +180,15 @@ class OpenAIEngineConfig(ServedSettings):
     """Identity of the weights; None: by the served name, which does not notice new weights under an old name."""
     api_key_env: VariableName | None = None
     """Environment variable that holds the key; None: no key is sent."""
+
+    @field_validator("chat_template")
+    @classmethod
+    def _lays_out_chats_itself(cls, value: str | None) -> None:
+        if value is not None:
+            raise ValueError(
+                "a server lays out chats itself: start it with the template (vLLM: --chat-template FILE), or let the "
+                "weights be served here (engine.kind vllm or transformers)"
+            )
 
 
 class VllmEngineConfig(ServedSettings):

@@ -168,14 +168,21 @@ def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _end_of_turn(tokenizer: Any) -> int | None:
-    """The special token that the chat template writes right after a finished answer, if it does.
+def ending_as(loaded: LoadedModel, template: str) -> LoadedModel:
+    """The model whose answers also end as another chat template than its own ends them."""
+    token = _end_of_turn(loaded.tokenizer, template)
+    ends = set(loaded.end_tokens) | (set() if token is None else {token})
+    return loaded._replace(end_tokens=tuple(sorted(ends)))
+
+
+def _end_of_turn(tokenizer: Any, template: str | None = None) -> int | None:
+    """The special token that the chat template writes right after a finished answer, if it does; null: its own.
 
     Not the token that opens an answer: some templates always end with an invitation to write the next one.
     """
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _PROBED}]
     try:
-        before, found, after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(_PROBED)
+        before, found, after = _written(tokenizer, turns, template).rpartition(_PROBED)
     except Exception:  # noqa: BLE001 - templates raise whatever they like; the chat format says what is wrong
         return None
     following = tokenizer.encode(after.lstrip(), add_special_tokens=False) if found else []
@@ -185,6 +192,11 @@ def _end_of_turn(tokenizer: Any) -> int | None:
     if not following or following[0] not in special or following[0] in opening[-1:]:
         return None
     return int(following[0])
+
+
+def _written(tokenizer: Any, turns: list[dict[str, str]], template: str | None) -> str:
+    text: str = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
+    return text
 
 
 def _readable(folder: Path, part: str, load: Callable[[], Any]) -> Any:

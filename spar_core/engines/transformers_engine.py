@@ -25,7 +25,7 @@ from spar_core.engines.base import Completion, Generation, GenerationRequest, Sa
 from spar_core.engines.chat_format import ChatFormat
 from spar_core.engines.configuration import ThinkingSettings
 from spar_core.engines.model_files import resolve_folder
-from spar_core.engines.model_folder import DtypeName, LoadedModel, load_model, pick_device
+from spar_core.engines.model_folder import DtypeName, LoadedModel, ending_as, load_model, pick_device
 from spar_core.engines.opening import BY_HAND, Opening
 from spar_core.engines.slot_batch import Finished, Limits, RowsFailedError, SlotBatch, is_out_of_memory
 from spar_core.engines.slot_table import Row
@@ -93,6 +93,8 @@ class TransformersEngine:
         self._digest = opening.digest or model_digest(folder)
         loaded = load_model(folder, pick_device(device), dtype)
         self._chat = ChatFormat(loaded.tokenizer, f"model folder {folder}", thinking)
+        if self._chat.template != self._chat.own_template:
+            loaded = ending_as(loaded, self._chat.template)
         self._thought_tokens = thinking.thought_tokens if thinking else None
         self._context = loaded.context
         share = 1 / opening.seat.seats

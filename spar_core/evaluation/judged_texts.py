@@ -12,6 +12,7 @@ As rows of `eval_items` (`judged_item` writes, `judged_text` reads) they say who
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, Self
 
 from spar_core.evaluation.truth import broken_constraints
@@ -96,7 +97,8 @@ def judged_item(
     item_id = content_id("eval", benchmark, metric, model_digest, writing.text_id)
     value = None if said is None else float(said == right)
     text_of_detail = json.dumps(detail, sort_keys=True)
-    return EvalItem(benchmark, "refiner", model_digest, item_id, prompt.prompt_id, metric, value, text_of_detail)
+    item = EvalItem(benchmark, "refiner", model_digest, item_id, prompt.prompt_id, metric, value, text_of_detail)
+    return replace(item, response_id=writing.text_id)
 
 
 def judged_text(item: EvalItem) -> JudgedText:

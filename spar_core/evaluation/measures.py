@@ -11,6 +11,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from spar_core.evaluation.calibration import (
@@ -56,7 +57,8 @@ def answer_item(who: Measured, prompt: Prompt, response: Response) -> EvalItem:
     broken = broken_constraints(prompt, response.text)
     kinds = [constraint.kind for constraint in prompt.constraints]
     detail = {"source": prompt.source, "kinds": kinds, "broken": list(broken)}
-    return _item(who, "accuracy", response.response_id, prompt.prompt_id, float(not broken), detail)
+    item = _item(who, "accuracy", response.response_id, prompt.prompt_id, float(not broken), detail)
+    return replace(item, sample=response.sample_index, response_id=response.response_id)
 
 
 class Measures(NamedTuple):
@@ -99,7 +101,8 @@ def fix_item(who: Measured, prompt: Prompt, response: Response, accepted: TreeNo
         "accepted": accepted is not None,
         "depth": None if accepted is None else accepted.depth,
     }
-    return _item(who, "fix", response.response_id, prompt.prompt_id, float(fixed), detail)
+    item = _item(who, "fix", response.response_id, prompt.prompt_id, float(fixed), detail)
+    return replace(item, response_id=response.response_id)
 
 
 def pair_item(who: Measured, prompt: Prompt, pair: PreferencePair) -> EvalItem:

@@ -20,10 +20,11 @@ class ActorOutcome(NamedTuple):
 
 
 class Actor:
-    """Samples `config.per_prompt` answers per prompt in one request."""
+    """Samples `config.per_prompt` answers per prompt in one request, under a system text where one is given."""
 
-    def __init__(self, engine: Engine, config: ResponsesConfig, watch: Watch | None = None) -> None:
+    def __init__(self, engine: Engine, config: ResponsesConfig, watch: Watch | None = None, system: str = "") -> None:
         self._engine = engine
+        self._system = system
         self._watch = watch or Watch({})
         self._sampling = config.sampling()
         self._per_prompt = config.per_prompt
@@ -40,7 +41,9 @@ class Actor:
             FruitlessError: too many of the answers so far are cut.
         """
         request_seed = derive_seed(seed, "respond", prompt.prompt_id)
-        asked = await ask(self._engine, answer_messages(prompt.text), self._sampling, request_seed, self._per_prompt)
+        asked = await ask(
+            self._engine, answer_messages(prompt.text, self._system), self._sampling, request_seed, self._per_prompt
+        )
         digest = self._engine.model_digest
         responses = tuple(
             Response(

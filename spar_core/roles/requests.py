@@ -1,8 +1,9 @@
 """The chats the roles are asked with. Inference and training data both take them from here.
 
-Requests have no system turn: a chat template without that role can render them. All are a single user turn, but for
-rewrites under a prompt set whose format says `refine: continuation`: these go on from the judge's chat, so that the
-refiner reads its critique as a turn of its own, and prompt, response and critique are a prefix that a server can share.
+Requests have no system turn, unless an evaluation asks for one: a chat template without that role can render them. All
+are a single user turn, but for rewrites under a prompt set whose format says `refine: continuation`: these go on from
+the judge's chat, so that the refiner reads its critique as a turn of its own, and prompt, response and critique are a
+prefix that a server can share.
 """
 
 from spar_core.errors import ConfigError
@@ -15,9 +16,10 @@ RUBRIC = "rubric"
 META_JUDGE = "meta_judge"
 
 
-def answer_messages(prompt_text: str) -> tuple[Message, ...]:
-    """What the actor is asked."""
-    return (Message("user", prompt_text),)
+def answer_messages(prompt_text: str, system: str = "") -> tuple[Message, ...]:
+    """What the actor is asked; `system`: a text ahead of it, for evaluations alone."""
+    asked = Message("user", prompt_text)
+    return (Message("system", system), asked) if system else (asked,)
 
 
 def judge_messages(

@@ -55,13 +55,13 @@ def bench(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(Stage, "run", run)
 
-    def make(benchmark: str, **options: Any) -> BenchmarkSession:
+    def make(benchmark: str, script: str = ENGINE[1], **options: Any) -> BenchmarkSession:
         request = BenchmarkRequest(
             benchmark=benchmark,
             model=options.pop("model", "starter"),
             home=str(tmp_path / "home"),
             data_dir=str(folder),
-            overrides=(*ENGINE, "orchestration.shard_size=4", "evaluation.prompts=4", "evaluation.samples=1"),
+            overrides=(ENGINE[0], script, "orchestration.shard_size=4", "evaluation.prompts=4", "evaluation.samples=1"),
             **options,
         )
         return BenchmarkSession(request, Home(request.home), request.configuration())

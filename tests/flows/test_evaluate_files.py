@@ -182,7 +182,6 @@ def test_bad_answers_name_file_and_line(prompts, tmp_path, capsys, content, said
         (("ifeval", "--model", "starter", "--responses", "a.jsonl"), "give either --model"),
         (("llmbar", "--responses", "a", "--judgements", "b"), "not both"),
         (("starter", "--responses", "a.jsonl"), "`starter` needs a model"),
-        (("ifeval", "--model", "starter", "--items", "i.jsonl"), "--items belongs to a file"),
         (("llmbar", "--judgements", "a", "--prompts", "p"), "--prompts is for ifbench and ifeval"),
         (("mmlu", "--model", "starter"), "'mmlu' is not one of"),
     ],

@@ -2,7 +2,7 @@
 
 from starlette.routing import BaseRoute
 
-from flows.view.pages import drops, evaluation, examples, models, pairs, prompts, runs, trees
+from flows.view.pages import drops, evaluation, examples, items, models, pairs, prompts, runs, trees
 
 ROUTES: list[BaseRoute] = [
     *runs.ROUTES,
@@ -12,5 +12,6 @@ ROUTES: list[BaseRoute] = [
     *examples.ROUTES,
     *drops.ROUTES,
     *evaluation.ROUTES,
+    *items.ROUTES,
     *models.ROUTES,
 ]

@@ -28,7 +28,7 @@ def models(request: Request) -> Response:
     )
     scores = reader_of(request).rows(
         "SELECT DISTINCT ON (model_digest, metric) * FROM eval_scores WHERE benchmark = 'self_play' AND "
-        "list_contains(?, metric) ORDER BY model_digest, metric, n DESC",
+        "settings = '' AND list_contains(?, metric) ORDER BY model_digest, metric, n DESC",
         [list(_SCORE.values())],
     )
     by_model = {(row["model_digest"], row["metric"]): row for row in scores}
@@ -68,7 +68,8 @@ def _scores(reader: Reader, found: dict[str, Any]) -> Rows:
         "arg_max(ci_low, n) FILTER (model_digest = ?) AS ci_low, "
         "arg_max(ci_high, n) FILTER (model_digest = ?) AS ci_high, "
         "max(n) FILTER (model_digest = ?) AS n, arg_max(value, n) FILTER (model_digest <> ?) AS before "
-        "FROM eval_scores WHERE role = ? AND list_contains([?, ?], model_digest) GROUP BY benchmark, metric "
+        "FROM eval_scores WHERE role = ? AND list_contains([?, ?], model_digest) "
+        "AND settings = '' GROUP BY benchmark, metric "
         "HAVING value IS NOT NULL AND NOT isnan(value) ORDER BY benchmark, contains(metric, '/'), metric LIMIT 300",
         [*[found["digest"]] * 5, found["role"], found["digest"], found["parent_digest"] or ""],
     )

@@ -5,6 +5,7 @@ from tiny_models import ASSISTANT, NO_SYSTEM_TEMPLATE, SYSTEM, TEMPLATE, USER, w
 from transformers import PreTrainedTokenizerFast
 
 from spar_core.engines.chat_format import ChatFormat, merge_system
+from spar_core.engines.configuration import OpenAIEngineConfig, ThinkingSettings
 from spar_core.errors import EngineError, RequestRejectedError
 from spar_core.records import Message
 
@@ -17,9 +18,10 @@ ALTERNATING = TEMPLATE.replace(
 )
 
 
-def chat_format(folder: Path, template: str | None) -> ChatFormat:
+def chat_format(folder: Path, template: str | None, other: str | None = None) -> ChatFormat:
     write_tokenizer(folder, template)
-    return ChatFormat(PreTrainedTokenizerFast.from_pretrained(folder), "model folder m")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return ChatFormat(tokenizer, "model folder m", ThinkingSettings(chat_template=other))
 
 
 def test_chat_ends_where_the_answer_begins(tmp_path: Path) -> None:
@@ -59,3 +61,31 @@ def test_messages_the_template_refuses_are_a_rejected_request(tmp_path: Path) ->
 
 def test_decoding_removes_special_tokens(tmp_path: Path) -> None:
     assert chat_format(tmp_path, TEMPLATE).decode([50, ASSISTANT, 51]) == "w50 w51"
+
+
+def test_another_template_takes_the_place_of_the_models_own(tmp_path: Path) -> None:
+    chat = chat_format(tmp_path, TEMPLATE, NO_SYSTEM_TEMPLATE)
+    assert chat.tokens(SYSTEM_AND_USER) == (USER, 10, 20, ASSISTANT)
+    assert (chat.template, chat.own_template) == (NO_SYSTEM_TEMPLATE, TEMPLATE)
+
+
+def test_a_model_without_a_template_is_given_one(tmp_path: Path) -> None:
+    assert chat_format(tmp_path, None, TEMPLATE).tokens(SYSTEM_AND_USER) == (SYSTEM, 10, USER, 20, ASSISTANT)
+
+
+def test_a_template_by_name(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, TEMPLATE)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    tokenizer.chat_template = {"default": TEMPLATE, "other": NO_SYSTEM_TEMPLATE}
+    assert ChatFormat(tokenizer, "m").template == TEMPLATE
+    assert ChatFormat(tokenizer, "m", ThinkingSettings(chat_template="other")).template == NO_SYSTEM_TEMPLATE
+    with pytest.raises(EngineError, match=r"no chat template 'tools'; it has default, other\."):
+        ChatFormat(tokenizer, "m", ThinkingSettings(chat_template="tools"))
+    tokenizer.chat_template = {"other": NO_SYSTEM_TEMPLATE}
+    with pytest.raises(EngineError, match=r"several chat templates \(other\) and none called default"):
+        ChatFormat(tokenizer, "m")
+
+
+def test_a_server_of_others_takes_no_template() -> None:
+    with pytest.raises(ValueError, match="a server lays out chats itself"):
+        OpenAIEngineConfig(base_urls=("http://a/v1",), model="m", chat_template="{{ x }}")

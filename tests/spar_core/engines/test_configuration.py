@@ -87,6 +87,8 @@ THINKING = {
     **{"chat_template_kwargs": {"enable_thinking": False}, "thoughts": "opened", "thought_tokens": 9},
     **{"thought_tags": [["<a>", "</a>"]]},
 }
+TEMPLATE = {"chat_template": "{{ messages }}"}
+REFUSED = {"chat_template": None}  # servers that are not started here have their own
 
 
 @pytest.mark.parametrize(
@@ -94,13 +96,14 @@ THINKING = {
     [
         (
             TransformersEngineConfig(),
-            {"dtype": "float16", **THINKING},
+            {"dtype": "float16", **THINKING, **TEMPLATE},
             {"model": "x", "device": "cuda", "threads": 3, "max_batch_rows": 7, "cache_gib": 2.0},
         ),
         (
             OPENAI,
             {"extra_body": {"top_k": 1}, "send_seed": False, **THINKING},
             {
+                **REFUSED,
                 **{"base_urls": ("http://b",), "model": "n", "model_digest": "d", "api_key_env": "KEY"},
                 **{"timeout_s": 1.0, "max_concurrency": 2, "max_retries": 3, "max_pause_s": 4.0, "max_wait_s": 5.0},
             },
@@ -110,6 +113,7 @@ THINKING = {
             {
                 **{"dtype": "float16", "max_model_len": 99, "extra_body": {"top_k": 1}, "send_seed": False},
                 **{"extra_args": ("--quantization", "fp8"), "env": {"VLLM_ATTENTION_BACKEND": "X"}, **THINKING},
+                **TEMPLATE,
             },
             {
                 **{"model": "x", "python": "p", "tensor_parallel": 2, "gpu_memory_utilization": 0.5},

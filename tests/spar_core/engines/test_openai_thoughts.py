@@ -124,7 +124,7 @@ def test_a_probe_tells_models_apart_that_only_think_so_far() -> None:
 
 def test_thinking_enters_keys_only_where_it_is_set() -> None:
     assert (
-        not {"thoughts", "thought_tags", "thought_tokens", "chat_template_kwargs"}
+        not {"thoughts", "thought_tags", "thought_tokens", "chat_template", "chat_template_kwargs"}
         & VllmEngineConfig().identity().keys()
     )
 

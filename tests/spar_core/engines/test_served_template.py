@@ -13,6 +13,7 @@ from spar_core.engines.opening import Opening
 from spar_core.engines.served_template import served_template
 from spar_core.engines.thoughts import KNOWN_TAGS, Tags
 from spar_core.engines.vllm_engine import VllmEngine
+from spar_core.errors import EngineError
 from spar_core.records import Message
 from tests.chat_templates import family_tokenizer
 
@@ -76,3 +77,21 @@ def test_a_template_that_writes_the_date_is_replaced(tmp_path: Path) -> None:
     assert file.parent == logs
     assert "'26 Jul 2024'" in file.read_text()
     assert "strftime_now(" not in file.read_text()
+
+
+def test_another_template_is_what_the_server_is_told(tmp_path: Path) -> None:
+    other = "{{ messages[0].content }}"
+    found = served_template(folder_of(tmp_path, "qwen3"), VllmEngineConfig(chat_template=other))
+    assert found.template == other
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"chat_template": "tool_use"}, "no chat template 'tool_use'"),
+        ({"chat_template": "{{ x }}", "extra_args": ("--chat-template=o.jinja",)}, "laid out by an argument"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_an_error(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=said):
+        served_template(folder_of(tmp_path, "qwen3"), VllmEngineConfig.model_validate(settings))

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
-from tiny_models import ASSISTANT, CONTEXT, END, USER, write_model, write_tokenizer
+from tiny_models import ASSISTANT, CONTEXT, END, UNKNOWN, USER, write_model, write_tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Restartable, Sampling
 from spar_core.engines.chat_format import ChatFormat
+from spar_core.engines.configuration import ThinkingSettings
 from spar_core.engines.transformers_engine import TransformersEngine
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import model_digest
@@ -166,6 +167,15 @@ def test_any_of_several_end_tokens_ends(tmp_path: Path) -> None:
     config = folder / "generation_config.json"
     config.write_text(config.read_text().replace(f'"eos_token_id": {END}', f'"eos_token_id": [{END}, 77]'))
     assert ask(open_tiny(folder), [request("w9")])[0].completions == (Completion("", "stop", 1),)
+
+
+def test_what_another_template_writes_after_an_answer_ends_it(tmp_path: Path) -> None:
+    folder = constant_model(tmp_path, UNKNOWN)  # <unk> ends nothing in the model's own template
+    other = "{% for m in messages %}<{{ m.role }}> {{ m.content }} <unk> {% endfor %}"
+    own = ask(open_tiny(folder), [request("w9", Sampling(0.7, 1.0, 3))])[0].completions
+    assert [(answer.finish_reason, answer.completion_tokens) for answer in own] == [("length", 3)]
+    engine = open_tiny(folder, thinking=ThinkingSettings(chat_template=other))
+    assert ask(engine, [request("w9")])[0].completions == (Completion("", "stop", 1),)
 
 
 def test_never_ending_answer_stops_at_max_tokens_and_at_the_context(tmp_path: Path) -> None:
