@@ -9,7 +9,7 @@ from spar_core.benchmarks import data_source
 from spar_core.config.base import FrozenConfig
 from spar_core.data.given_source import DataSource, find_files
 from spar_core.engines.configuration import EngineConfig
-from spar_core.errors import DataError
+from spar_core.errors import ConfigError, DataError
 from spar_core.evaluation.data_sources import find_data
 from spar_core.hashing import digest, file_digest
 from spar_core.prompts import PromptLibrary
@@ -39,6 +39,16 @@ class StageRunner:
         self._health = run.config.health if engines is None and not only_measures else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
+        training = run.config.training
+        if self._library.format.refine == "chat" and "all" in {
+            training.refiner.loss_turns,
+            training.warm_start_refiner.loss_turns,
+        }:
+            raise ConfigError(
+                f"prompt set {self._library.name!r} asks for rewrites in a chat that holds the failing answer as the "
+                "model's own turn, and loss_turns=all would teach it: set training.refiner.loss_turns=last and "
+                "training.warm_start_refiner.loss_turns=last"
+            )
 
     def serve(self, role: str, engine: EngineConfig) -> None:
         """From now on `engine` serves the models of a role."""

@@ -221,8 +221,8 @@ class MethodConfig(FrozenConfig):
     refiner_data: RefinerDataConfig = RefinerDataConfig()
     """The refiner's training data."""
     prompt_set: str = "default"
-    """Name of a shipped prompt set (`default`, `published`, `starter`) or a folder of your own with the same file names
-    and, where its answers have another form, a `format.yaml` (docs/method.md)."""
+    """A shipped prompt set (`default`; `plain` for small models; `published`; `starter`) or a folder of your own
+    with the same file names and, where its answers have another form, a `format.yaml` (docs/method.md)."""
 
     def search_for_pairs(self) -> SearchConfig | None:
         """The search that makes the pairs; None where they are made of independent samples."""

@@ -51,4 +51,5 @@ def verdict_of(text: str, formats: Formats) -> Verdict | None:
 
 def is_rewrite(text: str, formats: Formats) -> bool:
     """Whether a text holds an answer between markers of one of these formats."""
-    return any(parse_rewrite(text, "stop", (), form.markers).failure is None for form in formats)
+    marked = (form.markers for form in formats if form.markers is not None)
+    return any(parse_rewrite(text, "stop", (), markers).failure is None for markers in marked)

@@ -93,12 +93,18 @@ class PromptFormat(FrozenConfig):
 
     verdict: VerdictForm = VerdictForm()
     """How votes end."""
-    markers: Markers = Markers()
-    """What rewrites stand between."""
-    refine: Literal["request", "continuation"] = "request"
+    markers: Markers | None = Markers()
+    """What rewrites stand between; `none`: the whole reply is the new answer, for models that keep no markers."""
+    refine: Literal["request", "continuation", "chat"] = "request"
     """request: refine.txt states prompt, response and critique in a request of its own. continuation: it is the third
     turn of a chat, after the judge's request and the critique as the refiner's own answer (published); then it needs
-    no placeholder."""
+    no placeholder. chat: it is what the user says next to prompt and response, as in any chat; the critique goes
+    without its verdict line, and is all it needs."""
+
+    @field_validator("markers", mode="before")
+    @classmethod
+    def _none_is_a_word(cls, value: object) -> object:
+        return None if value == "none" else value
 
     def read_by(self, template_name: str) -> dict[str, object]:
         """What of it decides how answers to a template are asked for and read, where it is not as by default."""

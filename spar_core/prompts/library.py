@@ -44,10 +44,11 @@ class PromptLibrary:
 
     @classmethod
     def load(cls, name_or_folder: str | Path = DEFAULT_SET) -> Self:
-        """Load a shipped set (`default`, `published`, `starter`) or a folder with files of the same names.
+        """Load a shipped set (`default`, `plain`, `published`, `starter`) or a folder with files of the same names.
 
         A template must use exactly the placeholders of the default template of that name; the refine template of a set
-        with `refine: continuation` may leave out any. Line breaks at the end of a file are not part of the template.
+        with `refine: continuation` or `chat` may leave out any. Line breaks at the end of a file are not part of the
+        template.
 
         Raises:
             ConfigError: unknown set, unreadable or unknown file, missing or unknown placeholder, a format that does not
@@ -64,7 +65,7 @@ class PromptLibrary:
                     f"{template.origin}: there is no prompt of this name; allowed: "
                     + ", ".join(sorted(known + _SUFFIX for known in reference))
                 )
-            optional = name == _CONTINUING and form.refine == "continuation"
+            optional = name == _CONTINUING and form.refine != "request"
             _check_placeholders(template, reference[_first_wording(name)], optional=optional)
             templates[name] = template
         for name in ("judge", "refine"):

@@ -185,7 +185,8 @@ class Refiner:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []
         for index, completion in enumerate(asked.completions):
-            parsed = parse_rewrite(completion.text, completion.finish_reason, self._placeholders, self._format.markers)
+            echoes = self._placeholders if self._format.markers else {messages[-1].content}
+            parsed = parse_rewrite(completion.text, completion.finish_reason, echoes, self._format.markers)
             ended, failure, said = completion.finish_reason, parsed.failure, (completion.text, completion.thought)
             rewrites.append(Rewrite(parsed.response, parsed.reflection, ended, seed, index, failure, False, *said))
         texts = (completion.text for completion in asked.completions)

@@ -9,6 +9,7 @@ prefix that a server can share.
 from spar_core.errors import ConfigError
 from spar_core.prompts.library import PromptLibrary
 from spar_core.records import Message
+from spar_core.roles.verdict import without_verdict
 
 JUDGE = "judge"
 REFINE = "refine"
@@ -49,7 +50,12 @@ def refine_messages(library: PromptLibrary, prompt_text: str, response_text: str
     values = {"prompt": prompt_text, "response": response_text, "critique": critique}
     if library.format.refine == "request":
         return (Message("user", library.fill(REFINE, **values)),)
+    if library.format.refine == "chat":
+        values["critique"] = without_verdict(critique, library.format.verdict)
     asked_for = {name: values[name] for name in library.placeholders(REFINE)}
+    if library.format.refine == "chat":
+        answered = (*answer_messages(prompt_text), Message("assistant", response_text))
+        return (*answered, Message("user", library.fill(REFINE, **asked_for)))
     judged = judge_messages(library, prompt_text, response_text)
     return (*judged, Message("assistant", critique), Message("user", library.fill(REFINE, **asked_for)))
 

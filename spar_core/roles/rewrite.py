@@ -27,6 +27,7 @@ _BRACKETS = "[](){}<>"
 _CONNECTORS = frozenset(
     {"and", "or", "to", "till", "until", "&", "/", ",", "-", "und", "et", "y", "e", "和", "与", "到"}
 )
+_ECHOED = 6  # words of a request in a row that no answer of its own begins with
 _ELLIPSES = frozenset({"...", "…"})
 
 
@@ -44,7 +45,7 @@ class _Patterns(NamedTuple):
 
 
 def parse_rewrite(
-    text: str, finish_reason: FinishReason, placeholders: Collection[str] = (), markers: Markers = _SHIPPED
+    text: str, finish_reason: FinishReason, placeholders: Collection[str] = (), markers: Markers | None = _SHIPPED
 ) -> ParsedRewrite:
     """Answer between the last pair of markers that is no echo; what stands before it is the reflection.
 
@@ -56,8 +57,11 @@ def parse_rewrite(
         text: the whole text of the refiner.
         finish_reason: `length` = the text was cut.
         placeholders: what stands between the markers in the request (`placeholders_of`): never an answer.
-        markers: those the prompt set asks for.
+        markers: those the prompt set asks for; None: the whole text is the answer, unless it repeats the request, which
+            `placeholders` then holds.
     """
+    if markers is None:
+        return _whole(text.strip(), finish_reason, placeholders)
     found = _last_pair(text, {entry.casefold() for entry in placeholders} | _ELLIPSES, _patterns(markers))
     if found is None:
         return ParsedRewrite("", text.strip(), TRUNCATED if finish_reason == "length" else NO_ANSWER)
@@ -69,16 +73,40 @@ def parse_rewrite(
     return ParsedRewrite(response, reflection, None if response else EMPTY_ANSWER)
 
 
-def placeholders_of(request: str, markers: Markers = _SHIPPED) -> frozenset[str]:
-    """What a prompt text puts between the markers to show where the answer goes."""
+def placeholders_of(request: str, markers: Markers | None = _SHIPPED) -> frozenset[str]:
+    """What a prompt text puts between the markers to show where the answer goes; without markers nothing."""
+    if markers is None:
+        return frozenset()
     pairs = _pairs(request, _patterns(markers))
     return frozenset(_bare(request[start.end() : end.start()]) for start, end in pairs) - {""}
 
 
-def format_rewrite(response: str, reflection: str = "", markers: Markers = _SHIPPED) -> str:
-    """The text `parse_rewrite` reads back as (response, reflection): what the refiner is trained to write."""
+def format_rewrite(response: str, reflection: str = "", markers: Markers | None = _SHIPPED) -> str:
+    """The text `parse_rewrite` reads back as (response, reflection): what the refiner is trained to write.
+
+    Without markers it is the response alone: what stood before it would be taken for a part of it.
+    """
+    if markers is None:
+        return response
     answer = f"{markers.start}\n{response}\n{markers.end}"
     return f"{reflection}\n\n{answer}" if reflection else answer
+
+
+def _whole(text: str, finish_reason: FinishReason, requests: Collection[str]) -> ParsedRewrite:
+    if any(_repeats(text, request) for request in requests):
+        return ParsedRewrite("", text, NO_ANSWER)
+    if finish_reason == "length":
+        return ParsedRewrite(text, "", TRUNCATED)
+    return ParsedRewrite(text, "", None if text else EMPTY_ANSWER)
+
+
+def _repeats(text: str, request: str) -> bool:
+    """Whether a reply is a part of its request, or begins as that does: told by `_ECHOED` words or more."""
+    said, asked = (" ".join(re.findall(r"\w+", part.casefold())) for part in (text, request))
+    words = asked.split()
+    if len(words) < _ECHOED or len(said.split()) < _ECHOED:
+        return False
+    return said in asked or said.startswith(" ".join(words[:_ECHOED]))
 
 
 _Pair = tuple[re.Match[str], re.Match[str]]

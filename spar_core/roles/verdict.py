@@ -70,6 +70,15 @@ def parse_verdict(text: str, finish_reason: FinishReason, form: VerdictForm = _S
     return Verdict.UNPARSEABLE
 
 
+def without_verdict(text: str, form: VerdictForm = _SHIPPED) -> str:
+    """A verification text without the verdict line it ends with: what it found, for who is to mend the answer."""
+    lines = text.rstrip().splitlines()
+    patterns = _patterns(form)
+    while lines and (not lines[-1].strip() or _read(lines[-1], "", patterns, only_final=False) is not None):
+        lines.pop()
+    return "\n".join(lines)
+
+
 def _read(line: str, following: str, patterns: _Patterns, only_final: bool) -> Verdict | None:
     """Verdict of one line; None where it is no verdict line."""
     if not patterns.hint.search(line):

@@ -79,7 +79,7 @@ def test_a_continuation_may_repeat_what_the_chat_holds_and_nothing_else(tmp_path
         ("verdict: [", "cannot be read as YAML"),
         ("verdicts: {}", "unknown key verdicts; known are verdict"),
         ("verdict: {label: x}", "unknown key verdict.label"),
-        ("refine: chat", "refine: Input should be 'request' or 'continuation'"),
+        ("refine: twice", "refine: Input should be 'request', 'continuation' or 'chat'"),
         ("verdict: {yes: []}", "verdict.yes: Tuple should have at least 1 item"),
         ("verdict: {yes: [ok], no: [OK]}", "'ok' stands under yes and under no"),
         ("verdict: {yes: ['[[Y]]']}", "must be words alone"),

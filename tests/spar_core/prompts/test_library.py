@@ -7,13 +7,13 @@ from spar_core.prompts import PromptLibrary, shipped_prompt_sets
 
 
 def test_shipped_sets_hold_judge_and_refine() -> None:
-    assert shipped_prompt_sets() == ["default", "published", "starter"]
+    assert shipped_prompt_sets() == ["default", "plain", "published", "starter"]
     for name in shipped_prompt_sets():
         library = PromptLibrary.load(name)
         assert library.placeholders("judge") == {"prompt", "response"}
-        continues = library.format.refine == "continuation"
-        assert library.placeholders("refine") == (set() if continues else {"prompt", "response", "critique"})
-        assert continues == (name == "published")
+        layouts = {"published": ("continuation", set()), "plain": ("chat", {"critique"})}
+        usual = ("request", {"prompt", "response", "critique"})
+        assert (library.format.refine, library.placeholders("refine")) == layouts.get(name, usual)
 
 
 def test_values_are_not_filled_again() -> None:
@@ -64,7 +64,7 @@ def test_unreadable_text_is_a_configuration_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_names_the_allowed_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'judges'.*default, published, starter"):
+    with pytest.raises(ConfigError, match=r"'judges'.*default, plain, published, starter"):
         PromptLibrary.load("judges")
 
 

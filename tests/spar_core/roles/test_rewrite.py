@@ -2,8 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spar_core.prompts import Markers, PromptLibrary
+from spar_core.prompts import Markers, PromptLibrary, shipped_prompt_sets
+from spar_core.records import FinishReason, Verdict
+from spar_core.roles.requests import judge_messages, refine_messages
 from spar_core.roles.rewrite import ParsedRewrite, format_rewrite, parse_rewrite, placeholders_of
+from spar_core.roles.verdict import parse_verdict
 
 
 @pytest.mark.parametrize(
@@ -104,3 +107,55 @@ def test_what_is_written_between_any_markers_is_read_back(
     markers = Markers(start=pair[0], end=pair[1])
     parsed = parse_rewrite(format_rewrite(response, reflection, markers), "stop", (), markers)
     assert (parsed.response, parsed.failure) == (response, None)
+
+
+PLAIN = PromptLibrary.load("plain")
+
+
+def test_a_plain_chat_says_what_was_found_and_takes_the_whole_reply() -> None:
+    critique = "3 commas; none are allowed\nFinal verdict: NO"
+    request = refine_messages(PLAIN, "Write without commas.", "a, b, c, d", critique)
+    assert [(turn.role, turn.content) for turn in request[:2]] == [
+        ("user", "Write without commas."),
+        ("assistant", "a, b, c, d"),
+    ]
+    assert request[2].role == "user"
+    assert "3 commas; none are allowed" in request[2].content
+    assert "verdict" not in request[2].content  # how a vote ends is nobody's business here
+
+    read = parse_rewrite(" a b c d \n", "stop", {request[2].content}, None)
+    assert read == ("a b c d", "", None)
+    assert format_rewrite("a b c d", "I drop the commas.", None) == "a b c d"
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "failure"),
+    [
+        ("", "stop", "empty_answer"),
+        ("a b c", "length", "truncated"),
+        ("That answer does not follow the request yet. 3 commas; none are allowed", "stop", "no_answer"),
+        ("Write the answer again so that it follows the whole request.", "stop", "no_answer"),
+        ("Reply with the new answer alone.", "stop", "no_answer"),
+        ("The new answer", "stop", None),  # too short to be told from an answer
+    ],
+)
+def test_an_echo_of_a_plain_request_is_no_answer(text: str, finish: FinishReason, failure: str | None) -> None:
+    request = refine_messages(PLAIN, "Write without commas.", "a, b, c, d", "3 commas; none are allowed")
+    assert parse_rewrite(text, finish, {request[-1].content}, None).failure == failure
+
+
+@pytest.mark.parametrize("name", shipped_prompt_sets())
+def test_no_part_of_a_shipped_request_is_read_as_a_rewrite_or_a_verdict(name: str) -> None:
+    """Weak models copy their request, whole or from some line on: nothing of it may count."""
+    library = PromptLibrary.load(name)
+    judging = judge_messages(library, "Say hello.", "Hello.")[-1].content
+    refining = refine_messages(library, "Say hello.", "Hello.", "It lacks a name.")[-1].content
+    placeholders = placeholders_of(library.text("refine"), library.format.markers)
+    for text in (judging, refining):
+        lines = text.splitlines()
+        for start in range(len(lines)):
+            for end in range(start + 1, len(lines) + 1):
+                part = "\n".join(lines[start:end])
+                assert parse_verdict(part, "stop", library.format.verdict) is Verdict.UNPARSEABLE, part
+                if library.format.markers is not None:
+                    assert parse_rewrite(part, "stop", placeholders, library.format.markers).failure, part
