@@ -8,8 +8,21 @@ and `repair` gives None. The kinds of IFBench have no repairs: a model must not 
 """
 
 # The family modules register their entries when they are imported.
-from spar_core.constraints.repairs import casing, ends
+from spar_core.constraints.repairs import blocks, bullets, casing, ends, lengths, marks, words
 from spar_core.constraints.repairs.mending import finding, repair, repair_all
 from spar_core.constraints.repairs.table import Stage, register
 
-__all__ = ["Stage", "casing", "ends", "finding", "register", "repair", "repair_all"]
+__all__ = [
+    "Stage",
+    "blocks",
+    "bullets",
+    "casing",
+    "ends",
+    "finding",
+    "lengths",
+    "marks",
+    "register",
+    "repair",
+    "repair_all",
+    "words",
+]

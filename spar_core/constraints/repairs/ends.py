@@ -5,11 +5,13 @@ from random import Random
 
 from spar_core.constraints import composition
 from spar_core.constraints.kind import Arguments
+from spar_core.constraints.repairs import phrases
 from spar_core.constraints.repairs.editing import fit_case
 from spar_core.constraints.repairs.table import Stage, register
 from spar_core.constraints.text_view import TextView
 
 _CURLY = "\u201c\u201d"
+_POSTSCRIPT = re.compile(r"^(?:P\.? ?){1,2}S\b[.:]?|^post ?script:?", re.IGNORECASE | re.MULTILINE)
 _TAIL = 40  # characters that may follow an end phrase and are taken for a slip
 
 
@@ -62,6 +64,23 @@ def _repeat_first(text: TextView, bound: Arguments, _rng: Random) -> str:
     return f"{request}\n\n{text.text.lstrip()}"
 
 
+def _no_postscript(_text: TextView, bound: Arguments) -> str:
+    return f'it has no postscript; one that starts with "{bound["postscript_marker"].strip()}" is asked'
+
+
+def _add_postscript(text: TextView, bound: Arguments, rng: Random) -> str:
+    """A marker in another form becomes right; else a line is added, inside closing quotation marks."""
+    marker, whole = bound["postscript_marker"].strip(), text.text.rstrip()
+    other = list(_POSTSCRIPT.finditer(whole))
+    if other:
+        return f"{whole[: other[-1].start()]}{fit_case(whole, marker)}{whole[other[-1].end() :]}"
+    note = fit_case(whole, f"{marker} {rng.choice(phrases.POSTSCRIPTS)}")
+    quoted = whole.endswith('"') and whole.lstrip().startswith('"') and len(whole) > 1
+    lines = rng.choice((chr(10), chr(10) * 2))
+    return f'{whole[:-1]}{lines}{note}"' if quoted else f"{whole}{lines}{note}"
+
+
+register(composition.POSTSCRIPT.id, _no_postscript, _add_postscript, Stage.ENDS)
 register(composition.QUOTATION.id, _quotes, _wrap_in_quotes, Stage.WRAPPING)
 register(composition.END_CHECKER.id, _ending, _end_with, Stage.ENDS)
 register(composition.REPEAT_PROMPT.id, _repetition, _repeat_first, Stage.WRAPPING)
