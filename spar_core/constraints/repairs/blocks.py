@@ -7,7 +7,7 @@ from random import Random
 from spar_core.constraints import composition, formats, lengths
 from spar_core.constraints.kind import Arguments
 from spar_core.constraints.repairs import openings, phrases
-from spar_core.constraints.repairs.editing import amount, fit_case, is_prose, sentences_of
+from spar_core.constraints.repairs.editing import amount, fit_case, is_latin, sentences_of
 from spar_core.constraints.repairs.table import Stage, register
 from spar_core.constraints.text_view import TextView
 
@@ -19,6 +19,7 @@ _OTHER_DIVIDER = re.compile(
     r"\n\s*(?:\*{3,}|-{3,}|_{3,}|={3,})[ \t]*\n|\n(?=\W*(?:response|answer|option) 2\b)", re.IGNORECASE
 )
 _TWO = "******"
+_FEWEST_TO_SHORTEN = 3  # sentences
 
 
 def _pieces(text: str) -> list[str]:
@@ -113,7 +114,11 @@ def _head_sections(text: TextView, bound: Arguments, rng: Random) -> str | None:
         starts = [0, *(found.end() for found in re.finditer(r"\n+(?=\S)", whole.rstrip()))]
     if len(starts) < wanted:
         starts += [span.end + 1 for span in sentences_of(whole) if whole[span.end : span.end + 1] == " "]
-    free = [start for start in sorted(set(starts)) if not mark.search(whole[start:].split("\n", 1)[0])]
+    free = [
+        start
+        for start in sorted(set(starts))
+        if not (mark.search(line := whole[start:].split("\n", 1)[0]) or line.startswith("<<"))
+    ]
     missing = wanted - len(mark.findall(whole))
     headed = [start for start in free if _HEADING.match(whole, start)]
     if len(headed) < missing:
@@ -148,20 +153,24 @@ def _answer_twice(text: TextView, _bound: Arguments, rng: Random) -> str | None:
     parts = [part.strip() for part in text.text.split(_TWO) if part.strip()]
     parts = list(dict.fromkeys(parts))
     if len(parts) == 1:
-        halves = _nearest([found.span() for found in _OTHER_DIVIDER.finditer(parts[0])], parts[0])
-        parts = list(halves or (parts[0], _shortened(parts[0], rng)))
+        dividers = [found.span() for found in _OTHER_DIVIDER.finditer(parts[0])]
+        halves = _nearest(dividers, parts[0]) if len(dividers) == 1 else None
+        shorter = None if halves else _shortened(parts[0], rng)
+        parts = [*halves] if halves else [parts[0], *([shorter] if shorter else [])]
+    if len(parts) < 2:
+        return None
     joint = rng.choice(("\n", "\n\n"))
     first, *others = parts
     return f"{first}{joint}{_TWO}{joint}{joint.join(others)}"
 
 
-def _shortened(text: str, rng: Random) -> str:
-    """A text's first sentences and its last, announced as a shorter answer; its first line where it has none."""
-    spans = sentences_of(text)
-    sentences = [text[span.start : span.end] for span in spans]
-    kept = sentences if len(sentences) <= 2 else [*sentences[: max(1, len(sentences) // 4)], sentences[-1]]
-    lead, body = fit_case(text, rng.choice(phrases.SHORTER)), " ".join(kept) or text.split("\n", 1)[0]
-    return f"{lead}{' ' if is_prose(body) else chr(10)}{body}"
+def _shortened(text: str, rng: Random) -> str | None:
+    """A text's first sentences and its last, announced as a shorter answer; None for one of less than three."""
+    sentences = [text[span.start : span.end] for span in sentences_of(text)]
+    if len(sentences) < _FEWEST_TO_SHORTEN or not is_latin(text):
+        return None
+    kept = [*sentences[: max(1, len(sentences) // 4)], sentences[-1]]
+    return f"{fit_case(text, rng.choice(phrases.SHORTER))} {' '.join(kept)}"
 
 
 register(lengths.NUMBER_PARAGRAPHS.id, _divided, _divide, Stage.LAYOUT)

@@ -6,7 +6,7 @@ from random import Random
 from spar_core.constraints import formats
 from spar_core.constraints.kind import Arguments
 from spar_core.constraints.repairs import phrases
-from spar_core.constraints.repairs.editing import amount, fit_case, sentences_of
+from spar_core.constraints.repairs.editing import amount, fit_case, is_latin, sentences_of
 from spar_core.constraints.repairs.table import Stage, register
 from spar_core.constraints.text_view import TextView, view
 
@@ -56,11 +56,12 @@ def _more(text: str, wanted: int, rng: Random) -> str | None:
     if numbered and _count(lines) + len(numbered) >= wanted:
         lines = [_NUMBERED.sub(r"\1* ", line) for line in lines]
         return "\n".join(lines) if _count(lines) == wanted else _fewer("\n".join(lines), wanted, rng)
-    for make in (_split_item, _itemise) if rng.random() < 0.8 else ():
+    listed = any(map(_is_item, lines))
+    for make in (_split_item, _itemise) if rng.random() < (0.5 if listed else 0.8) else ():
         while _count(lines) < wanted and (longer := make(lines)) is not None:
             lines = longer
     missing = wanted - _count(lines)
-    if missing > _MOST_MADE_UP:
+    if missing > _MOST_MADE_UP or (missing and not is_latin(text)):
         return None
     items = [at for at, line in enumerate(lines) if _is_item(line)]
     mark, at = (_mark(lines[items[-1]]), items[-1] + 1) if items else ("* ", len(lines))

@@ -7,14 +7,16 @@ from random import Random
 from spar_core.constraints import casing
 from spar_core.constraints.kind import Arguments
 from spar_core.constraints.repairs.editing import amount, asked, examples
+from spar_core.constraints.repairs.openings import ADVERBS
 from spar_core.constraints.repairs.table import Edit, Finding, Stage, register
 from spar_core.constraints.text_view import TextView
 from spar_core.constraints.vocabulary import LANGUAGE_NAMES
 
 _LIST = re.compile(r"\b(?P<items>(?:[\w'-]+(?: [\w'-]+)?, )+)(?P<last>[\w'-]+(?: [\w'-]+)?),? (?P<join>and|or) (?=\w)")
+_INTERJECTIONS = frozenset({"ah", "hello", "hi", "no", "oh", "okay", "please", "sure", "well", "yes"})
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _PLAIN = re.compile(r"(?<![\w'*-])[A-Za-z][a-z]{3,}(?![\w'*-])")
-_CAPITALS = re.compile(r"(?<![\w-])[A-Z][A-Z0-9]+(?![\w-])")
+_CAPITALS = re.compile(r"(?<![\w-])(?<!\d )[A-Z][A-Z0-9]+(?![\w-])")
 _ARTICLE = re.compile(r"\bA(?= [a-z])")
 
 
@@ -32,8 +34,10 @@ def _drop_commas(text: TextView, _bound: Arguments, rng: Random) -> str:
 
 
 def _joined(found: re.Match[str]) -> str:
+    items = [*found["items"].removesuffix(", ").split(", "), found["last"]]
+    opening = f"{items.pop(0)} " if items[0].lower() in ADVERBS | _INTERJECTIONS else ""
     join = f" {found['join']} "
-    return join.join([*found["items"].removesuffix(", ").split(", "), found["last"]]) + join
+    return opening + join.join(items) + join
 
 
 def _in_case(name: str, is_right: Callable[[str], bool]) -> Finding:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 _STOP = re.compile(r"""[.!?]["')\]*_]*(?=\s|$)""")
 _NO_PROSE = re.compile(r"\s*(?:[-*+>#|`<{}\[]|\d+[.)]|p\.\s?(?:p\.\s?)?s\b|_{3})", re.IGNORECASE)
 _INITIALS = re.compile(r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|No|\d))\.$")
+_LATIN_SHARE = 0.9
 _SHORTEST_PROSE = 3  # words
 
 
@@ -76,8 +77,13 @@ def _split(line: str) -> list[Span]:
     return spans
 
 
-def add_sentence(text: str, sentence: str, rng: Random) -> str:
-    """The text with one more sentence: after another one, or as a last line where it has none."""
+def add_sentence(text: str, sentence: str, rng: Random) -> str | None:
+    """The text with one more English sentence: after another one, or as a last line where it has none.
+
+    None for texts in another script.
+    """
+    if not is_latin(text):
+        return None
     added = fit_case(text, sentence)
     places = [span.end for span in sentences_of(text)]
     if not places:
@@ -89,18 +95,26 @@ def add_sentence(text: str, sentence: str, rng: Random) -> str:
     return f"{text[:place]} {added}{text[place:]}"
 
 
-def add_clause(text: str, clause: str, rng: Random) -> str | None:
-    """The text with words added to one of its sentences, before the mark that ends it; None where it has none."""
-    places = [place for span in sentences_of(text) if (place := _before_mark(text, span)) is not None]
-    if not places:
+def add_clause(text: str, clause: str, avoided: Sequence[str], rng: Random) -> str | None:
+    """The text with words added to one of its sentences, before the mark that ends it.
+
+    None where it has no sentence that ends plainly and is without the avoided words.
+    """
+    places = [
+        span.end - 1
+        for span in sentences_of(text)
+        if text[span.end - 1] in ".!" and not any(w.lower() in text[span.start : span.end].lower() for w in avoided)
+    ]
+    if not places or not is_latin(text):
         return None
     place = rng.choice(places)
     return f"{text[:place]} {fit_case(text, clause)}{text[place:]}"
 
 
-def _before_mark(text: str, sentence: Span) -> int | None:
-    """Where the words of a sentence end; None where something else than a plain full stop ends it."""
-    return sentence.end - 1 if text[sentence.start : sentence.end].endswith((".", "!")) else None
+def is_latin(text: str) -> bool:
+    """Whether nearly all letters are plain Latin ones, so that English words do not stand out."""
+    letters = [character for character in text if character.isalpha()]
+    return sum(map(str.isascii, letters)) >= _LATIN_SHARE * len(letters)
 
 
 def remove(text: str, span: Span) -> str:

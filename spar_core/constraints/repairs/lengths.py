@@ -11,10 +11,12 @@ from spar_core.constraints.repairs.editing import Span, add_sentence, amount, as
 from spar_core.constraints.repairs.table import Stage, register
 from spar_core.constraints.text_view import TextView, view
 
-_MOST_WORDS_ADDED = 60
-_MOST_SENTENCES_ADDED = 6
+_MOST_WORDS_ADDED = 40  # or a tenth of what is asked
+_MOST_SENTENCES_ADDED = 4  # or a fifth of what is asked
 _MOST_JOINED = 2
 _CLAUSE = re.compile(r"(?:;|, (?=(?:and|but|so|yet) (?:I|you|he|she|it|we|they|this|that|there|these)\b)) ?(\w)")
+_CLAUSE_START = re.compile(r"[,;:]? (?:and|but|which|who|because|so|while|with)\b|[,;] ")
+_SHORTEST_SENTENCE = 3  # words
 _OPEN_LINE = re.compile(r"(?<=\w)(?=\n)")
 
 
@@ -31,13 +33,14 @@ def _set_words(text: TextView, bound: Arguments, rng: Random) -> str | None:
 
 
 def _add_words(text: TextView, wanted: int, rng: Random) -> str | None:
-    if wanted - text.word_count > _MOST_WORDS_ADDED:
+    if wanted - text.word_count > max(_MOST_WORDS_ADDED, wanted // 10):
         return None
     whole = text.text
     for sentence in phrases.fresh_sentences(whole, rng):
-        whole = add_sentence(whole, sentence, rng)
-        if view(whole).word_count >= wanted:
-            return whole
+        longer = add_sentence(whole, sentence, rng)
+        if longer is None or view(longer).word_count >= wanted:
+            return longer
+        whole = longer
     return None
 
 
@@ -55,10 +58,20 @@ def _cut(text: str, most_words: int, keeps_last: bool) -> str | None:
     while kept and _promises_more(text[kept[-1].start : kept[-1].end]):
         kept.pop()
     if not kept:
-        return None
+        return None if last else _cut_clauses(text, units[0], most_words)
     ending = text[last[0].start :] if last else ""
     gap = text[units[-1].end : last[0].start] if last else ""
     return text[: kept[-1].end] + gap + ending
+
+
+def _cut_clauses(text: str, first: Span, most_words: int) -> str | None:
+    """What stands before the last clauses of a text's first sentence, closed with a full stop."""
+    sentence = text[first.start : first.end]
+    for found in reversed(list(_CLAUSE_START.finditer(sentence))):
+        shorter = sentence[: found.start()]
+        if _SHORTEST_SENTENCE <= view(shorter).word_count <= most_words:
+            return f"{text[: first.start]}{shorter}."
+    return None
 
 
 def _units(text: str) -> list[Span]:
@@ -107,10 +120,13 @@ def _add_sentences(text: str, wanted: int, rng: Random) -> str | None:
                 return text
             opening = found[1].upper() if found.groups() else ""
             text = f"{text[: found.start()]}{stop}{opening}{text[found.end() :]}"
-    for sentence in phrases.fresh_sentences(text, rng)[:_MOST_SENTENCES_ADDED]:
+    for sentence in phrases.fresh_sentences(text, rng)[: max(_MOST_SENTENCES_ADDED, wanted // 5)]:
         if len(view(text).sentences) >= wanted:
             break
-        text = add_sentence(text, sentence, rng)
+        longer = add_sentence(text, sentence, rng)
+        if longer is None:
+            return None
+        text = longer
     return text
 
 

@@ -10,6 +10,7 @@ from spar_core.constraints import composition, formats
 from spar_core.constraints.kind import Arguments
 from spar_core.constraints.repairs import phrases
 from spar_core.constraints.repairs.editing import Span, add_sentence, amount, fit_case, sentences_of
+from spar_core.constraints.repairs.phrases import names_a_thing
 from spar_core.constraints.repairs.table import Stage, register
 from spar_core.constraints.text_view import TextView
 
@@ -66,15 +67,15 @@ def _add_placeholders(text: TextView, bound: Arguments, rng: Random) -> str | No
     whole, missing = text.text, bound["num_placeholders"] - composition.placeholders(text)
     if missing > _MOST_PLACEHOLDERS:
         return None
-    used: list[str] = []
+    used: set[str] = set()
     while missing > 0:
-        fitting = [(words, count) for words, count in phrases.PLACEHOLDERS if count <= missing and words not in used]
-        if not fitting:
+        drawn = phrases.filled_sentence(missing, used, rng)
+        longer = None if drawn is None else add_sentence(whole, drawn.text, rng)
+        if drawn is None or longer is None:
             return None
-        words, count = rng.choice(fitting)
-        used.append(words)
-        whole = add_sentence(whole, words.format(*phrases.blanks(count, whole, rng)), rng)
-        missing -= count
+        used.add(drawn.template)
+        missing -= drawn.blanks
+        whole = longer
     return whole
 
 
@@ -96,12 +97,12 @@ def _add_title(text: TextView, _bound: Arguments, rng: Random) -> str:
 
 
 def _topic(text: TextView, rng: Random) -> str:
-    """The words that a text uses most, its first ones where it says nothing twice."""
-    counted = Counter(word for word in re.findall(r"[a-z]{4,}", text.lowered) if word not in _COMMON)
-    often = [word for word, _ in counted.most_common(2)]
-    if not often:
-        return " ".join(re.findall(r"\w+", text.text)[:4]) or "This"
-    return " and ".join(word.capitalize() for word in often[: rng.randint(1, 2)])
+    """The pair of words or the thing that a text names most; its first words where it names none."""
+    said = re.findall(r"[a-z]{4,}(?: [a-z]{4,})?", text.lowered)
+    pairs = Counter(words for words in said if " " in words and not _COMMON & set(words.split()))
+    things = Counter(word for words in said for word in words.split() if word not in _COMMON and names_a_thing(word))
+    topics = [words for words, count in pairs.most_common(1) if count > 1] + [word for word, _ in things.most_common(1)]
+    return rng.choice(topics).title() if topics else " ".join(re.findall(r"\w+", text.text)[:4]) or "This"
 
 
 def _no_json(text: TextView, _bound: Arguments) -> str:

@@ -14,7 +14,7 @@ _ADVERB_TEXT = """
     sometimes soon still surely then therefore third thus today together tomorrow tonight traditionally
     typically ultimately usually yesterday
 """
-_ADVERBS: Final = frozenset(_ADVERB_TEXT.split())
+ADVERBS: Final = frozenset(_ADVERB_TEXT.split())
 _SENTENCES: Final = {
     "although": ("there is more to it than this.", "it may not seem so at first there is a lot to say."),
     "because": ("it matters here is what comes to mind.", "there is much to say this is only a start."),
@@ -32,6 +32,7 @@ _SENTENCES: Final = {
     "in": ("short this is how it goes.",),
     "it": ("goes like this.",),
 }
+_SHORTEST_SENTENCE: Final = 7
 _ANY_WORD: Final = (
     "is where this starts.",
     "is a good word to start with.",
@@ -53,15 +54,20 @@ def _opening(paragraph: str, word: str, rng: Random) -> str:
     small, shown = word.lower(), word[:1].upper() + word[1:]
     if small in _SENTENCES:
         return f"{shown} {rng.choice(_SENTENCES[small])}{_gap(paragraph)}{paragraph}"
-    if small in _ADVERBS or small.endswith("ly"):
-        if is_prose(paragraph.split("\n", 1)[0]):
+    if small in ADVERBS or small.endswith("ly"):
+        if _is_sentence(paragraph.split("\n", 1)[0]):
             return f"{shown}{rng.choice((' ', ', '))}{_lowered(paragraph)}"
         return f"{shown} there is this.{_gap(paragraph)}{paragraph}"
     return f"{shown} {rng.choice(_ANY_WORD)}{_gap(paragraph)}{paragraph}"
 
 
 def _gap(paragraph: str) -> str:
-    return " " if is_prose(paragraph.split("\n", 1)[0]) else "\n"
+    return " " if _is_sentence(paragraph.split("\n", 1)[0]) else "\n"
+
+
+def _is_sentence(line: str) -> bool:
+    """Whether a line is running text and no title: long enough, or with a mark at its end."""
+    return is_prose(line) and (len(line.split()) >= _SHORTEST_SENTENCE or line.rstrip().endswith((".", "!", "?")))
 
 
 def _lowered(paragraph: str) -> str:

@@ -4,7 +4,7 @@ An edit draws among them, so that a model that learns from repairs learns the ed
 """
 
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 SENTENCES: Final = (
     "There is more to say about this.",
@@ -66,7 +66,6 @@ _ABOUT_WORDS: Final = (
 )
 _CLAUSES_OF_THINGS: Final = (
     "with {word} in mind",
-    "along with {word}",
     "and {word} plays a part in it",
     "and that is where {word} comes in",
     "which brings {word} to mind",
@@ -77,6 +76,7 @@ _CLAUSES_OF_WORDS: Final = (
     "or {word} in a word",
     "which one may call {word}",
 )
+_QUALITIES: Final = frozenset({"custom", "gentle", "hollow", "honest", "noble", "quiet", "simple", "vintage", "yellow"})
 _ENDINGS_OF_OTHERS: Final = ("ly", "ous", "ful", "ive", "less", "able", "ible", "ed", "ing", "ish", "est", "ant", "ic")
 
 POSTSCRIPTS: Final = (
@@ -107,30 +107,62 @@ SHORTER: Final = (
     "The same in brief:",
 )
 PLACEHOLDERS: Final = (
-    ("For more details contact {} at {}.", 2),
-    ("You can reach {} under {}.", 2),
-    ("Please send your answer to {} by {}.", 2),
-    ("This was prepared for {} on {} in {}.", 3),
-    ("Questions go to {}.", 1),
-    ("More can be found at {}.", 1),
-    ("It was last changed on {}.", 1),
-    ("The next meeting is on {} at {} in {}.", 3),
-    ("Add your own example here: {}.", 1),
+    "For more details contact {person} at {address}.",
+    "You can reach {person} under {number}.",
+    "Please send your answer to {address} by {date}.",
+    "This was prepared for {person} on {date} in {place}.",
+    "Questions go to {person}.",
+    "More can be found at {page}.",
+    "It was last changed on {date}.",
+    "The next meeting is on {date} at {time} in {place}.",
+    "Add your own example here: {example}.",
+    "It was written by {person} for {company}.",
+    "See {page} or write to {address}.",
 )
-BLANKS: Final = (
-    "[name]", "[address]", "[date]", "[email]", "[phone number]", "[city]", "[company]", "[website]", "[time]",
-    "[place]", "[title]", "[department]", "[country]", "[contact person]", "[your name]", "[subject]",
-)  # fmt: skip
+_BLANKS: Final = {
+    "person": ("[name]", "[your name]", "[contact person]", "[manager]"),
+    "address": ("[address]", "[email]", "[email address]"),
+    "number": ("[phone number]", "[number]", "[phone]"),
+    "date": ("[date]", "[day]", "[month]"),
+    "time": ("[time]", "[hour]"),
+    "place": ("[city]", "[place]", "[location]", "[country]"),
+    "page": ("[website]", "[link]", "[source]"),
+    "example": ("[example]", "[your example]", "[text]"),
+    "company": ("[company]", "[department]", "[organization]"),
+}
 
 
-def sentence_with(word: str, rng: Random) -> str:
-    """A sentence that holds a word or phrase, whatever it means."""
-    return rng.choice(_ABOUT_THINGS if _names_a_thing(word) else _ABOUT_WORDS).format(word=word)
+class Filled(NamedTuple):
+    """A sentence with blanks to fill in, the template it was made from, and how many blanks it has."""
+
+    template: str
+    text: str
+    blanks: int
 
 
-def clause_with(word: str, rng: Random) -> str:
+def filled_sentence(most: int, used: set[str], rng: Random) -> Filled | None:
+    """A sentence with one to `most` blanks; None where all such templates are used."""
+    fitting = [words for words in PLACEHOLDERS if words.count("{") <= most and words not in used]
+    if not fitting:
+        return None
+    words = rng.choice(fitting)
+    blanks = {kind: rng.choice(choices) for kind, choices in _BLANKS.items()}
+    return Filled(words, words.format(**blanks), words.count("{"))
+
+
+def sentence_with(word: str, text: str, rng: Random) -> str:
+    """A sentence that holds a word or phrase, whatever it means, and that the text does not have yet."""
+    return _unused(_ABOUT_THINGS if names_a_thing(word) else _ABOUT_WORDS, word, text, rng)
+
+
+def clause_with(word: str, text: str, rng: Random) -> str:
     """Words to put before the end of a sentence, with a given word among them."""
-    return rng.choice(_CLAUSES_OF_THINGS if _names_a_thing(word) else _CLAUSES_OF_WORDS).format(word=word)
+    return _unused(_CLAUSES_OF_THINGS if names_a_thing(word) else _CLAUSES_OF_WORDS, word, text, rng)
+
+
+def _unused(templates: tuple[str, ...], word: str, text: str, rng: Random) -> str:
+    filled, lowered = [template.format(word=word) for template in templates], text.lower()
+    return rng.choice([words for words in filled if words.lower() not in lowered] or filled)
 
 
 def fresh_sentences(text: str, rng: Random) -> list[str]:
@@ -140,12 +172,7 @@ def fresh_sentences(text: str, rng: Random) -> list[str]:
     return rng.sample(unused, len(unused))
 
 
-def blanks(count: int, text: str, rng: Random) -> list[str]:
-    """Different placeholders, those first that the text does not have; fewer where there are not so many."""
-    unused = [blank for blank in BLANKS if blank.lower() not in text.lower()]
-    used = [blank for blank in BLANKS if blank not in unused]
-    return [*rng.sample(unused, len(unused)), *rng.sample(used, len(used))][:count]
-
-
-def _names_a_thing(word: str) -> bool:
-    return " " not in word.strip() and not word.lower().endswith(_ENDINGS_OF_OTHERS)
+def names_a_thing(word: str) -> bool:
+    """Whether a word is none that its ending shows to be an adjective, an adverb or a verb."""
+    bare = word.strip().lower()
+    return " " not in bare and bare not in _QUALITIES and not bare.endswith(_ENDINGS_OF_OTHERS)

@@ -63,7 +63,7 @@ def _without_sentences(text: str, places: list[Span]) -> str | None:
 
 def _without_word(text: str, place: Span, rng: Random) -> str:
     word, before, after = text[place.start : place.end], text[: place.start], text[place.end :]
-    joined = re.search(r"\w(,? (?:and|or|as well as) )$", before)
+    joined = re.search(r"\w(,? (?:and|or|as well as) (?:(?:an?|the|some|my|your|his|her|its|our|their) )?)$", before)
     if joined and re.match(r"\s*(?:[.,;!?)\"]|$)", after):
         return before[: joined.start(1)] + after
     if re.match(r" (?:and|or) \w", after) and not before.endswith("-"):
@@ -81,7 +81,7 @@ def _stand_in(word: str, previous: str, rng: Random) -> str:
     """A word that can stand nearly anywhere, in the case of the one it replaces."""
     many = word.lower().endswith("s") and not word.lower().endswith("ss")
     if previous in _DETERMINERS:
-        chosen = rng.choice(("things", "ones", "parts") if many else ("thing", "one", "part", "matter"))
+        chosen = rng.choice(("things", "ones", "parts") if many else ("thing", "part", "matter"))
     else:
         chosen = rng.choice(("such things", "these things") if many else ("this", "something", "all of it"))
     return chosen.upper() if word.isupper() else chosen.capitalize() if word[:1].isupper() else chosen

@@ -1,6 +1,7 @@
 """Findings and repairs of the kinds about words and letters."""
 
 import re
+from collections.abc import Sequence
 from random import Random
 
 from spar_core.constraints import keywords, patterns
@@ -31,14 +32,20 @@ def _missing(text: TextView, bound: Arguments) -> str:
 def _add_missing(text: TextView, bound: Arguments, rng: Random) -> str | None:
     whole = text.text
     for word in _missing_words(text, bound):
-        whole = _with_word(whole, word.strip(), rng)
+        longer = _with_word(whole, word.strip(), bound["keywords"], rng)
+        if longer is None:
+            return None
+        whole = longer
     return whole
 
 
-def _with_word(text: str, word: str, rng: Random) -> str:
-    """The text with a word in one more place: in a sentence of its own or at the end of another."""
-    clause = add_clause(text, phrases.clause_with(word, rng), rng) if rng.random() < 0.5 else None
-    return clause or add_sentence(text, phrases.sentence_with(word, rng), rng)
+def _with_word(text: str, word: str, added: Sequence[str], rng: Random) -> str | None:
+    """The text with a word in one more place: in a sentence of its own, or at the end of one without an added word."""
+    if rng.random() < 0.5:
+        longer = add_clause(text, phrases.clause_with(word, text, rng), added, rng)
+        if longer is not None:
+            return longer
+    return add_sentence(text, phrases.sentence_with(word, text, rng), rng)
 
 
 def _occurrences(text: TextView, bound: Arguments) -> int:
@@ -56,9 +63,9 @@ def _set_times(text: TextView, bound: Arguments, rng: Random) -> str | None:
     if bound["relation"] == "at least":
         if wanted - found > _MOST_ADDED:
             return None
-        whole = text.text
+        whole: str | None = text.text
         for _ in range(wanted - found):
-            whole = _with_word(whole, word, rng)
+            whole = whole and _with_word(whole, word, (word,), rng)
         return whole
     keyword = patterns.prepare(word, re.IGNORECASE)
     return without_words(text.text, keyword.compiled, found - wanted + 1, rng) if keyword.literal else None
@@ -113,10 +120,11 @@ def _more_letters(text: str, letter: str, missing: int, rng: Random) -> str | No
         enough = [sentence for sentence in handful if sentence.lower().count(letter) >= missing]
         chosen = enough[0] if enough else max(handful, key=lambda sentence: sentence.lower().count(letter))
         bank.remove(chosen)
-        text = add_sentence(text, chosen, rng)
+        longer = add_sentence(text, chosen, rng)
         missing -= chosen.lower().count(letter)
-        if missing <= 0:
-            return text
+        if longer is None or missing <= 0:
+            return longer
+        text = longer
     return None
 
 
