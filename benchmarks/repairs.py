@@ -1,11 +1,11 @@
 """How often a repair succeeds over answers of real models, per constraint kind, and how much it changes.
 
-    python benchmarks/repairs.py --prompts input_data.jsonl --answers responses.jsonl [--drawn 4] [--show KIND] [--json]
+    python benchmarks/repairs.py --prompts input_data.jsonl --answers responses.jsonl [--drawn 4] [--show KIND]
 
 Two measurements on the same answers. Own: every instruction that an answer fails is repaired alone, and all of the
 prompt's together. Drawn: every kind that prompt synthesis can draw is asked of every answer `--drawn` times with other
 arguments, so that kinds which the model rarely fails are measured as well. "kept" is the share of the answer's
-characters that stay (twice the matching ones over both lengths, by difflib on words).
+words that stay (twice the matching ones over both lengths, by difflib). 95 % intervals over answers (Wilson).
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import NamedTuple
 from spar_core.constraints import SamplingContext, check, samplable
 from spar_core.constraints.repairs import finding, repair, repair_all
 from spar_core.evaluation.ifeval_rows import PromptSet, read_answers, read_prompts
+from spar_core.evaluation.statistics import wilson
 from spar_core.records import Constraint
 
 EVERYTHING = "all of a prompt's together"
@@ -67,15 +68,19 @@ def table(trials: list[Trial]) -> str:
     rows = defaultdict(list)
     for trial in trials:
         rows[trial.kind].append(trial)
-    lines = ["| kind | failing | repaired | kept, median | met others broken |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = [
+        "| kind | failing | repaired, % | kept, median | met others broken |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     for kind in sorted(rows, key=lambda kind: (kind == EVERYTHING, kind)):
         of_kind = rows[kind]
         done = [t for t in of_kind if t.after is not None]
-        share = f"{100 * len(done) / len(of_kind):.0f} %"
+        share = wilson(len(done), len(of_kind))
+        of_hundred = f"{100 * share.value:.0f} [{100 * share.ci_low:.0f}, {100 * share.ci_high:.0f}]"
         stays = f"{100 * median(kept(t.before, t.after or '') for t in done):.0f} %" if done else ""
         others = sum(t.others for t in done)
         broken = f"{sum(t.broken for t in done)} of {others}" if others else ""
-        lines.append(f"| {kind} | {len(of_kind)} | {share} | {stays} | {broken} |")
+        lines.append(f"| {kind} | {len(of_kind)} | {of_hundred} | {stays} | {broken} |")
     return "\n".join(lines)
 
 
