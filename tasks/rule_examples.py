@@ -5,13 +5,14 @@ Made of the base actor's own answers to prompts that hold constraints, beside a 
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import get_args
 
 from spar_core.data.rule_words import PlainWords, RuleWords
 from spar_core.data.ruled import Ruled, ruled_answers, ruled_refiner
 from spar_core.errors import FruitlessError
 from spar_core.prompts import PromptLibrary
-from spar_core.records import Drop, ModelRole, RefinerExample
+from spar_core.records import Drop, ModelRole, Prompt, RefinerExample
 from spar_core.starter.rule_words import StarterWords
 from tasks.shards import ShardContext, ShardRows
 from tasks.sources import STARTER_WORLD
@@ -25,12 +26,9 @@ def _work(context: ShardContext) -> ShardRows:
     role: ModelRole = call.config["role"]
     prompts, responses = list(read["prompts"].read("prompts")), read["responses"].read("responses")
     if role == "actor":
-        made = ruled_answers(prompts, responses, run_seed=call.seed)
+        made = ruled_answers(prompts, responses, words_of(prompts), run_seed=call.seed)
     else:
-        library = PromptLibrary.load(call.surroundings.prompt_set)
-        words: RuleWords = PlainWords()
-        if prompts and prompts[0].source.startswith("starter/"):
-            words = StarterWords()
+        library, words = PromptLibrary.load(call.surroundings.prompt_set), words_of(prompts)
         made = ruled_refiner(prompts, responses, library, words, call.config["count"], run_seed=call.seed)
     _tell(role, made, call.config["count"])
     beside: list[RefinerExample] = list(read["teacher"].read("refiner_examples")) if "teacher" in read else []
@@ -38,6 +36,11 @@ def _work(context: ShardContext) -> ShardRows:
     context.part.write("drops", made.drops)
     rows = len(made.examples) + len(beside)
     return ShardRows(rows + len(made.drops), rows)
+
+
+def words_of(prompts: Sequence[Prompt]) -> RuleWords:
+    """The words of the prompts' world, whose prompts are never mixed with others."""
+    return StarterWords() if prompts and prompts[0].source.startswith("starter/") else PlainWords()
 
 
 def _tell(role: ModelRole, made: Ruled, wanted: int) -> None:

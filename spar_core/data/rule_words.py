@@ -1,4 +1,4 @@
-"""What rules say of an answer, in the words that a refiner is to judge and to be corrected with."""
+"""What rules say of an answer, and make of it, in the words that a refiner is to judge and to mend with."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -6,7 +6,7 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from spar_core.constraints import detects_language, render
-from spar_core.constraints.repairs import finding
+from spar_core.constraints.repairs import finding, repair_all
 from spar_core.evaluation.truth import sentence
 from spar_core.prompts.format import VerdictForm
 from spar_core.records import Constraint, Prompt
@@ -38,6 +38,13 @@ class RuleWords(Protocol):
     def reflection(self, prompt: Prompt, text: str) -> str:
         """What stands before a rewrite; empty where nothing does."""
 
+    def repair(self, prompt: Prompt, text: str, rng: Random) -> str | None:
+        """The text with the least edit after which every rule is kept, or None.
+
+        Raises:
+            CheckTimeoutError: no verdict in the time allowed.
+        """
+
 
 class PlainWords:
     """The registry's words: a line per rule, then the verdict."""
@@ -57,6 +64,10 @@ class PlainWords:
     def reflection(self, prompt: Prompt, text: str) -> str:
         """The broken rules."""
         return "\n".join(["To mend:", *(f"- {said}" for said in _broken(looked_at(prompt, text)))])
+
+    def repair(self, prompt: Prompt, text: str, rng: Random) -> str | None:
+        """As the registry's kinds repair."""
+        return repair_all(prompt.constraints, text, rng, detect_language=detects_language(prompt.source))
 
 
 def looked_at(prompt: Prompt, text: str) -> tuple[Looked, ...]:

@@ -10,8 +10,7 @@ from random import Random
 from typing import Final, Literal, NamedTuple
 
 from spar_core.config.method import PairsConfig
-from spar_core.constraints import CheckTimeoutError, detects_language, is_known
-from spar_core.constraints.repairs import repair_all
+from spar_core.constraints import CheckTimeoutError, is_known
 from spar_core.data.pairs import STAGE as PAIRS_STAGE
 from spar_core.data.pairs import Pairs, capped, make_pair
 from spar_core.data.rule_words import RuleWords
@@ -59,12 +58,11 @@ class _Answer:
     broken: tuple[str, ...] = ()
     unfit: tuple[str, str] | None = None
 
-    def mended(self, run_seed: int) -> str | None:
+    def mended(self, words: RuleWords, run_seed: int) -> str | None:
         """Its text with the least edit after which every rule is kept; None where no edit suffices."""
         rng = Random(derive_seed(run_seed, "rules.repair", self.response.response_id))
-        detect = detects_language(self.prompt.source)
         try:
-            return repair_all(self.prompt.constraints, self.response.text, rng, detect_language=detect)
+            return words.repair(self.prompt, self.response.text, rng)
         except CheckTimeoutError:
             return None
 
@@ -75,7 +73,9 @@ class _Answer:
         return self.drop(stage, UNREPAIRED, "; ".join(self.broken))
 
 
-def ruled_answers(prompts: Iterable[Prompt], responses: Iterable[Response], *, run_seed: int) -> Ruled:
+def ruled_answers(
+    prompts: Iterable[Prompt], responses: Iterable[Response], words: RuleWords, *, run_seed: int
+) -> Ruled:
     """For the actor: per prompt its first answer that keeps every rule, else the first that can be mended.
 
     Rows in: the responses. Drops: `truncated`, `empty_answer`, `no_rules`, `unknown_rule`, `check_timed_out`,
@@ -90,7 +90,7 @@ def ruled_answers(prompts: Iterable[Prompt], responses: Iterable[Response], *, r
         drops += [answer.drop(STAGE, *answer.unfit) for answer in own if answer.unfit]
         taken = False
         for answer in sorted((answer for answer in own if not answer.unfit), key=lambda answer: bool(answer.broken)):
-            text = None if taken else answer.mended(run_seed) if answer.broken else answer.response.text
+            text = None if taken else answer.mended(words, run_seed) if answer.broken else answer.response.text
             if text is None:
                 drops.append(answer.drop(STAGE, SPARE) if taken else answer.unrepaired(STAGE))
                 continue
@@ -133,7 +133,7 @@ def ruled_refiner(
         (no if answer.broken else yes).append(makers.judgement(answer, answer.response.text, OWN))
         if not answer.broken:
             continue
-        text = answer.mended(run_seed)
+        text = answer.mended(words, run_seed)
         if text is None:
             drops.append(answer.unrepaired(STAGE))
             continue
@@ -150,7 +150,7 @@ def ruled_refiner(
 
 
 def repaired_pairs(
-    prompts: Iterable[Prompt], responses: Iterable[Response], config: PairsConfig, *, run_seed: int
+    prompts: Iterable[Prompt], responses: Iterable[Response], words: RuleWords, config: PairsConfig, *, run_seed: int
 ) -> Pairs:
     """`programmatic_refine`: a failing answer and its repair, one pair per prompt, by seeded choice of the answer.
 
@@ -165,7 +165,7 @@ def repaired_pairs(
     pairs: list[PreferencePair] = []
     drops: list[Drop] = []
     for prompt in prompts:
-        made = _mended_pair(prompt, answers.get(prompt.prompt_id, []), run_seed)
+        made = _mended_pair(prompt, answers.get(prompt.prompt_id, []), words, run_seed)
         if isinstance(made, str):
             drops.append(Drop(PAIRS_STAGE, prompt.prompt_id, made))
         else:
@@ -173,7 +173,7 @@ def repaired_pairs(
     return capped(pairs, drops, config, run_seed)
 
 
-def _mended_pair(prompt: Prompt, own: Sequence[_Answer], run_seed: int) -> PreferencePair | str:
+def _mended_pair(prompt: Prompt, own: Sequence[_Answer], words: RuleWords, run_seed: int) -> PreferencePair | str:
     """The pair of a prompt, or why it has none."""
     whole = [answer for answer in own if not answer.unfit]
     if not whole:
@@ -181,7 +181,7 @@ def _mended_pair(prompt: Prompt, own: Sequence[_Answer], run_seed: int) -> Prefe
         return min(reasons, default="no_response")
     failing = [answer for answer in whole if answer.broken]
     for answer in sorted(failing, key=lambda answer: rank(run_seed, "pairs.repair", answer.response.response_id)):
-        text, response = answer.mended(run_seed), answer.response
+        text, response = answer.mended(words, run_seed), answer.response
         if text is not None:
             chosen = (text, response.response_id + MENDED_ID)
             return make_pair(prompt.prompt_id, prompt.text, chosen, (response.text, response.response_id), _CERTAIN)

@@ -2,9 +2,13 @@
 
 from random import Random
 
+from spar_core.constraints.repairs import repair_all
 from spar_core.prompts.format import VerdictForm
 from spar_core.records import Prompt
+from spar_core.starter.tokenizer import is_sayable
 from spar_core.starter.verification import true_verification
+
+_TRIES = 12
 
 
 class StarterWords:
@@ -21,3 +25,8 @@ class StarterWords:
     def reflection(self, prompt: Prompt, text: str) -> str:
         """Nothing: the starter rewrites at once."""
         return ""
+
+    def repair(self, prompt: Prompt, text: str, rng: Random) -> str | None:
+        """The first repair of a few that holds no word the starter lacks."""
+        repairs = (repair_all(prompt.constraints, text, rng, detect_language=False) for _ in range(_TRIES))
+        return next((found for found in repairs if found is not None and is_sayable(found)), None)

@@ -134,7 +134,7 @@ def test_the_actor_learns_its_own_answer_where_one_keeps_all_else_a_mended_one()
         *(failing(prompts[1], 0), failing(prompts[1], 1)),
         response(prompts[2], "One, two", 0, "length"),
     ]
-    made, drops = ruled_answers(prompts, answers, run_seed=1)
+    made, drops = ruled_answers(prompts, answers, PlainWords(), run_seed=1)
     assert [(one.source, one.text_id) for one in made] == [
         ("rules/own", answers[1].response_id),
         ("rules/mended", answers[3].response_id),
@@ -152,7 +152,7 @@ def test_a_pair_is_a_failing_answer_and_its_repair():
         response(prompts[2], "One, two", 0, "length"),
         response(prompts[3], "One, two"),
     ]
-    made, drops = repaired_pairs(prompts, answers, PairsConfig(method="programmatic_refine"), run_seed=1)
+    made, drops = repaired_pairs(prompts, answers, PlainWords(), PairsConfig(), run_seed=1)
     assert len(made) == 1
     pair = made[0]
     assert pair.rejected_id in {answers[1].response_id, answers[2].response_id}
@@ -179,4 +179,4 @@ def test_the_same_answers_in_another_order_teach_the_same():
 
 def test_an_answer_without_its_prompt_is_an_error():
     with pytest.raises(DataError, match="missing from the input"):
-        ruled_answers([], [failing(prompt(1, NO_COMMA))], run_seed=1)
+        ruled_answers([], [failing(prompt(1, NO_COMMA))], PlainWords(), run_seed=1)
