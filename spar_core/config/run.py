@@ -122,6 +122,15 @@ class EvaluationConfig(FrozenConfig):
     seed: Annotated[int, Field(ge=0)] = 20_000
     """Seed of the held-out prompts and of sampling: the same for every iteration and run, so comparisons pair."""
 
+    @model_validator(mode="after")
+    def _constraints_are_drawn(self) -> Self:
+        if self.constraints is not None and self.source != "verifiable":
+            raise ValueError(
+                f"evaluation.constraints is set, but prompts of source `{self.source}` bring their own; "
+                "set evaluation.source=verifiable, or leave evaluation.constraints unset"
+            )
+        return self
+
 
 class PromotionConfig(FrozenConfig):
     """When a new model version becomes the champion of its lineage (docs/method.md). Both are measured on the same

@@ -75,6 +75,8 @@ def test_the_refiner_alone_learns_from_the_base_actors_own_answers(run):
         assert entry.iteration == 0
         assert entry.rows_in == entry.rows_out + entry.rows_dropped
     store = Runtime.of(str(ruled.home.root)).store
+    read = store.get("prompts-warm_start_refiner", done["prompts-warm_start_refiner"].stage_key).manifest().config
+    assert "constraints" not in read["prompts"]  # a key that came later: what it was not set for keeps its key
     asked = store.get("responses-rules_refiner", done["responses-rules_refiner"].stage_key)
     base = ModelFinder(ruled.home, ruled.config.engine).base(ruled).actor.digest
     assert asked.manifest().model_digests["actor"] == base
