@@ -56,6 +56,10 @@ class WarmStartConfig(FrozenConfig):
     def _what_is_named_is_used(self) -> Self:
         if self.source == "file" and self.actor_file is None and self.refiner_file is None:
             raise ValueError("warm_start.source is `file` but neither actor_file nor refiner_file is set")
+        if self.actor_by_rules and self.source != "rules":
+            raise ValueError(
+                f"warm_start.actor_by_rules is set, but warm_start.source is `{self.source}`; set it to rules"
+            )
         if self.teacher is not None and self.source not in ("teacher", "rules"):
             raise ValueError(
                 f"warm_start.teacher is set, but warm_start.source is `{self.source}`, so nobody would ask it; "

@@ -130,21 +130,23 @@ def ruled_refiner(
         if answer.unfit:
             drops.append(answer.drop(STAGE, *answer.unfit))
             continue
-        (no if answer.broken else yes).append(makers.judgement(answer, answer.response.text, OWN))
-        if not answer.broken:
+        try:
+            judged, lesson = makers.judgement(answer, answer.response.text, OWN), makers.lesson(answer)
+        except CheckTimeoutError as error:
+            drops.append(answer.drop(STAGE, TIMED_OUT, str(error)))
             continue
-        text = answer.mended(words, run_seed)
-        if text is None:
+        (no if answer.broken else yes).append(judged)
+        if lesson is not None:
+            mends.append(lesson.refinement)
+            yes_of_mended.append(lesson.judgement)
+        elif answer.broken:
             drops.append(answer.unrepaired(STAGE))
-            continue
-        mends.append(makers.refinement(answer, text))
-        yes_of_mended.append(makers.judgement(answer, text, MENDED))
-    judged = min((count - count // 2) // 2, len(no), len(yes) + len(yes_of_mended))
+    each = min((count - count // 2) // 2, len(no), len(yes) + len(yes_of_mended))
     chosen = [
         *_chosen(mends, count // 2, run_seed, drops),
-        *_chosen(no, judged, run_seed, drops),
-        *(own := _chosen(yes, judged, run_seed, drops)),
-        *_chosen(yes_of_mended, judged - len(own), run_seed, drops),
+        *_chosen(no, each, run_seed, drops),
+        *(own := _chosen(yes, each, run_seed, drops)),
+        *_chosen(yes_of_mended, each - len(own), run_seed, drops),
     ]
     return Ruled(chosen, drops)
 
@@ -188,6 +190,13 @@ def _mended_pair(prompt: Prompt, own: Sequence[_Answer], words: RuleWords, run_s
     return UNREPAIRED if failing else "no_failing_response"
 
 
+class _Lesson(NamedTuple):
+    """A refinement, and the judgement of what it came to."""
+
+    refinement: RefinerExample
+    judgement: RefinerExample
+
+
 class _Makers:
     """Chats of the refiner for answers that rules have looked at."""
 
@@ -200,7 +209,16 @@ class _Makers:
         said = self._words.judgement(answer.prompt, text, self._library.format.verdict)
         return _example("judgement", source, judge_messages(self._library, answer.prompt.text, text), said, answer)
 
-    def refinement(self, answer: _Answer, mended: str) -> RefinerExample:
+    def lesson(self, answer: _Answer) -> _Lesson | None:
+        """What a failing answer that can be mended teaches beside its judgement; None for another.
+
+        Raises:
+            CheckTimeoutError: no verdict in the time allowed.
+        """
+        text = answer.mended(self._words, self._run_seed) if answer.broken else None
+        return None if text is None else _Lesson(self._refinement(answer, text), self.judgement(answer, text, MENDED))
+
+    def _refinement(self, answer: _Answer, mended: str) -> RefinerExample:
         """Under `refine: continuation` the critique is the refiner's own turn, and so its judgement."""
         prompt, text, form = answer.prompt, answer.response.text, self._library.format
         rng = Random(derive_seed(self._run_seed, "rules.critique", answer.response.response_id))

@@ -30,6 +30,7 @@ def test_model_presets_are_taught_8k_and_5k_by_a_teacher_the_user_names(name):
         (["warm_start.min_agreement=0.3"], ["warm_start.min_agreement", "0.5"]),
         (["prompts.evolver=http://a/v1"], ["prompts.evolver", "`starter`", "prompts.source=taxonomy"]),
         (["prompts.source=taxonomy", 'prompts.evolver=" "'], ["reference is empty"]),
+        (["warm_start.actor_by_rules=true"], ["actor_by_rules", "`starter`", "set it to rules"]),
         (["profile=paper", "warm_start.source=rules"], ["warm_start.source=rules", "profile=ours"]),
         (["profile=paper", "method.pairs.method=programmatic_refine"], ["programmatic_refine", "profile=ours"]),
         (["warm_start.source=rules", "prompts.source=taxonomy"], ["`taxonomy`", "prompts.source=verifiable"]),

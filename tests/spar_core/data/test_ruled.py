@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from spar_core.config.method import PairsConfig
-from spar_core.constraints import render
+from spar_core.constraints import CheckTimeoutError, render
 from spar_core.data.rule_words import PlainWords, looked_at
 from spar_core.data.ruled import repaired_pairs, ruled_answers, ruled_refiner
 from spar_core.errors import DataError
@@ -180,3 +180,17 @@ def test_the_same_answers_in_another_order_teach_the_same():
 def test_an_answer_without_its_prompt_is_an_error():
     with pytest.raises(DataError, match="missing from the input"):
         ruled_answers([], [failing(prompt(1, NO_COMMA))], PlainWords(), run_seed=1)
+
+
+def test_a_check_that_runs_out_of_time_costs_its_answer_alone():
+    class Slow(PlainWords):
+        def judgement(self, asked, text, form):
+            if "answer 0" in text:
+                raise CheckTimeoutError("too long")
+            return super().judgement(asked, text, form)
+
+    prompts = [prompt(number, NO_COMMA) for number in range(2)]
+    answers = [failing(prompts[0], 0), failing(prompts[1], 1)]
+    made, drops = refiner(prompts, answers, 4, words=Slow())
+    assert {example.text_id for example in made} == {answers[1].response_id}
+    assert ("check_timed_out", answers[0].response_id) in {(drop.reason, drop.record_id) for drop in drops}
