@@ -1,5 +1,6 @@
 """What rules say of an answer, and make of it, in the words that a refiner is to judge and to mend with."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
@@ -13,6 +14,7 @@ from spar_core.records import Constraint, Prompt
 from spar_core.roles.anchor import Checked
 
 _WORDINGS_TRIED = 24
+_ENDED = re.compile(r"[.!?][\"')]*$")
 
 
 class Looked(NamedTuple):
@@ -93,4 +95,4 @@ def _worded(constraint: Constraint, prompt_text: str) -> str:
     """The rule in the prompt's own words where they are one of the registry's wordings, else in a fixed one."""
     wordings = (render(constraint, Random(number)) for number in range(_WORDINGS_TRIED))
     said = next((wording for wording in wordings if wording in prompt_text), sentence(constraint)).strip()
-    return said if said.endswith((".", "!", "?")) else f"{said}."
+    return said if _ENDED.search(said) else f"{said}."

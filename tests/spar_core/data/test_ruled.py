@@ -64,6 +64,13 @@ def test_a_rule_is_named_as_the_prompt_words_it():
     assert looked_at(Prompt.create("Tell me. Commas? No!", (NO_COMMA,)), "a")[0].rule in wordings
 
 
+def test_a_rule_that_ends_in_a_quotation_gets_no_second_full_stop():
+    ending = Constraint.create("startend:end_checker", end_phrase="That is all.")
+    words = [looked_at(Prompt.create(render(ending, Random(seed)), (ending,)), "a")[0].rule for seed in range(20)]
+    assert any('."' in said for said in words)
+    assert not any(said.endswith('".') for said in words)
+
+
 def test_a_rewrite_is_asked_for_with_either_form_of_critique():
     asked = prompt(1, NO_COMMA)
     said = {PlainWords().critique(asked, "One, two.", VerdictForm(), Random(seed)) for seed in range(20)}
