@@ -163,6 +163,8 @@ PairsMethod = Literal[
 ]
 SEARCHING: Final = ("spar", "single_refine", "iterative_refine")
 SCORING: Final = ("self_rewarding", "meta_rewarding")
+FROZEN: Final = ("self_rewarding", "programmatic_refine")
+"""Methods whose refiner does not learn, unless `train_refiner` says so."""
 
 
 class PairsConfig(FrozenConfig):

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.constraint_counts import ConstraintCounts
-from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
+from spar_core.config.method import FROZEN, Fraction, MethodConfig, SamplingConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig
@@ -258,11 +258,7 @@ class RunConfig(FrozenConfig):
     def refiner_learns_by(self) -> Literal["rft", "dpo"] | None:
         """How the refiner learns; None where it is frozen."""
         method = self.method.pairs.method
-        learns = (
-            method not in ("self_rewarding", "programmatic_refine")
-            if self.train_refiner is None
-            else self.train_refiner
-        )
+        learns = method not in FROZEN if self.train_refiner is None else self.train_refiner
         if not learns:
             return None
         return "dpo" if method == "meta_rewarding" else "rft"
