@@ -1,7 +1,8 @@
-"""Rules as the teacher, for real: the embedded base before and after, measured with true fixes on the same items."""
+"""Rules as the teacher, for real: the embedded base before and after, measured with the truth on the same items."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,27 +11,41 @@ from tests.integration.command_line import spar
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SETTINGS = (
-    "--preset", "starter", "--iterations", "0",
-    "--set", "warm_start.refiner_examples=2400",
-    "--set", "evaluation.prompts=500", "--set", "evaluation.samples=1",
-    "--set", "evaluation.refiner_items=500", "--set", "evaluation.calibration_items=0",
-    "--set", "method.search.node_budget=1", "--set", "method.search.branch=1",
-)  # fmt: skip
-FIXES = "SELECT item_id, response_id, cluster_id, value FROM eval_items WHERE metric = 'fix' AND run_id = '{}'"
+    "warm_start.refiner_examples=1200",
+    "evaluation.prompts=500",
+    "evaluation.samples=1",
+    "evaluation.refiner_items=500",
+    "evaluation.calibration_items=0",
+    "method.search.node_budget=1",
+    "method.search.branch=1",
+)
+FIXES = "SELECT response_id, cluster_id, value FROM eval_items WHERE metric = 'fix'"
+JUDGE = "SELECT ci_low, ci_high FROM eval_scores WHERE metric = 'judge_balanced_accuracy'"
 
 
-def fixes(home: Path, source: str) -> list[Observation]:
-    done = spar("run", "--home", home, "--run-id", source, *SETTINGS, "--set", f"warm_start.source={source}", "--json")
+def measured(home: Path, source: str) -> Path:
+    settings = [part for setting in (*SETTINGS, f"warm_start.source={source}") for part in ("--set", setting)]
+    done = spar("run", "--preset", "starter", "--iterations", "0", "--home", home, *settings, timeout=1200)
     assert done.returncode == 0, done.stderr
-    found = spar("sql", "--home", home, FIXES.format(source), "--json")
+    return home
+
+
+def asked(home: Path, query: str) -> list[dict[str, Any]]:
+    found = spar("sql", "--home", home, query, "--json")
     assert found.returncode == 0, found.stderr
-    rows = json.loads(found.stdout)
-    return [Observation(row["response_id"] or row["cluster_id"], row["cluster_id"], row["value"]) for row in rows]
+    rows: list[dict[str, Any]] = json.loads(found.stdout)
+    return rows
 
 
-def test_a_refiner_taught_by_rules_mends_more_with_one_rewrite(tmp_path: Path) -> None:
-    before, after = fixes(tmp_path, "none"), fixes(tmp_path, "rules")
-    change = paired_change(before, after)
+def test_a_refiner_taught_by_rules_judges_and_mends_better(tmp_path: Path) -> None:
+    before, after = measured(tmp_path / "before", "none"), measured(tmp_path / "after", "rules")
+    (judged,), (judges,) = asked(before, JUDGE), asked(after, JUDGE)
+    assert judges["ci_low"] > judged["ci_high"]
+    fixes = [
+        [Observation(row["response_id"], row["cluster_id"], row["value"]) for row in asked(home, FIXES)]
+        for home in (before, after)
+    ]
+    change = paired_change(*fixes)  # of one rewrite each
     assert change is not None
-    assert change.n == len(before) == len(after) > 200
-    assert change.ci_low > 0, change
+    assert change.n == len(fixes[0]) == len(fixes[1]) > 200
+    assert change.value > 0, change
