@@ -289,7 +289,8 @@ class RefinerExample:
     """Supervised example; the last message is the assistant's. `training.*.loss_turns` says which turns are learned.
 
     `text_id`: the response or tree node that is judged, answered with, or that the rewrite is; `tree_id` its tree.
-    Empty where the example is of given data, of rules, or an earlier version made it.
+    Where rules teach it is the answer that they judged or mended. Empty where the example is of given data, of the
+    starter's teacher, or an earlier version made it.
     """
 
     example_id: str

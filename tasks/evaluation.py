@@ -22,7 +22,7 @@ from spar_core.search.root import Root
 from spar_core.search.scheduler import run_trees
 from spar_core.starter.world import generate_prompts
 from spar_core.synthesis.sources import seed_prompts
-from spar_core.synthesis.verifiable import verifiable_prompts
+from spar_core.synthesis.verifiable import COUNTS, verifiable_prompts
 from tasks.judge_votes import is_rewrite
 from tasks.judgements import refiner_of
 from tasks.shards import ShardContext, ShardRows, write_in_parts
@@ -38,7 +38,8 @@ def _prompts(context: ShardContext) -> ShardRows:
         prompts = generate_prompts(config["count"], context.call.seed, config["split"])
     else:
         instructions, numbers = seed_prompts(config["split"]), range(config["count"])
-        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, config["split"]))
+        counts = tuple(config.get("constraints", COUNTS))
+        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, config["split"], counts))
     write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 

@@ -15,7 +15,7 @@ from spar_core.synthesis.decontamination import decontaminate, read_benchmark, r
 from spar_core.synthesis.deduplication import deduplicate
 from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompts
 from spar_core.synthesis.taxonomy import evolve
-from spar_core.synthesis.verifiable import verifiable_prompts
+from spar_core.synthesis.verifiable import COUNTS, verifiable_prompts
 from tasks.calls import FileRef
 from tasks.shards import ShardContext, ShardRows, write_in_parts
 from tasks.sources import SEED_PROMPTS, STARTER_WORLD
@@ -64,7 +64,8 @@ def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
     seeds = [row.prompt.text for row in rows if isinstance(row, PromptRow)] if file is not None else seed_prompts()
     lost = [row for row in rows if isinstance(row, Drop)]
     if config.source == "verifiable":
-        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed)), lost)
+        counts = config.constraints or COUNTS
+        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed, counts=counts)), lost)
     if numbers.stop > len(seeds):
         _log.warning(
             "%d seed instructions for %d prompts so far: each is evolved up to %d times; name more in prompts.path",

@@ -11,9 +11,11 @@ from spar_core.data import (
     pairs_from_trees,
     random_pairs,
 )
+from spar_core.data.ruled import repaired_pairs
 from spar_core.prompts import PromptLibrary
 from spar_core.records import RefinerExample
 from storage.artifacts import ArtifactRef
+from tasks.rule_examples import words_of
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
@@ -36,6 +38,9 @@ def _made_pairs(context: ShardContext, config: PairsConfig) -> Pairs:
     responses = inputs["responses"].read("responses")
     if config.method == "random_pairs":
         return random_pairs(prompts, responses, config, run_seed=seed)
+    if config.method == "programmatic_refine":
+        held = list(prompts)
+        return repaired_pairs(held, responses, words_of(held), config, run_seed=seed)
     if config.method in SCORING:
         return pairs_from_scores(prompts, responses, inputs["scores"].read("rubric_scores"), config, run_seed=seed)
     return pairs_from_samples(prompts, responses, inputs["judgements"].read("judgements"), config, run_seed=seed)

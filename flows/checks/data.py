@@ -65,7 +65,7 @@ def _seeds(work: Work) -> Iterator[Finding]:
             "name one in prompts.evolver",
         )
     wanted = work.config.iterations * prompts.per_iteration
-    wanted += warm.actor_examples + warm.refiner_examples if warm.source == "teacher" else 0
+    wanted += warm.prompts_for("actor") + warm.prompts_for("refiner")
     if prompts.path is None and wanted > (there := len(seed_prompts())):
         yield Finding(
             "seed prompts",

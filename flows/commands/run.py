@@ -77,10 +77,10 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
 
     if run.config.method.judging.anchor == "verifier":
         click.echo(WARNING, err=True)
-    if _is_filtered_by_rules(run):
-        from flows.showing.lessons import RULES_NOTE
+    from flows.showing.lessons import rule_notes
 
-        click.echo(RULES_NOTE, err=True)
+    for note in rule_notes(run.config):
+        click.echo(note, err=True)
     several = run.config.training.launch.nodes > 1
     meeting = driving(run.home.meeting(run.run_id)) if several else nullcontext()
     with meeting:  # that what is missing here is told to the other machines too
@@ -89,10 +89,6 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
             from flows.self_play import self_play
 
             self_play(request)
-
-
-def _is_filtered_by_rules(run: Run) -> bool:
-    return run.config.warm_start.source == "teacher" and run.config.warm_start.check_rules
 
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
@@ -106,7 +102,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
     anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None
     healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
-    lessons = taught(run.home, run.run_id) if run.config.warm_start.source == "teacher" else []
+    lessons = taught(run.home, run.run_id) if run.config.warm_start.source in ("teacher", "rules") else []
     if as_json:
         lost = {health.iteration: health.plain() for health in healths}
         plain: dict[str, Any] = {

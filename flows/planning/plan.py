@@ -173,7 +173,8 @@ def _asked_beside(config: RunConfig) -> dict[str, str]:
     """Who is asked but actor and refiner, and what the configuration calls them."""
     evolver = config.prompts.evolver or config.models.actor
     asked = {EVOLVER: evolver} if config.prompts.source == "taxonomy" else {}
-    return asked | ({TEACHER: str(config.warm_start.teacher)} if config.warm_start.source == "teacher" else {})
+    warm = config.warm_start
+    return asked | ({TEACHER: str(warm.teacher)} if warm.source == "teacher" or warm.teacher is not None else {})
 
 
 def _shape_here(reference: str, home: Home) -> ModelShape | None:

@@ -1,7 +1,9 @@
-"""What a run that was warm-started by a teacher says of it: that rules filtered it, and what became of its rows."""
+"""What a run that was warm-started by a teacher or by rules says of it: where rule truth comes in, and its rows."""
 
+from itertools import product
 from typing import Any, NamedTuple, get_args
 
+from spar_core.config.run import RunConfig
 from spar_core.records import ModelRole
 from storage.catalog import open_catalog
 from storage.home import Home
@@ -10,11 +12,34 @@ RULES_NOTE = (
     "warm_start.check_rules is on: where prompts hold checkable constraints, a checker filters what the teacher wrote "
     "for the warm start; self-play data stay free of it"
 )
+TAUGHT_BY_RULES_NOTE = (
+    "warm_start.source is rules: the warm start learns what a checker says of the base actor's answers, and how code "
+    "mends them. Rule truth enters the models by it; votes of self-play stay free of it unless judging.anchor says so"
+)
+REPAIRED_PAIRS_NOTE = (
+    "method.pairs.method is programmatic_refine: a checker chooses the pairs and code writes what is preferred. It is "
+    "an upper bound to compare with, not the method"
+)
+_STAGES = {"teacher": "warm_start_examples", "rules": "rule_examples"}
+
+
+def rule_notes(config: RunConfig) -> list[str]:
+    """Where the configuration lets rule truth into training data but for `judging.anchor`, to be said before a run."""
+    warm, notes = config.warm_start, []
+    if warm.source == "rules":
+        notes.append(TAUGHT_BY_RULES_NOTE)
+    if warm.teacher is not None and warm.check_rules:
+        notes.append(RULES_NOTE)
+    if config.method.pairs.method == "programmatic_refine":
+        notes.append(REPAIRED_PAIRS_NOTE)
+    return notes
 
 
 class Taught(NamedTuple):
-    """What became of the rows of one role's examples. `left_out`: reasons and how many rows each took."""
+    """What became of the rows of one role's examples. `teacher`: `teacher` or `rules`, whose rows hold a teacher's
+    where there is one. `left_out`: reasons and how many rows each took."""
 
+    teacher: str
     role: str
     examples: int
     rows: int
@@ -27,15 +52,16 @@ class Taught(NamedTuple):
     def shown(self) -> str:
         """One line under the run's table."""
         lost = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
-        return f"warm start by the teacher: {self.examples} examples for the {self.role}; left out: {lost or 'none'}"
+        who = "rules" if self.teacher == "rules" else "the teacher"
+        return f"warm start by {who}: {self.examples} examples for the {self.role}; left out: {lost or 'none'}"
 
 
 def taught(home: Home, run_id: str) -> list[Taught]:
-    """What the teacher's examples of a run came to, by role."""
+    """What the examples of a run came to, by teacher and role."""
     found = []
     with open_catalog(home) as catalog:
-        for role in get_args(ModelRole):
-            here = [run_id, f"warm_start_examples_{role}"]
+        for teacher, role in product(_STAGES, get_args(ModelRole)):
+            here = [run_id, f"{_STAGES[teacher]}_{role}"]
             rows = catalog.rows("SELECT rows_in, rows_out FROM stages WHERE run_id = ? AND stage = ?", here)
             reasons = catalog.rows(
                 "SELECT d.reason, count(*) AS n FROM drops d JOIN stages s USING (run_id, iteration, stage_key) "
@@ -43,5 +69,5 @@ def taught(home: Home, run_id: str) -> list[Taught]:
                 here,
             )
             lost = {row["reason"]: row["n"] for row in reasons}
-            found += [Taught(role, row["rows_out"] or 0, row["rows_in"] or 0, lost) for row in rows]
+            found += [Taught(teacher, role, row["rows_out"] or 0, row["rows_in"] or 0, lost) for row in rows]
     return found

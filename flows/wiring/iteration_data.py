@@ -9,6 +9,7 @@ from flows.wiring.handovers import Data, Models
 from flows.wiring.models import ModelFinder
 from flows.wiring.prompting import RunPrompts
 from flows.wiring.request import Run
+from flows.wiring.rule_teaching import RuleTeaching
 from flows.wiring.stage_calls import StageRunner, data_ref, plain
 from flows.wiring.teaching import Teaching
 from spar_core.config.method import SCORING, SearchConfig
@@ -73,6 +74,11 @@ class IterationData:
         if warm.source == "teacher":
             teaching = Teaching(self._run, self._stages.beside(), self._prompts, self._finder)
             return teaching.examples(self._finder.base(self._run))
+        if warm.source == "rules":
+            base, taught = self._finder.base(self._run), {}
+            if warm.teacher is not None:
+                taught = Teaching(self._run, self._stages.beside(), self._prompts, self._finder).examples(base)
+            return RuleTeaching(self._run, self._stages.beside(), self._prompts).examples(base.actor, taught)
         counts = {"actor": warm.actor_examples, "refiner": warm.refiner_examples}
         files = {"actor": warm.actor_file, "refiner": warm.refiner_file}
         examples = {}
@@ -145,6 +151,7 @@ class IterationData:
         reads = {
             "best_of_n": ("responses", "judgements"),
             "random_pairs": ("responses",),
+            "programmatic_refine": ("responses",),
             **dict.fromkeys(SCORING, ("responses", "scores")),
         }.get(config.method, ("trees",))
         inputs = {name: known[name] for name in ("prompts", *reads)}

@@ -82,7 +82,9 @@ class Measurement:
     def eval_prompts(self, iteration: int) -> ArtifactRef:
         """The held-out prompts."""
         config = self._config.evaluation
-        reads = {"source": config.source, "split": config.split, "count": config.prompts}
+        reads: dict[str, Any] = {"source": config.source, "split": config.split, "count": config.prompts}
+        if config.constraints is not None:
+            reads["constraints"] = list(config.constraints)
         return self._stages.run(EVAL_PROMPTS, iteration, config=reads, seed=config.seed)
 
     def _answers(self, iteration: int | None, actor: ModelRef, prompts: ArtifactRef) -> ArtifactRef:

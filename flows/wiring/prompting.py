@@ -40,7 +40,7 @@ class RunPrompts:
         return self._run_for(number)
 
     def of_warm_start(self, role: ModelRole) -> ArtifactRef:
-        """The prompts that a teacher's examples for a role are made of, which are none of self-play."""
+        """The prompts that a teacher's, or the rules', examples for a role are made of, which are none of self-play."""
         return self._run_for(role)
 
     def evolve_up_front(self) -> None:
@@ -82,6 +82,8 @@ class RunPrompts:
         reads = plain(self._config)
         for name in ("path", "decontaminate", "evolver"):
             reads.pop(name)
+        if self._config.constraints is None:
+            reads.pop("constraints")  # the key came later: keys of stages are as they were
         if self._config.source == "file":
             reads["path"] = ""
         if isinstance(place, str):
@@ -95,10 +97,8 @@ class RunPrompts:
         return files | self._benchmark_files()
 
     def _counts(self) -> dict[ModelRole, int]:
-        """Prompts of a teacher's warm start; none where nobody teaches."""
-        if self._warm.source != "teacher":
-            return {"actor": 0, "refiner": 0}
-        return {"actor": self._warm.actor_examples, "refiner": self._warm.refiner_examples}
+        """Prompts of a teacher's or the rules' warm start; none where nobody teaches."""
+        return {"actor": self._warm.prompts_for("actor"), "refiner": self._warm.prompts_for("refiner")}
 
     def _skipped(self, place: int | ModelRole) -> int:
         """Numbers used before the first iteration, or before this role's prompts."""

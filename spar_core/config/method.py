@@ -152,10 +152,19 @@ class SearchConfig(FrozenConfig):
 
 
 PairsMethod = Literal[
-    "spar", "single_refine", "iterative_refine", "best_of_n", "self_rewarding", "meta_rewarding", "random_pairs"
+    "spar",
+    "single_refine",
+    "iterative_refine",
+    "best_of_n",
+    "self_rewarding",
+    "meta_rewarding",
+    "random_pairs",
+    "programmatic_refine",
 ]
 SEARCHING: Final = ("spar", "single_refine", "iterative_refine")
 SCORING: Final = ("self_rewarding", "meta_rewarding")
+FROZEN: Final = ("self_rewarding", "programmatic_refine")
+"""Methods whose refiner does not learn, unless `train_refiner` says so."""
 
 
 class PairsConfig(FrozenConfig):
@@ -165,7 +174,8 @@ class PairsConfig(FrozenConfig):
     """spar: accepted rewrite of a tree search over root. single_refine: of one rewrite, iterative_refine: of a chain of
     them. best_of_n: best over worst of the independent samples by the same votes. self_rewarding: by an additive rubric
     (arXiv 2401.10020); meta_rewarding: likewise, and the refiner learns from judgements of its judgements
-    (arXiv 2407.19594). random_pairs: two samples in random order, a control."""
+    (arXiv 2407.19594). random_pairs: two samples in random order, a control. programmatic_refine:
+    a failing sample mended by code, an upper bound that uses rule truth."""
     scorer: Literal["refiner", "actor"] = "refiner"
     """Whose weights score by the rubric: the refiner's, as in the other methods, or the actor's own (published)."""
     max_pairs: Annotated[int, Field(ge=1)] | None = None

@@ -7,7 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
-from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
+from spar_core.config.constraint_counts import ConstraintCounts
+from spar_core.config.method import FROZEN, Fraction, MethodConfig, SamplingConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig
@@ -61,6 +62,9 @@ class PromptsConfig(FrozenConfig):
     """Prompts per iteration (paper: 30k for three)."""
     skip_bad: bool = False
     """Record broken rows of a file as drops instead of stopping at the first."""
+    constraints: ConstraintCounts | None = None
+    """`verifiable`: fewest and most constraints per prompt, such as [1, 2] for a small model; each number is drawn
+    equally often. Null: two to four."""
     near_duplicates: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Jaccard similarity at or above which a prompt counts as a near duplicate of one before it, in its iteration or an
     earlier one, and is dropped; null: only equal prompts are."""
@@ -77,6 +81,11 @@ class PromptsConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _what_is_named_is_used(self) -> Self:
+        if self.constraints is not None and self.source != "verifiable":
+            raise ValueError(
+                f"prompts.constraints is set, but prompts of source `{self.source}` bring their own; "
+                "set prompts.source=verifiable, or leave prompts.constraints unset"
+            )
         if self.source == "file" and self.path is None:
             raise ValueError("prompts.source is `file` but prompts.path is not set; name a JSONL or Parquet file")
         if self.evolver is not None and self.source != "taxonomy":
@@ -99,6 +108,8 @@ class EvaluationConfig(FrozenConfig):
     """Settings are chosen on dev, figures come from test."""
     prompts: Annotated[int, Field(ge=1)] = 1000
     """Held-out prompts the actor answers."""
+    constraints: ConstraintCounts | None = None
+    """`verifiable`: fewest and most constraints per prompt, as `prompts.constraints`. Null: two to four."""
     samples: Annotated[int, Field(ge=1, le=64)] = 3
     """Answers per prompt."""
     actor: SamplingConfig = SamplingConfig(temperature=0.7)
@@ -110,6 +121,15 @@ class EvaluationConfig(FrozenConfig):
     refiner also judges: its accuracy on its actor's mistakes, and its self-evaluation bias. 0: not measured."""
     seed: Annotated[int, Field(ge=0)] = 20_000
     """Seed of the held-out prompts and of sampling: the same for every iteration and run, so comparisons pair."""
+
+    @model_validator(mode="after")
+    def _constraints_are_drawn(self) -> Self:
+        if self.constraints is not None and self.source != "verifiable":
+            raise ValueError(
+                f"evaluation.constraints is set, but prompts of source `{self.source}` bring their own; "
+                "set evaluation.source=verifiable, or leave evaluation.constraints unset"
+            )
+        return self
 
 
 class PromotionConfig(FrozenConfig):
@@ -191,7 +211,7 @@ class RunConfig(FrozenConfig):
     """DPO and SFT."""
     train_refiner: bool | None = None
     """Whether the refiner learns too; false keeps it frozen. Null: as the method does (docs/method.md): by RFT;
-    under `self_rewarding` frozen, under `meta_rewarding` by DPO on pairs of judgements."""
+    under `self_rewarding` and `programmatic_refine` frozen, under `meta_rewarding` by DPO on pairs of judgements."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Measurements."""
     promotion: PromotionConfig = PromotionConfig()
@@ -214,10 +234,31 @@ class RunConfig(FrozenConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _rules_teach_only_where_named(self) -> Self:
+        found = []
+        if self.warm_start.source == "rules":
+            found.append("warm_start.source=rules")
+        if self.method.pairs.method == "programmatic_refine":
+            found.append("method.pairs.method=programmatic_refine")
+        if not found:
+            return self
+        if self.profile == "paper":
+            raise ValueError(
+                f"{found[0]} puts rule truth into training data, which the published method does not: "
+                "choose another, or profile=ours"
+            )
+        if self.prompts.source == "taxonomy":
+            raise ValueError(
+                f"{found[0]} needs prompts with constraints that code can check, and prompts.source `taxonomy` brings "
+                "none; set prompts.source=verifiable, or name a file whose prompts hold constraints (docs/data.md)"
+            )
+        return self
+
     def refiner_learns_by(self) -> Literal["rft", "dpo"] | None:
         """How the refiner learns; None where it is frozen."""
         method = self.method.pairs.method
-        learns = method != "self_rewarding" if self.train_refiner is None else self.train_refiner
+        learns = method not in FROZEN if self.train_refiner is None else self.train_refiner
         if not learns:
             return None
         return "dpo" if method == "meta_rewarding" else "rft"

@@ -75,6 +75,9 @@ def work_of(stage: str, facts: Facts) -> Work | None:
 def _placed(config: RunConfig, place: str) -> RunConfig:
     """What a stage of a teacher's warm start reads instead of self-play's settings."""
     warm, method = config.warm_start, config.method
+    if place in ("rules_actor", "rules_refiner"):
+        responses = method.responses.model_copy(update={"per_prompt": warm.samples})
+        return config.model_copy(update={"method": method.model_copy(update={"responses": responses})})
     if place in ("teacher", "base"):
         tries = warm.tries if place == "teacher" else 1
         search = method.search.one_rewrite().model_copy(update={"branch": tries, "node_budget": tries})
@@ -172,7 +175,7 @@ def _examples(role: Literal["actor", "refiner"]) -> Callable[[Facts], Work]:
     def work(facts: Facts) -> Work:
         warm = facts.config.warm_start
         count = warm.actor_examples if role == "actor" else warm.refiner_examples
-        if warm.source == "teacher":  # a prompt gives at most one answer, one judgement and one refinement
+        if warm.source in ("teacher", "rules"):  # a prompt gives at most one answer, one judgement and one refinement
             count = min(count, round(facts.given["prompts"] * (1 if role == "actor" else 2)))
         return Work("compute", count, {"refiner_examples": count})
 
@@ -267,6 +270,8 @@ _STAGES: Final[dict[str, Callable[[Facts], Work]]] = {
     "meta_judgements": _meta_judgements,
     "warm_start_examples_actor": _examples("actor"),
     "warm_start_examples_refiner": _examples("refiner"),
+    "rule_examples_actor": _examples("actor"),
+    "rule_examples_refiner": _examples("refiner"),
     "warm_start_roots": _roots,
     "warm_start_actor": _training("warm_start_actor", "actor"),
     "warm_start_refiner": _training("warm_start_refiner", "refiner"),

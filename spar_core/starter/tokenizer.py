@@ -5,6 +5,7 @@ the pre-tokenizer drops spaces, and the decoder puts one between tokens except a
 """
 
 import re
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from spar_core.starter import prompt_texts, teacher, verification
@@ -58,6 +59,17 @@ def vocabulary() -> Vocabulary:
     if len(set(tokens)) != len(tokens):
         raise AssertionError("a token occurs twice")
     return Vocabulary(tuple(tokens), tuple(bases), tuple(cases))
+
+
+def is_sayable(text: str) -> bool:
+    """Whether the starter has a token for every word of a text."""
+    pattern, known = _words_and_tokens()
+    return known.issuperset(pattern.findall(text))
+
+
+@cache
+def _words_and_tokens() -> tuple[re.Pattern[str], frozenset[str]]:
+    return re.compile(_pattern()), frozenset(vocabulary().tokens)
 
 
 def build_tokenizer() -> Any:

@@ -1,6 +1,6 @@
 """Prompts whose truth a checker knows: a seed instruction plus constraints drawn from the registry.
 
-The taxonomy's mix is kept: one main constraint and one to three others (SPaR, section on data). Prompt
+By default the taxonomy's mix is kept: one main constraint and one to three others (SPaR, section on data). Prompt
 number `index` is a function of (run seed, split, index) and the seed instructions alone, so shards can be made
 anywhere in any order.
 
@@ -20,7 +20,7 @@ from spar_core.errors import DataError
 from spar_core.hashing import derive_seed
 from spar_core.records import Constraint, Prompt
 
-MAX_OTHERS = 3
+COUNTS: Final = (2, 4)
 SOURCE = "verifiable"
 # An easy, a middling and a hard one each, measured on a 135M model; all have relatives among the training kinds.
 HELDOUT_KINDS: Final[Mapping[Split, tuple[str, ...]]] = {
@@ -36,7 +36,11 @@ _WORD_ARGUMENTS = ("keywords", "forbidden_words", "keyword")
 
 
 def verifiable_prompts(
-    instructions: Sequence[str], indices: Iterable[int], run_seed: int, split: Split = "train"
+    instructions: Sequence[str],
+    indices: Iterable[int],
+    run_seed: int,
+    split: Split = "train",
+    counts: tuple[int, int] = COUNTS,
 ) -> Iterator[Prompt]:
     """The prompts of these indices, see `verifiable_prompt`.
 
@@ -44,11 +48,15 @@ def verifiable_prompts(
         DataError: no instructions.
     """
     for index in indices:
-        yield verifiable_prompt(instructions, index, run_seed, split)
+        yield verifiable_prompt(instructions, index, run_seed, split, counts)
 
 
-def verifiable_prompt(instructions: Sequence[str], index: int, run_seed: int, split: Split = "train") -> Prompt:
-    """Prompt number `index` of a split: an instruction drawn from `instructions`, with two to four constraints.
+def verifiable_prompt(
+    instructions: Sequence[str], index: int, run_seed: int, split: Split = "train", counts: tuple[int, int] = COUNTS
+) -> Prompt:
+    """Prompt number `index` of a split: an instruction drawn from `instructions`, with constraints.
+
+    `counts`: fewest and most of them, each number equally often.
 
     Raises:
         DataError: no instructions.
@@ -63,7 +71,7 @@ def verifiable_prompt(instructions: Sequence[str], index: int, run_seed: int, sp
         main, *others = rng.sample(HELDOUT_KINDS[split], len(HELDOUT_KINDS[split]))
         kinds = [main, *rng.sample([*others, *kinds], len(others) + len(kinds))]
     bank = BANKS[split if heldout else "train"]
-    constraints = _draw_constraints(rng, instruction, kinds, 1 + rng.randint(1, MAX_OTHERS), bank)
+    constraints = _draw_constraints(rng, instruction, kinds, rng.randint(*counts), bank)
     source = f"{SOURCE}/heldout" if heldout else f"{SOURCE}/iid"
     return Prompt.create(_compose(rng, instruction, constraints), constraints, split, source)
 

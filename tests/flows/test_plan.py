@@ -133,3 +133,17 @@ def test_no_heavy_library_is_loaded(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, env=environment, check=False)
     assert found.returncode == 0, found.stderr
     assert "memory of training" in found.stdout
+
+
+def test_a_warm_start_by_rules_is_planned_with_the_answers_it_is_made_of(tmp_path: Path) -> None:
+    def tokens(samples: int) -> float:
+        rules = ("--set", "warm_start.source=rules", "--set", f"warm_start.samples={samples}")
+        code, found = planned(tmp_path, "--preset", "smoke", *rules)
+        assert code == 0
+        stages = {stage["stage"]: stage for stage in found["stages"] if stage["iteration"] == 0}
+        start = ["prompts-warm_start_refiner", "responses-rules_refiner", "rule_examples_refiner", "warm_start_refiner"]
+        assert list(stages)[:4] == start
+        assert stages["rule_examples_refiner"]["rows"] == 48
+        return stages["responses-rules_refiner"]["tokens_written"]
+
+    assert tokens(4) == pytest.approx(2 * tokens(2), rel=0.01)

@@ -116,6 +116,8 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
         (["method.pairs.method=self_rewarding"], None),
         (["method.pairs.method=self_rewarding", "train_refiner=true"], "rft"),
         (["method.pairs.method=meta_rewarding"], "dpo"),
+        (["method.pairs.method=programmatic_refine"], None),
+        (["method.pairs.method=programmatic_refine", "train_refiner=true"], "rft"),
         (["method.pairs.method=meta_rewarding", "train_refiner=false"], None),
     ],
 )

@@ -21,10 +21,10 @@ DECIDES = """
 preset profile seed train_refiner
 models.actor models.refiner
 prompts.source prompts.path prompts.per_iteration prompts.skip_bad prompts.near_duplicates prompts.decontaminate
-prompts.decontaminate_ngram prompts.evolver
+prompts.decontaminate_ngram prompts.evolver prompts.constraints
 warm_start.source warm_start.teacher warm_start.tries warm_start.min_agreement warm_start.check_rules
 warm_start.actor_examples warm_start.refiner_examples warm_start.actor_file warm_start.refiner_file
-warm_start.skip_bad
+warm_start.skip_bad warm_start.samples warm_start.actor_by_rules
 method.prompt_set
 method.responses.temperature method.responses.top_p method.responses.max_tokens method.responses.per_prompt
 method.judging.temperature method.judging.top_p method.judging.max_tokens method.judging.votes method.judging.quorum
@@ -46,7 +46,8 @@ training.*.overlong training.*.loss_turns training.*.optimizer training.*.keep_m
 training.*.lora.alpha training.*.lora.dropout
 training.*.lora.target_modules training.*.lora.learning_rate training.*.lora.base_bits
 training.*.beta training.*.sft_weight training.*.sft_reduction
-evaluation.enabled evaluation.source evaluation.split evaluation.prompts evaluation.samples evaluation.seed
+evaluation.enabled evaluation.source evaluation.split evaluation.constraints evaluation.prompts
+evaluation.samples evaluation.seed
 evaluation.actor.temperature evaluation.actor.top_p evaluation.actor.max_tokens
 evaluation.refiner_items evaluation.calibration_items
 promotion.rule promotion.margin promotion.ability_margin promotion.continue_from

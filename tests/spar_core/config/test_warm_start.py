@@ -30,6 +30,13 @@ def test_model_presets_are_taught_8k_and_5k_by_a_teacher_the_user_names(name):
         (["warm_start.min_agreement=0.3"], ["warm_start.min_agreement", "0.5"]),
         (["prompts.evolver=http://a/v1"], ["prompts.evolver", "`starter`", "prompts.source=taxonomy"]),
         (["prompts.source=taxonomy", 'prompts.evolver=" "'], ["reference is empty"]),
+        (["warm_start.actor_by_rules=true"], ["actor_by_rules", "`starter`", "set it to rules"]),
+        (["profile=paper", "warm_start.source=rules"], ["warm_start.source=rules", "profile=ours"]),
+        (["profile=paper", "method.pairs.method=programmatic_refine"], ["programmatic_refine", "profile=ours"]),
+        (["warm_start.source=rules", "prompts.source=taxonomy"], ["`taxonomy`", "prompts.source=verifiable"]),
+        (["prompts.source=verifiable", "prompts.constraints=[3, 1]"], ["prompts.constraints", "write [1, 3]"]),
+        (["prompts.constraints=[1, 2]"], ["prompts.constraints", "`starter`", "prompts.source=verifiable"]),
+        (["evaluation.constraints=[1, 2]"], ["evaluation.constraints", "`starter`", "evaluation.source=verifiable"]),
         (["prompts.decontaminate=[ifevil]"], ["prompts.decontaminate", "ifeval"]),
     ],
 )
@@ -46,3 +53,15 @@ def test_what_to_decontaminate_with_is_a_folder_or_names():
     assert named.prompts.decontaminate == ("ifeval", "llmbar")
     off = load_config("llama3-8b", overrides=["prompts.decontaminate=null"])
     assert off.prompts.decontaminate is None
+
+
+def test_rules_ask_for_prompts_of_their_own_where_a_role_learns_of_them():
+    def prompts(*overrides):
+        warm = load_config("starter", overrides=overrides).warm_start
+        return warm.prompts_for("actor"), warm.prompts_for("refiner")
+
+    assert prompts() == prompts("warm_start.source=none") == (0, 0)
+    assert prompts("warm_start.source=rules") == (0, 3000)
+    assert prompts("warm_start.source=rules", "warm_start.actor_by_rules=true") == (3000, 3000)
+    assert prompts("warm_start.source=rules", "warm_start.teacher=/models/strong") == (3000, 3000)
+    assert prompts("warm_start.source=teacher", "warm_start.teacher=/models/strong") == (3000, 3000)

@@ -59,6 +59,16 @@ def test_constraints_are_two_to_four_without_conflicts(prompts, split):
     assert {len(prompt.constraints) for prompt in prompts[split]} == {2, 3, 4}
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_how_many_constraints_can_be_chosen_and_two_to_four_is_what_it_was(split):
+    seeds = seed_prompts(split)
+    few = list(verifiable_prompts(seeds, range(200), 7, split, (1, 2)))
+    assert {len(prompt.constraints) for prompt in few} == {1, 2}
+    assert list(verifiable_prompts(seeds, range(50), 7, split, (2, 4))) == list(
+        verifiable_prompts(seeds, range(50), 7, split)
+    )
+
+
 def test_splits_share_no_instruction():
     seeds = {split: seed_prompts(split) for split in SPLITS}
     everything = [text for split in SPLITS for text in seeds[split]]
