@@ -15,8 +15,12 @@ _RESPONSE_DIVIDER = "******"
 
 
 def _placeholders(text: TextView, bound: Arguments) -> bool:
-    asked = int(bound["num_placeholders"])
-    return sum(_bracket_pairs(line) for line in text.lines) >= asked
+    return placeholders(text) >= int(bound["num_placeholders"])
+
+
+def placeholders(text: TextView) -> int:
+    """How many spans in square brackets a text has."""
+    return sum(_bracket_pairs(line) for line in text.lines)
 
 
 def _bracket_pairs(line: str) -> int:

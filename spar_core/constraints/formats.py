@@ -34,8 +34,13 @@ _FREE_TEXT = frozenset(
 )
 
 
+def bullets(text: TextView) -> int:
+    """How many bullet points a text has."""
+    return _starred_items(text.lines) + _dashed_items(text.lines)
+
+
 def _bullets(text: TextView, bound: Arguments) -> bool:
-    return _starred_items(text.lines) + _dashed_items(text.lines) == int(bound["num_bullets"])
+    return bullets(text) == int(bound["num_bullets"])
 
 
 def _starred_items(lines: tuple[str, ...]) -> int:
@@ -70,6 +75,10 @@ def _constrained(text: TextView, _bound: Arguments) -> bool:
 
 
 def _highlights(text: TextView, bound: Arguments) -> bool:
+    return highlights(text) >= int(bound["num_highlights"])
+
+
+def highlights(text: TextView) -> int:
     """Single stars pair up within a line from the left; double stars are counted separately."""
     count = 0
     for line in text.lines:
@@ -78,7 +87,7 @@ def _highlights(text: TextView, bound: Arguments) -> bool:
         pieces = line.split("*")
         count += sum(1 for inside in pieces[1:-1:2] if inside.strip())
         count += sum(1 for inside in _DOUBLE_STARRED.findall(line) if inside.strip())
-    return count >= int(bound["num_highlights"])
+    return count
 
 
 def _sections(text: TextView, bound: Arguments) -> bool:

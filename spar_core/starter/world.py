@@ -16,6 +16,7 @@ from spar_core.constraints.arguments import number, text
 from spar_core.constraints.kind import worded
 from spar_core.hashing import content_id, derive_seed
 from spar_core.records import Constraint, Prompt
+from spar_core.starter.item_repairs import register_items
 from spar_core.starter.words import COUNTS, END_PHRASES, FIRST_WORDS, KEYWORDS, TOPICS
 
 Split = Literal["train", "dev", "test"]
@@ -164,6 +165,7 @@ def _items_rule(answer: TextView, arguments: Arguments) -> bool:
 register(
     Kind(ITEMS, _items_rule, worded("Name {count} {topic}."), (text("topic"), number("count", minimum=1)), sampler=None)
 )
+register_items(ITEMS)
 
 
 def has_heldout(prompt: Prompt) -> bool:
