@@ -71,12 +71,12 @@ def _joins(run: Run) -> bool:
 
 
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
-    from flows.showing.anchoring import WARNING
+    from flows.showing.anchoring import warning
     from flows.wiring.session import session
     from spar_core.training.meeting import driving
 
-    if run.config.method.judging.anchor == "verifier":
-        click.echo(WARNING, err=True)
+    if run.config.method.judging.reads_rules:
+        click.echo(warning(run.config.method.judging.anchor), err=True)
     if _is_filtered_by_rules(run):
         from flows.showing.lessons import RULES_NOTE
 
@@ -104,7 +104,11 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.wiring.health import HEALTH_COLUMNS, run_health
 
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
-    anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None
+    anchored = (
+        anchoring(run.home, run.run_id, run.config.method.judging.anchor)
+        if run.config.method.judging.reads_rules
+        else None
+    )
     healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
     lessons = taught(run.home, run.run_id) if run.config.warm_start.source == "teacher" else []
     if as_json:
