@@ -97,6 +97,7 @@ def _is_filtered_by_rules(run: Run) -> bool:
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.showing.anchoring import anchoring
+    from flows.showing.hacking import hack_rates
     from flows.showing.judge_summary import judges
     from flows.showing.lessons import taught
     from flows.showing.spending import spent_plain, spent_shown
@@ -109,6 +110,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         if run.config.method.judging.reads_rules
         else None
     )
+    hacks = hack_rates(run.home, run.run_id) if anchored is not None else []
     healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
     lessons = taught(run.home, run.run_id) if run.config.warm_start.source == "teacher" else []
     if as_json:
@@ -120,7 +122,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
             "iterations": [{**row.plain(), **lost.get(row.iteration, {})} for row in rows],
         }
         if anchored is not None:
-            plain["anchor"] = anchored.plain()
+            plain["anchor"] = {**anchored.plain(), "hack_rates": [hack.plain() for hack in hacks]}
         if lessons:
             plain["warm_start"] = [lesson.plain() for lesson in lessons]
         if benchmarks:
@@ -141,6 +143,8 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
             click.echo(f"{decision.role}/{decision.version} is no champion: {decision.reason}")
     if anchored is not None:
         click.echo(anchored.shown())
+    for hack in hacks:
+        click.echo(hack.shown())
     show_judges(judges(run.home, run.run_id))
     if by_kind:
         kinds = kind_table(run.home, run.run_id)

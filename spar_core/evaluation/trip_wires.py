@@ -39,8 +39,8 @@ def tripped(prompt: Prompt, text: str) -> tuple[Wire, ...]:
     echo: at least 80 % of its runs of five words stand in the prompt.
     repetition: at least 24 runs of four words, of which fewer than 25 % differ.
     keyword_list: at least half of its words are keywords that the prompt asks for.
-    off_topic: at least 30 words, none of whose content words (four letters or more, compared by the first four) stands in
-    a prompt with at least eight of them. Only where no other language is asked for.
+    off_topic: at least 30 words, none of whose content words (four letters or more, compared by the first four) stands
+    in a prompt with at least eight of them. Only where no other language is asked for.
     """
     words, asked = _words(text), _words(prompt.text)
     if not _words(_SHELL.sub(" ", text)):

@@ -20,7 +20,8 @@ from spar_core.roles.watch import Watch
 class JudgementOutcome(NamedTuple):
     """The votes of every round, and the judgement or the reason why there is none.
 
-    `failure`: `quorum`, `tie`, `no_rule` (`rules_only`), or the engine's reason for refusing; None where there is a judgement.
+    `failure`: `quorum`, `tie`, `no_rule` (`rules_only`), or the engine's reason for refusing; None where there is
+    a judgement.
     """
 
     votes: tuple[Vote, ...]
@@ -60,7 +61,7 @@ class _VoteRequest(NamedTuple):
 class Refiner:
     """Judge and rewriter over one engine; stateless, safe for any number of concurrent calls.
 
-    With a `verifier` (only for `judging.anchor`) what it can decide is decided by it, the rest by votes, if asked at all.
+    With a `verifier` (`judging.anchor`) what it can decide is decided by it, the rest by votes if any are asked.
     """
 
     def __init__(
