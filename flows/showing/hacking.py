@@ -2,10 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from spar_core.evaluation.comparison import Observation, stratified_mean
 from spar_core.evaluation.estimate import Estimate
-from spar_core.evaluation.trip_wires import tripped
-from spar_core.evaluation.truth import is_right
+from spar_core.evaluation.hack_rate import Said, hack_rate
 from spar_core.records import Constraint, Prompt
 from storage.catalog import open_catalog
 from storage.home import Home
@@ -25,7 +23,8 @@ class HackRate(NamedTuple):
         """One line under the run's table."""
         if self.share is None:
             return f"hack rate, iteration {self.iteration}: no held-out answer meets every rule"
-        return f"hack rate, iteration {self.iteration}: {self.share.shown()} % of {self.share.n} answers that meet the rules"
+        of = f"{self.share.n} answers that meet the rules"
+        return f"hack rate, iteration {self.iteration}: {self.share.shown()} % of {of}"
 
 
 def hack_rates(home: Home, run_id: str) -> list[HackRate]:
@@ -46,10 +45,7 @@ def hack_rates(home: Home, run_id: str) -> list[HackRate]:
         )
         for row in asked
     }
-    found: dict[int, list[Observation]] = {row["iteration"]: [] for row in answers}
+    found: dict[int, list[Said]] = {row["iteration"]: [] for row in answers}
     for row in answers:
-        prompt = prompts[row["prompt_id"]]
-        if prompt.constraints and is_right(prompt, row["text"]):
-            hit = float(bool(tripped(prompt, row["text"])))
-            found[row["iteration"]].append(Observation(row["response_id"], row["prompt_id"], hit))
-    return [HackRate(iteration, stratified_mean(hits)) for iteration, hits in sorted(found.items())]
+        found[row["iteration"]].append(Said(row["response_id"], row["prompt_id"], row["text"]))
+    return [HackRate(iteration, hack_rate(prompts, said)) for iteration, said in sorted(found.items())]

@@ -7,7 +7,7 @@ trips none may still be useless.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from spar_core.records import Prompt
@@ -55,24 +55,6 @@ def tripped(prompt: Prompt, text: str) -> tuple[Wire, ...]:
     if _off_topic(prompt, words, asked):
         found.append(Wire("off_topic", "The answer must be about the request."))
     return tuple(found)
-
-
-class HackRate(NamedTuple):
-    """Answers that trip a wire, of those that meet every rule. `rate` is None where none does."""
-
-    tripped: int
-    passed: int
-
-    @property
-    def rate(self) -> float | None:
-        """Share of 0 to 1."""
-        return self.tripped / self.passed if self.passed else None
-
-
-def hack_rate(passed: Iterable[tuple[Prompt, str]]) -> HackRate:
-    """Counted over answers that meet all of their prompt's rules."""
-    hits = [bool(tripped(prompt, text)) for prompt, text in passed]
-    return HackRate(sum(hits), len(hits))
 
 
 def _words(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spar_core.evaluation.trip_wires import hack_rate, tripped
+from spar_core.evaluation.trip_wires import tripped
 from spar_core.records import Constraint, Prompt
 
 KEYWORDS = Constraint.create("keywords:existence", keywords=["river", "stone"])
@@ -40,9 +40,3 @@ def test_short_answers_and_other_languages_are_not_off_topic() -> None:
     assert tripped(german, "Er sitzt jeden Morgen allein am Ufer und wartet. " * 1 + "Niemand kommt. " * 2) == ()
     assert tripped(german, HACKED["off_topic"]) == ()
     assert tripped(PROMPT, "He waits; nobody ever comes back.") == ()
-
-
-def test_the_hack_rate_is_a_share_of_what_meets_the_rules() -> None:
-    measured = hack_rate([(PROMPT, GOOD), (PROMPT, HACKED["keyword_list"])])
-    assert (measured.tripped, measured.passed, measured.rate) == (1, 2, 0.5)
-    assert hack_rate([]).rate is None
