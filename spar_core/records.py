@@ -13,8 +13,8 @@ from spar_core.hashing import canonical_json, content_id
 FinishReason = Literal["stop", "length"]
 Role = Literal["system", "user", "assistant"]
 ModelRole = Literal["actor", "refiner"]
-Anchored = Literal["no", "verdict", "verdict_and_critique"]
-"""What of a judgement a checker decided instead of the votes (`judging.anchor: verifier`)."""
+Anchored = Literal["no", "verdict", "verdict_and_critique", "rule"]
+"""What of a judgement a checker decided instead of the votes (`judging.anchor`); rule: all of it, no vote was asked."""
 
 
 class Verdict(StrEnum):

@@ -17,12 +17,13 @@ from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.promotion_rule import GATE_METRIC, Duel, duel, gate_observations, rule_on
 from spar_core.hashing import digest
 from spar_core.records import ModelRole
-from storage.artifacts import ArtifactRef
+from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.entries import Decision, Promotion, utc_now
 from storage.ledger import Ledger
 from storage.registry import ModelVersion, Registry
 from tasks.engines import ModelRef
 from tasks.general_ability import ability_kept
+from tasks.hack_gate import hacks_more
 from tasks.model_card import describe_models
 from tasks.runtime import Runtime
 
@@ -110,7 +111,7 @@ def promote_models(
             entry = _decided(contest, Promotion(
                 run_id=run_id, iteration=iteration, role=role, version=version, lineage=lineage,
                 metric=GATE_METRIC[role], decision="unmeasured", reason="", time=utc_now(),
-            ), gate)  # fmt: skip
+            ), gate, runtime.store)  # fmt: skip
             if known is None or known.decision != entry.decision:
                 runtime.ledger.record_promotion(entry)
                 level = logging.WARNING if entry.decision == "unmeasured" else logging.INFO
@@ -132,7 +133,7 @@ _SAID: dict[Decision, str] = {
 }
 
 
-def _decided(contest: Contest, entry: Promotion, gate: PromotionConfig) -> Promotion:
+def _decided(contest: Contest, entry: Promotion, gate: PromotionConfig, store: ArtifactStore) -> Promotion:
     candidate, champion, measured = contest[:3]
 
     def ruled(decision: Decision, reason: str, found: Duel | None = None) -> Promotion:
@@ -164,6 +165,10 @@ def _decided(contest: Contest, entry: Promotion, gate: PromotionConfig) -> Promo
         kept = ability_kept(contest.ability.champion, contest.ability.candidate, gate.ability_margin or 0.0)
         if not kept.passed:
             return ruled("refused", f"{kept.reason} (champion {name})", found)
+    if gate.max_hack_rate_rise is not None and candidate.role == "actor":
+        refusal = hacks_more(store, theirs, measured.candidate, gate.max_hack_rate_rise)
+        if refusal is not None:
+            return ruled("refused", f"{refusal} (champion {name})", found)
     ruling = rule_on(found.difference, gate)
     shown = f"{entry.metric} {100 * found.candidate.value:.1f} against {100 * found.champion.value:.1f} % of {name}"
     return ruled("promoted" if ruling.promoted else "refused", f"{shown}, {ruling.reason}", found)

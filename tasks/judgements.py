@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Engine
-from spar_core.evaluation.truth import rule_verifier
+from spar_core.evaluation.truth import anchor_of
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
 from spar_core.roles import Refiner, Subject, judge_all
@@ -43,7 +43,7 @@ async def _judge(context: ShardContext) -> ShardRows:
 def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: Engine | None = None) -> Refiner:
     """The stage's refiner, as its configuration says.
 
-    `anchors`: the prompts `judging.anchor: verifier` may decide on. Stages that measure the refiner give none, so that
+    `anchors`: the prompts `judging.anchor` may decide on. Stages that measure the refiner give none, so that
     its votes alone are measured. `engine`: in place of the one that serves the refiner.
     """
     config = context.call.config
@@ -57,7 +57,7 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: En
         PromptLibrary.load(context.call.surroundings.prompt_set),
         judging,
         RefinementConfig.model_validate(config.get("refinement", {})),
-        rule_verifier(anchors) if judging.anchor == "verifier" else None,
+        anchor_of(judging.anchor, anchors),
         second,
         context.watch(),
     )

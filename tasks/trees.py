@@ -38,7 +38,7 @@ async def _search(context: ShardContext) -> ShardRows:
 
 
 def _anchors(context: ShardContext) -> list[Prompt]:
-    """The prompts of this shard's roots; an input only under `judging.anchor: verifier`."""
+    """The prompts of this shard's roots; an input only where `judging.anchor` reads rules."""
     if "prompts" not in context.call.inputs:
         return []
     prompts = context.call.inputs["prompts"]

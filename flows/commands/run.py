@@ -71,13 +71,14 @@ def _joins(run: Run) -> bool:
 
 
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
-    from flows.showing.anchoring import WARNING
+    from flows.showing.anchoring import warning
     from flows.wiring.session import session
     from spar_core.training.meeting import driving
 
-    if run.config.method.judging.anchor == "verifier":
-        click.echo(WARNING, err=True)
     from flows.showing.lessons import rule_notes
+
+    if run.config.method.judging.reads_rules:
+        click.echo(warning(run.config.method.judging.anchor), err=True)
 
     for note in rule_notes(run.config):
         click.echo(note, err=True)
@@ -93,6 +94,7 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.showing.anchoring import anchoring
+    from flows.showing.hacking import hack_rates
     from flows.showing.judge_summary import judges
     from flows.showing.lessons import taught
     from flows.showing.spending import spent_plain, spent_shown
@@ -100,7 +102,12 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
     from flows.wiring.health import HEALTH_COLUMNS, run_health
 
     rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
-    anchored = anchoring(run.home, run.run_id) if run.config.method.judging.anchor == "verifier" else None
+    anchored = (
+        anchoring(run.home, run.run_id, run.config.method.judging.anchor)
+        if run.config.method.judging.reads_rules
+        else None
+    )
+    hacks = hack_rates(run.home, run.run_id) if anchored is not None else []
     healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
     lessons = taught(run.home, run.run_id) if run.config.warm_start.source in ("teacher", "rules") else []
     if as_json:
@@ -112,7 +119,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
             "iterations": [{**row.plain(), **lost.get(row.iteration, {})} for row in rows],
         }
         if anchored is not None:
-            plain["anchor"] = anchored.plain()
+            plain["anchor"] = {**anchored.plain(), "hack_rates": [hack.plain() for hack in hacks]}
         if lessons:
             plain["warm_start"] = [lesson.plain() for lesson in lessons]
         if benchmarks:
@@ -133,6 +140,8 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
             click.echo(f"{decision.role}/{decision.version} is no champion: {decision.reason}")
     if anchored is not None:
         click.echo(anchored.shown())
+    for hack in hacks:
+        click.echo(hack.shown())
     show_judges(judges(run.home, run.run_id))
     if by_kind:
         kinds = kind_table(run.home, run.run_id)

@@ -134,7 +134,7 @@ class IterationData:
             **self._stages.templates("judge", "refine"),
         }
         # The constraints of the prompts are read only by the anchor: without it no stage of the search can know them.
-        anchors = {"prompts": known["prompts"]} if method.judging.anchor == "verifier" else {}
+        anchors = {"prompts": known["prompts"]} if method.judging.reads_rules else {}
         return self._stages.run(TREES, iteration, {"roots": roots, **anchors}, judges, searching)
 
     def _scored(self, iteration: int, answered: Inputs, scorer: ModelRef) -> ArtifactRef:

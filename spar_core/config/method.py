@@ -65,9 +65,11 @@ class JudgingConfig(SamplingConfig):
     """A second model that gives half of the votes (rounded down): `first`, the refiner as it was after the warm start,
     or any model: a folder, `refiner/3`, a hub id (both are loaded at once), a server (http://host/v1#MODEL&key=VAR, or
     its description file). Published: none."""
-    anchor: Literal["none", "verifier"] = "none"
-    """verifier: constraints the registry can check are decided by code, the rest by votes. Rule truth then enters
-    self-play data; recorded with every judgement (column `anchored`). Published: none."""
+    anchor: Literal["none", "verifier", "rules_then_votes", "rules_only"] = "none"
+    """verifier: constraints the registry can check are decided by code, the rest by votes, which are always asked.
+    rules_then_votes: a broken constraint is NO in the checker's words and no vote is asked; where none is broken, votes
+    decide. rules_only: no votes at all; a cut answer, an empty one and one that trips a wire is NO. Rule truth then
+    enters self-play data; recorded with every judgement (column `anchored`). Published: none."""
 
     @field_validator("second_voter")
     @classmethod
@@ -89,6 +91,11 @@ class JudgingConfig(SamplingConfig):
                 f"set judging.wordings to at most {self.votes} or raise judging.votes"
             )
         return self
+
+    @property
+    def reads_rules(self) -> bool:
+        """Whether a checker takes part, so that the constraints of the prompts are an input."""
+        return self.anchor != "none"
 
     def votes_alone(self) -> Self:
         """The same for one model's votes: what measures a judge, for which neither the truth nor another may answer."""
@@ -241,6 +248,15 @@ class MethodConfig(FrozenConfig):
         if self.pairs.method == "single_refine":
             return self.search.one_rewrite()
         return self.search.as_chain() if self.pairs.method == "iterative_refine" else self.search
+
+    @model_validator(mode="after")
+    def _rules_alone_judge_no_cut_rewrite(self) -> Self:
+        if self.judging.anchor == "rules_only" and self.search.accept_truncated:
+            raise ValueError(
+                "judging.anchor `rules_only` has no votes that could tell a cut rewrite from a whole one; "
+                "set method.search.accept_truncated=false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_judge_that_learns_is_the_refiner(self) -> Self:

@@ -145,6 +145,9 @@ class PromotionConfig(FrozenConfig):
     ability_margin: Fraction | None = None
     """The same for the actor on each general-ability task (GSM8K, TriviaQA, MMLU; fraction). Measured every iteration
     with lm-eval (extra `ability`), on the whole task; null: neither measured nor asked."""
+    max_hack_rate_rise: Fraction | None = None
+    """How far the actor's hack rate (answers that trip a wire, of those that meet every rule; fraction) may lie above
+    the champion's; null: not asked."""
     continue_from: Literal["last", "champion"] = "last"
     """What an iteration goes on from: the models of the iteration before, or the champions of the lineage. The flow
     `iteration` takes another choice as `start_from`; the nightly deployment takes the champions."""

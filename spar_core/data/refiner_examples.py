@@ -68,7 +68,8 @@ def build_refiner_data(
 
     Candidates: per accepted tree its last edge (the accepted node's parent and that parent's critique -> the
     rewrite); per tree at most one judged node of each verdict; every response judgement. A judgement's critique is
-    a vote that agrees with its majority (or with the checker, under `judging.anchor: verifier`).
+    a vote that agrees with its majority (or with the checker, under `judging.anchor: verifier`). Where a rule decided
+    without a vote, its words are the critique, and the refiner does learn them: it was asked for by name.
 
     Drops: `not_accepted`, `root_accepted`, `not_judged` (node without a value), `unanimous`, `critique_by_rule` (a text
     that no model wrote, as an answer of the refiner), `one_per_tree`, `duplicate` (the same request, whatever the

@@ -1,12 +1,14 @@
 """What a checker knows about an answer. Used to measure, and for warm-start data.
 
-It chooses self-play data only where the configuration says so by name: `judging.anchor: verifier`.
+It chooses self-play data only where the configuration says so by name: `judging.anchor`.
 """
 
 from collections.abc import Iterable, Iterator
 from random import Random
 
 from spar_core.constraints import CheckTimeoutError, check, detects_language, is_known, render
+from spar_core.constraints.repairs import finding
+from spar_core.evaluation.trip_wires import tripped
 from spar_core.hashing import derive_seed
 from spar_core.records import Constraint, Prompt
 from spar_core.roles.anchor import Checked, Verifier
@@ -40,17 +42,48 @@ def rule_verifier(prompts: Iterable[Prompt]) -> Verifier:
     return verify
 
 
-def _checked(prompt: Prompt, text: str) -> Checked | None:
+def anchor_of(anchor: str, prompts: Iterable[Prompt]) -> Verifier | None:
+    """The checker that `judging.anchor` names, for answers to these prompts; None where votes alone decide.
+
+    Where no vote is asked, a failed constraint also says what the answer has; under `rules_only` an answer that trips a
+    wire (`trip_wires`) fails, whatever constraints it meets.
+    """
+    if anchor == "none":
+        return None
+    if anchor == "verifier":
+        return rule_verifier(prompts)
+    by_text = {prompt.text: prompt for prompt in prompts if prompt.constraints}
+
+    def verify(prompt_text: str, response_text: str) -> Checked | None:
+        prompt = by_text.get(prompt_text)
+        if prompt is None:
+            return None
+        wires = tripped(prompt, response_text) if anchor == "rules_only" else ()
+        checked = _checked(prompt, response_text, with_findings=True) or Checked((), complete=False)
+        return Checked((*checked.failed, *(wire.sentence for wire in wires)), checked.complete)
+
+    return verify
+
+
+def _checked(prompt: Prompt, text: str, *, with_findings: bool = False) -> Checked | None:
     known = tuple(constraint for constraint in prompt.constraints if is_known(constraint.kind))
-    failed: list[Constraint] = []
+    failed: list[str] = []
     timed_out = False
     for constraint in known:
         try:
-            failed += _broken(prompt, (constraint,), text)
+            for broken in _broken(prompt, (constraint,), text):
+                failed.append(_with_finding(prompt, broken, text) if with_findings else sentence(broken))
         except CheckTimeoutError:
             timed_out = True
     complete = len(known) == len(prompt.constraints) and not timed_out
-    return Checked(tuple(map(sentence, failed)), complete) if known else None
+    return Checked(tuple(failed), complete) if known else None
+
+
+def _with_finding(prompt: Prompt, constraint: Constraint, text: str) -> str:
+    found = finding(constraint, text, detect_language=detects_language(prompt.source))
+    return (
+        sentence(constraint) if found is None or found.startswith("not kept") else f"{sentence(constraint)} ({found})"
+    )
 
 
 def _broken(prompt: Prompt, constraints: Iterable[Constraint], text: str) -> Iterator[Constraint]:

@@ -1,4 +1,4 @@
-"""`judging.anchor: verifier`: what a checker decides of an answer takes the place of the votes' verdict.
+"""`judging.anchor`: what a checker decides of an answer takes the place of the votes' verdict.
 
 Rule truth enters self-play data through this module alone, and only where the configuration says so by name.
 The roles know no rules: whoever builds a `Refiner` hands it a `Verifier` (`spar_core.evaluation.truth`).

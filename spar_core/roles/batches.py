@@ -75,7 +75,9 @@ def judge_all(
         response = subject.response
         if response.lost:
             return Judged(response, (), None, Drop(JUDGEMENTS_STAGE, response.response_id, response.lost))
-        outcome = await refiner.judge(response.response_id, subject.prompt_text, response.text, run_seed)
+        outcome = await refiner.judge(
+            response.response_id, subject.prompt_text, response.text, run_seed, finish_reason=response.finish_reason
+        )
         drop = None
         if outcome.failure:
             drop = Drop(JUDGEMENTS_STAGE, response.response_id, outcome.failure, outcome.detail)

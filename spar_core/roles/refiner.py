@@ -9,7 +9,7 @@ from spar_core.hashing import derive_seed
 from spar_core.prompts.library import PromptLibrary
 from spar_core.records import FinishReason, Judgement, Message, Vote
 from spar_core.roles import voting
-from spar_core.roles.anchor import Verifier
+from spar_core.roles.anchor import Checked, Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
 from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
 from spar_core.roles.rewrite import parse_rewrite, placeholders_of
@@ -20,7 +20,8 @@ from spar_core.roles.watch import Watch
 class JudgementOutcome(NamedTuple):
     """The votes of every round, and the judgement or the reason why there is none.
 
-    `failure`: `quorum`, `tie`, or the engine's reason for refusing; None where there is a judgement.
+    `failure`: `quorum`, `tie`, `no_rule` (`rules_only`), or the engine's reason for refusing; None where there is
+    a judgement.
     """
 
     votes: tuple[Vote, ...]
@@ -60,7 +61,7 @@ class _VoteRequest(NamedTuple):
 class Refiner:
     """Judge and rewriter over one engine; stateless, safe for any number of concurrent calls.
 
-    With a `verifier` (only for `judging.anchor: verifier`) what it can decide is decided by it, the rest by votes.
+    With a `verifier` (`judging.anchor`) what it can decide is decided by it, the rest by votes if any are asked.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Refiner:
         *,
         seed_id: str | None = None,
         max_reasks: int | None = None,
+        finish_reason: FinishReason = "stop",
     ) -> JudgementOutcome:
         """Ask rounds of votes until they decide or `max_reasks` is spent; `reasked` says whether all count together.
 
@@ -116,14 +118,19 @@ class Refiner:
             response_text: the answer to check.
             seed: the run's seed; each round's is derived from it, the subject and the round's number.
             seed_id: stands for the subject in that; null: `subject_id`.
+            finish_reason: how the answer ended; where no votes are asked at all, a cut one is NO.
             max_reasks: extra rounds, for ties too; null: as the configuration says (`search.max_reasks`).
 
         Raises:
             EngineUnavailableError: no answer after all retries.
             FruitlessError: too few of the votes so far can be read.
         """
-        requests = self._vote_requests(prompt_text, response_text)
         checked = self._verifier(prompt_text, response_text) if self._verifier else None
+        if (settled := self._settled(subject_id, checked, finish_reason)) is not None:
+            return settled
+        if self._judging.anchor == "rules_then_votes":
+            checked = None  # no rule is broken: whether the task is done is for the votes
+        requests = self._vote_requests(prompt_text, response_text)
         ruled = checked.verdict if checked else None
         votes: list[Vote] = []
         reason: voting.NoMajority | None = None
@@ -155,6 +162,22 @@ class Refiner:
         counts = voting.tally(votes)
         detail = f"{counts.yes} yes, {counts.no} no, {counts.unparseable} unparseable"
         return JudgementOutcome(tuple(votes), None, reason, detail)
+
+    def _settled(
+        self, subject_id: str, checked: Checked | None, finish_reason: FinishReason
+    ) -> JudgementOutcome | None:
+        """What rules decide without a vote; None where votes are to be asked."""
+        rules = self._judging.anchor
+        if rules not in ("rules_then_votes", "rules_only"):
+            return None
+        if rules == "rules_only" and finish_reason == "length":
+            failed = checked.failed if checked else ()
+            checked = Checked((*failed, "The answer must be complete (it was cut)."), complete=False)
+        if checked is not None and (checked.failed or (rules == "rules_only" and checked.complete)):
+            return JudgementOutcome((), voting.by_rule(subject_id, checked, self._format.verdict))
+        if rules == "rules_only":
+            return JudgementOutcome((), None, "no_rule", "a constraint that no checker decides, and no votes are asked")
+        return None
 
     def _ask_voter(self, request: _VoteRequest, seed: int) -> Coroutine[Any, Any, Asked]:
         voter = self._voters[request.voter - 1]

@@ -52,6 +52,13 @@ def judgement(response_id: str, votes: Sequence[Vote]) -> Judgement:
     return Judgement(response_id, verdict, counts.yes, counts.no, counts.unparseable, value, critique)
 
 
+def by_rule(response_id: str, checked: Checked, form: VerdictForm) -> Judgement:
+    """The checker's judgement where no vote was asked: value 1 or 0, in the checker's words."""
+    verdict = Verdict.NO if checked.failed else Verdict.YES
+    value = float(verdict is Verdict.YES)
+    return Judgement(response_id, verdict, 0, 0, 0, value, checked.critique(form), "rule")
+
+
 def anchored(
     response_id: str, votes: Sequence[Vote], checked: Checked, verdict: Verdict, form: VerdictForm
 ) -> Judgement:

@@ -148,3 +148,16 @@ def test_the_anchor_reads_the_prompts_and_is_recorded(make):
     assert (told.judgements, told.judgements_in_all) == (40, 40)
     assert told.nodes == told.nodes_in_all > 0
     assert anchoring(make.home, "voted").judgements == 0
+
+
+def test_rules_that_say_no_ask_no_votes_and_are_recorded(make):
+    _, entries = make("ruled", "method.judging.anchor=rules_then_votes")
+    store = Runtime.of(str(make.home.root)).store
+    judgements = store.get("judgements", entries["judgements"][0])
+    assert {(row.anchored, row.value) for row in judgements.read("judgements")} == {("rule", 0.0)}
+    assert list(judgements.read("votes")) == []
+    nodes = [node for node in store.get("trees", entries["trees"][0]).read("tree_nodes") if node.value is not None]
+    assert {node.anchored for node in nodes} == {"rule"}
+    told = anchoring(make.home, "ruled", "rules_then_votes")
+    assert (told.judgements, told.judgements_in_all) == (40, 40)
+    assert "judging.anchor = rules_then_votes" in told.shown()

@@ -51,6 +51,7 @@ evaluation.samples evaluation.seed
 evaluation.actor.temperature evaluation.actor.top_p evaluation.actor.max_tokens
 evaluation.refiner_items evaluation.calibration_items
 promotion.rule promotion.margin promotion.ability_margin promotion.continue_from
+promotion.max_hack_rate_rise
 """
 FITS_THE_HARDWARE = "training.*.micro_batch_size training.*.gradient_checkpointing training.*.attention"
 DECIDES_NOTHING = """
