@@ -55,6 +55,7 @@ FITS_THE_HARDWARE = "training.*.micro_batch_size training.*.gradient_checkpointi
 DECIDES_NOTHING = """
 tracking.traces
 iterations budget.tokens budget.hours budget.price_per_gpu_hour
+probe.minimum_readable probe.requests probe.max_tokens
 health.max_unreadable_votes health.max_unusable_rewrites health.max_cut_answers health.max_refused_prompts
 health.max_undecided_answers health.min_pairs
 orchestration.shard_size orchestration.parallel_shards orchestration.trees_in_flight orchestration.requests_in_flight
