@@ -118,7 +118,7 @@ class Probing(NamedTuple):
         settings = (config.method, config.seed, config.probe.max_tokens)
         prober = Prober(actor_engine, refiner_engine, self.prompts, *settings)
         actor = await prober.actor()
-        return [_Entry(actor, await prober.prompt_set(library)) for library in libraries]
+        return [_Entry(actor, found) for found in await prober.prompt_sets(libraries)]
 
 
 class _Entry(NamedTuple):

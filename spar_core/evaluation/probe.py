@@ -5,7 +5,7 @@ What counts as readable is decided by the code that reads votes and rewrites in 
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -43,7 +43,7 @@ class RoleProbe:
         unchanged: rewrites that repeat the answer word for word.
         refused: requests the engine refused.
         tokens: of every text, thoughts included.
-        seconds: for all of it, the requests at once.
+        seconds: for all of it, the requests at once; what was asked beside them takes its part by its tokens.
         example: how the first text that cannot be read begins.
     """
 
@@ -127,7 +127,7 @@ class Prober:
         seed: int,
         most_tokens: int,
     ) -> None:
-        self._actor, self._refiner = _Metered(actor), _Metered(refiner)
+        self._actor, self._refiner = _Metered(actor), refiner
         self._prompts = prompts
         self._method = method
         self._seed = seed
@@ -142,27 +142,37 @@ class Prober:
         """
         return (await self._answers())[0]
 
-    async def prompt_set(self, library: PromptLibrary) -> SetProbe:
-        """What the refiner makes of the actor's answers: one vote and one rewrite of each.
+    async def prompt_sets(self, libraries: Sequence[PromptLibrary]) -> list[SetProbe]:
+        """What the refiner makes of the actor's answers under each prompt set: one vote and one rewrite of each.
 
-        A rewrite is asked for with the finding of a vote that says NO, else with none in particular.
+        A rewrite is asked for with the finding of a vote that says NO, else with none in particular. All is asked at
+        once, as a run does: the rate is that of all of it.
 
         Raises:
             EngineUnavailableError: no answer after all retries.
         """
+        await self._answers()
+        meter = _Metered(self._refiner)
+        await meter.start()
+        found = await all_results([self._prompt_set(library) for library in libraries])
+        seconds = meter.seconds
+        together = sum(sum(role.tokens) for pair in found for role in pair) or 1
+        timed = [[replace(role, seconds=seconds * sum(role.tokens) / together) for role in pair] for pair in found]
+        return [SetProbe(*pair) for pair in timed]
+
+    async def _prompt_set(self, library: PromptLibrary) -> SetProbe:
         _, answers = await self._answers()
         method = self._method
         voting = method.judging.model_copy(
             update={**_ONE_VOTE, "max_tokens": min(method.judging.max_tokens, self._most)}
         )
         rewriting = method.refinement.model_copy(update={"max_tokens": min(method.refinement.max_tokens, self._most)})
-        refiner = Refiner(self._refiner, library, voting, rewriting)
-        await self._refiner.start()
+        votes, rewritten = _Metered(self._refiner), _Metered(self._refiner)
+        judge = Refiner(votes, library, voting, rewriting)
         outcomes = await all_results(
-            [refiner.judge(answer.response_id, prompt.text, answer.text, self._seed) for prompt, answer in answers]
+            [judge.judge(answer.response_id, prompt.text, answer.text, self._seed) for prompt, answer in answers]
         )
-        judge = self._judged(library, outcomes)
-        await self._refiner.start()
+        refiner = Refiner(rewritten, library, voting, rewriting)
         rewrites = await all_results(
             [
                 refiner.refine(prompt.text, answer.text, _finding(outcome), self._seed, 1)
@@ -170,7 +180,8 @@ class Prober:
             ]
         )
         before = [answer.text for _, answer in answers]
-        return SetProbe(judge, self._rewritten(library, [made[0] for made in rewrites], before))
+        usable = self._rewritten(rewritten, library, [made[0] for made in rewrites], before)
+        return SetProbe(self._judged(votes, library, outcomes), usable)
 
     async def _answers(self) -> tuple[RoleProbe, list[tuple[Prompt, Response]]]:
         if self._answered is None:
@@ -194,16 +205,18 @@ class Prober:
             self._answered = probe, [(prompt, answer) for prompt, answer in answers if answer.text.strip()]
         return self._answered
 
-    def _judged(self, library: PromptLibrary, outcomes: Sequence[JudgementOutcome]) -> RoleProbe:
+    def _judged(self, meter: "_Metered", library: PromptLibrary, outcomes: Sequence[JudgementOutcome]) -> RoleProbe:
         own = self._method.judging.max_tokens
         votes = [outcome.votes[0] for outcome in outcomes if outcome.votes]
         unread = [vote for vote in votes if vote.verdict is Verdict.UNPARSEABLE]
         lost = [vote for vote in unread if vote.finish_reason == "stop" or self._most >= own]
         counts = (len(outcomes), len(votes) - len(unread), len(unread) - len(lost), len(outcomes) - len(votes))
         found = _Found(*counts, example=_shortened(next((vote.critique for vote in lost), "")))
-        return self._refiner.role("judge", library.name, (self._most, own), found)
+        return meter.role("judge", library.name, (self._most, own), found)
 
-    def _rewritten(self, library: PromptLibrary, rewrites: Sequence[Rewrite], before: Sequence[str]) -> RoleProbe:
+    def _rewritten(
+        self, meter: "_Metered", library: PromptLibrary, rewrites: Sequence[Rewrite], before: Sequence[str]
+    ) -> RoleProbe:
         own = self._method.refinement.max_tokens
         usable = [(rewrite, old) for rewrite, old in zip(rewrites, before, strict=True) if not rewrite.failure]
         refused = sum(rewrite.refused for rewrite in rewrites)
@@ -214,7 +227,7 @@ class Prober:
             unchanged=sum(rewrite.response.strip() == old.strip() for rewrite, old in usable),
             example=_shortened(next((rewrite.text for rewrite in lost), "")),
         )
-        return self._refiner.role("refiner", library.name, (self._most, own), found)
+        return meter.role("refiner", library.name, (self._most, own), found)
 
 
 def _finding(outcome: JudgementOutcome) -> str:
@@ -239,11 +252,16 @@ class _Metered:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._texts: list[tuple[int, bool]] = []
-        self._since = 0.0
+        self._since = time.perf_counter()
 
     @property
     def model_digest(self) -> str:
         return self._engine.model_digest
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self._since
 
     async def start(self) -> None:
         """Begin to count: the model is loaded by then, which is no part of its speed."""
@@ -269,7 +287,7 @@ class _Metered:
             own_limit=limits[1],
             cut=sum(cut for _, cut in self._texts),
             tokens=tuple(tokens for tokens, _ in self._texts),
-            seconds=time.perf_counter() - self._since,
+            seconds=self.seconds,
         )
 
 

@@ -97,12 +97,12 @@ def test_a_probe_is_found_again_unless_something_changed(tmp_path):
         probing.run(cast("EnginePool", pool), ["default", "plain"], **options)
         return pool.scripted.calls - before
 
-    # Twenty answers; twenty votes and twenty rewrites for each of two sets; one request before each of these.
-    assert probed(config) == 20 + 4 * 20 + 5
+    # Twenty answers; twenty votes and twenty rewrites for each of two sets; one request before answers and sets.
+    assert probed(config) == 20 + 4 * 20 + 2
     assert probed(config) == 0
-    assert probed(config, again=True) == 105
+    assert probed(config, again=True) == 102
     longer = config.model_copy(update={"probe": config.probe.model_copy(update={"max_tokens": 300})})
-    assert probed(longer) == 105
+    assert probed(longer) == 102
 
 
 def test_a_run_stops_before_a_model_that_would_not_be_understood(tmp_path):

@@ -25,7 +25,7 @@ def probed(script: object, prompt_set: str = "plain", method: MethodConfig = MET
     prober = Prober(engine, engine, PROMPTS, method, seed=3, most_tokens=100)
 
     async def run() -> tuple[RoleProbe, SetProbe]:
-        return await prober.actor(), await prober.prompt_set(PromptLibrary.load(prompt_set))
+        return await prober.actor(), (await prober.prompt_sets([PromptLibrary.load(prompt_set)]))[0]
 
     return asyncio.run(run())
 
