@@ -1,7 +1,8 @@
 """A vote's verdict as a continuation: the line is begun for the model, which chooses between the two words.
 
 Its text, without a verdict line of its own, stands as the turn that goes on with "Final verdict:". Engines in process
-and vLLM are held to the choice; what another server writes there is read as any vote is.
+and vLLM are held to the choice; what another server writes there is read as any vote is. A vote that is nothing but a
+thought, cut before it said anything, stays unreadable.
 """
 
 from typing import NamedTuple
@@ -49,6 +50,8 @@ async def closed(
     Raises:
         EngineUnavailableError: no answer after all retries.
     """
+    if said.thought and not said.text.strip():  # the check itself was cut: a verdict would stand on nothing
+        return Closed(Verdict.UNPARSEABLE, said.text)
     found = without_verdict(said.text, form)
     begun = f"{found}\n{form.labels[0]}:" if found.strip() else f"{form.labels[0]}:"
     words = (f" {form.yes[0]}", f" {form.no[0]}")

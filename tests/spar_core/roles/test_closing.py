@@ -96,3 +96,9 @@ def test_keys_of_judging_are_as_they_were_unless_it_is_used() -> None:
     assert not {"verdict", "soft_votes"} & set(JudgingConfig().model_dump())
     used = JudgingConfig(verdict="continuation", soft_votes=True)
     assert JudgingConfig.model_validate(used.model_dump(mode="json")) == used
+
+
+def test_a_thought_that_was_cut_gets_no_verdict() -> None:
+    outcome, engine = judged(lambda request, index: Completion("", "length", 9, "Let me count"), max_reasks=0)
+    assert {vote.verdict for vote in outcome.votes} == {Verdict.UNPARSEABLE}
+    assert len(engine.requests) == 1
