@@ -69,7 +69,7 @@ class Probe(NamedTuple):
 
 
 class Probing(NamedTuple):
-    """What is probed: the models with what serves them, and how. `most_tokens` caps every text."""
+    """What is probed: the models with what serves them, with which requests, and as a configuration says."""
 
     home: Home
     config: RunConfig
@@ -168,9 +168,10 @@ def probe_first(run: Run, models: Models, pool: EnginePool) -> None:
     _log.info("probe: %s", "; ".join(told(role) for role in found.roles))
     if short:
         tried = probing.run(pool, [own, *TRIED])
+        held = config.method.judging.verdict == "continuation"
         raise FruitlessError(
             f"{' and '.join(told(role) for role in short)}; the limit is probe.minimum_readable={least:.0%}. "
-            f"For example: {short[0].example!r}. To go on: {remedy(tried, own)}"
+            f"For example: {short[0].example!r}. To go on: {remedy(tried, own, held=held)}"
         )
 
 
@@ -185,15 +186,15 @@ def told(role: RoleProbe) -> str:
     return f"{role.readable} of {role.requests - role.open} {what}{where}"
 
 
-def remedy(probe: Probe, own: str) -> str:
-    """What to do where the configured prompt set is not kept."""
+def remedy(probe: Probe, own: str, *, held: bool) -> str:
+    """What to do where the prompt set `own` is not kept; `held`: verdicts are continuations already."""
     best, (judge, refiner) = probe.best, probe.sets[probe.best]
     chosen = "" if best == own else f"set method.prompt_set={best} ({told(judge)}, {told(refiner)})"
     if probe.fitting is not None and chosen:
         return chosen
-    if _share(refiner) >= _READABLE > _share(judge):
-        held = "set method.judging.verdict=continuation, which makes every vote readable"
-        return f"{chosen} and {held}" if chosen else held
+    if _share(refiner) >= _READABLE > _share(judge) and not held:
+        holding = "set method.judging.verdict=continuation, which makes every vote readable"
+        return f"{chosen} and {holding}" if chosen else holding
     nearest = f"prompt set {best} comes nearest ({told(judge)}, {told(refiner)}); "
     return f"{nearest}a warm start teaches the form (warm_start), and a larger model keeps it"
 

@@ -81,11 +81,11 @@ def probe(  # noqa: PLR0913 - one parameter per option
     if as_json:
         click.echo(json.dumps({"model": model, "refiner": refiner or model, **found.plain()}))
     else:
-        _show(found, model)
+        _show(found, model, held=config.method.judging.verdict == "continuation")
     return 0 if found.fitting else 1
 
 
-def _show(found: "Probe", model: str) -> None:
+def _show(found: "Probe", model: str, *, held: bool) -> None:
     from flows.probing import remedy, told
 
     rows = []
@@ -103,7 +103,7 @@ def _show(found: "Probe", model: str) -> None:
         if role.example:
             click.echo(f"{role.role}, {role.prompt_set}, not readable: {role.example!r}")
     if found.fitting is None:
-        click.echo(f"no prompt set fits: {remedy(found, next(iter(found.sets)))}")
+        click.echo(f"no prompt set fits: {remedy(found, next(iter(found.sets)), held=held)}")
         return
     click.echo(f"prompt set {found.fitting} fits ({', '.join(told(role) for role in found.sets[found.fitting])}):")
     settings = {"method.prompt_set": found.fitting, **found.limits}
