@@ -25,6 +25,7 @@ _CONSEQUENCES = {
 }
 CHOOSING = ("structured_outputs", "continue_final_message", "add_generation_prompt", "logprobs", "top_logprobs")
 """Fields of a request with choices; all but the log-probabilities are vLLM's."""
+_TOGETHER = (frozenset(CHOOSING[1:3]), frozenset(CHOOSING[3:]))  # one without the other is refused, too
 _MOST_LOGPROBS = 20  # that servers give of one token, vLLM by default and OpenAI at most
 
 
@@ -64,10 +65,11 @@ class RequestDialect:
         }
         return {**{name: value for name, value in fields.items() if name not in self._left_out}, **self.extra}
 
-    @staticmethod
-    def _choosing(request: GenerationRequest) -> dict[str, Any]:
+    def _choosing(self, request: GenerationRequest) -> dict[str, Any]:
         values = ({"choice": list(request.choices)}, True, False, True, _MOST_LOGPROBS)
-        return dict(zip(CHOOSING, values, strict=True))
+        fields = dict(zip(CHOOSING, values, strict=True))
+        refused = frozenset[str]().union(*(both for both in _TOGETHER if both & self._left_out))
+        return {name: value for name, value in fields.items() if name not in refused}
 
     def learn_merging(self, said: str, sent: Mapping[str, Any]) -> None:
         """The servers' chat template takes no system messages.

@@ -40,6 +40,7 @@ def test_a_server_that_refuses_these_fields_is_asked_for_the_word_in_a_turn_of_i
         for field in refused:
             if field in body:
                 return Reply(400, {"error": {"message": f"Unrecognized request argument supplied: {field}"}})
+        assert "top_logprobs" not in body or "logprobs" in body
         return answer(choice("NO."))
 
     with serving(picky) as server:
