@@ -21,7 +21,7 @@ class GenerationRequest:
     """`n` completions of one chat; the prompt is computed once. Completion i depends on (seed, i) alone.
 
     With `choices` the last message is the assistant's own and unfinished, and a completion is the one of these that it
-    goes on with, to the letter and with its leading space. A server that can't be held to them may write anything.
+    goes on with, to the letter. A server may leave out a leading space; one that can't be held to them writes anything.
     """
 
     messages: tuple[Message, ...]

@@ -66,7 +66,9 @@ class RequestDialect:
         return {**{name: value for name, value in fields.items() if name not in self._left_out}, **self.extra}
 
     def _choosing(self, request: GenerationRequest) -> dict[str, Any]:
-        values = ({"choice": list(request.choices)}, True, False, True, _MOST_LOGPROBS)
+        # Also without the space before it: where no token holds one, the server would have nothing to draw, and break.
+        words = list(dict.fromkeys([*request.choices, *(choice.strip() for choice in request.choices)]))
+        values = ({"choice": words}, True, False, True, _MOST_LOGPROBS)
         fields = dict(zip(CHOOSING, values, strict=True))
         refused = frozenset[str]().union(*(both for both in _TOGETHER if both & self._left_out))
         return {name: value for name, value in fields.items() if name not in refused}

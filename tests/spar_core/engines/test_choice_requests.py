@@ -28,7 +28,7 @@ def test_vllm_is_held_to_the_choices_and_tells_their_probabilities() -> None:
     assert said.shares == pytest.approx((0.25, 0.75))
     (sent,) = server.requests
     assert sent["messages"][-1] == {"role": "assistant", "content": "fine\nFinal verdict:"}
-    assert sent["structured_outputs"] == {"choice": [" YES", " NO"]}
+    assert sent["structured_outputs"] == {"choice": [" YES", " NO", "YES", "NO"]}
     assert (sent["continue_final_message"], sent["add_generation_prompt"]) == (True, False)
     assert (sent["logprobs"], sent["top_logprobs"]) == (True, 20)
 
