@@ -19,6 +19,7 @@ _COMMANDS = {
     "experiment": "flows.commands.experiment:experiment",
     "status": "flows.commands.inspect:status",
     "sql": "flows.commands.inspect:sql",
+    "probe": "flows.commands.probe:probe",
     "train": "flows.commands.train:train",
     "inspect": "flows.commands.train:inspect_data",
     "lineage": "flows.commands.lineage:lineage",

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.checks.preflight import preflight_run
+from flows.probing import probe_first
 from flows.showing.judge_summary import judges
 from flows.showing.publishing import publish_health, publish_judge, publish_summary, stages_shown
 from flows.showing.summary import run_summary
@@ -88,6 +89,8 @@ def registered_models(run: Run) -> dict[int, Models]:
 def self_play(request: RunRequest) -> list[dict[str, Any]]:
     """Warm start, then every iteration; returns one summary row per iteration."""
     with running(request, _WHOLE) as run:
+        if not registered_models(run):
+            probe_first(run, base_models(run), Runtime.of(str(run.home.root)).engines)
         pinned = request.pinned()
         first = warm_start(pinned)
         models = first

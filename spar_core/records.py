@@ -100,7 +100,8 @@ class Vote:
     """One verification text and its verdict. `response_id` is a response's or a tree node's id.
 
     `wording` counts the wordings of the judge prompt (`judging.wordings`) from 1; `voter` is 2 for the votes of
-    `judging.second_voter`.
+    `judging.second_voter`. `yes_probability`: of YES against NO as the model's next word (`judging.verdict:
+    continuation`); null where the verdict was read out of the text, or the server does not tell.
     """
 
     response_id: str
@@ -112,6 +113,7 @@ class Vote:
     wording: int = 1
     voter: int = 1
     thought: str = ""
+    yes_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,14 +72,12 @@ def _joins(run: Run) -> bool:
 
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
     from flows.showing.anchoring import warning
+    from flows.showing.lessons import rule_notes
     from flows.wiring.session import session
     from spar_core.training.meeting import driving
 
-    from flows.showing.lessons import rule_notes
-
     if run.config.method.judging.reads_rules:
         click.echo(warning(run.config.method.judging.anchor), err=True)
-
     for note in rule_notes(run.config):
         click.echo(note, err=True)
     several = run.config.training.launch.nodes > 1

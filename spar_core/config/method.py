@@ -4,9 +4,9 @@ Defaults are profile `ours`; `profiles/paper.yaml` holds every published choice 
 (SPaR, arXiv 2412.11605, and the authors' released code).
 """
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.engines.base import Sampling
@@ -71,6 +71,13 @@ class JudgingConfig(SamplingConfig):
     decide. rules_only: no votes at all; a cut answer, an empty one and one that trips a wire is NO. Rule truth then
     enters self-play data; recorded with every judgement (column `anchored`). Published: none."""
 
+    verdict: Literal["text", "continuation"] = "text"
+    """text: the verdict is read out of the vote's text (published). continuation: once the text has ended, the verdict
+    line is begun for the model, which chooses between the two words: every vote can be read (docs/models.md)."""
+    soft_votes: bool = False
+    """`continuation`: a vote counts by the probability of its YES instead of as one or none; the mean over the votes is
+    the value, and decides (published: false)."""
+
     @field_validator("second_voter")
     @classmethod
     def _second_voter_in_form(cls, value: str | None) -> str | None:
@@ -82,6 +89,11 @@ class JudgingConfig(SamplingConfig):
             raise ValueError(
                 f"quorum {self.quorum} is above votes {self.votes}: it can never be met in one round; "
                 f"set judging.quorum to at most {self.votes} or raise judging.votes"
+            )
+        if self.soft_votes and self.verdict == "text":
+            raise ValueError(
+                "soft_votes needs the probability of a verdict, which a text does not have: set "
+                "judging.verdict=continuation too, or leave soft_votes out"
             )
         if self.second_voter is not None and self.votes < 2:
             raise ValueError("judging.second_voter gives half of the votes: set judging.votes to at least 2")
@@ -96,6 +108,13 @@ class JudgingConfig(SamplingConfig):
     def reads_rules(self) -> bool:
         """Whether a checker takes part, so that the constraints of the prompts are an input."""
         return self.anchor != "none"
+
+    @model_serializer(mode="wrap")
+    def _left_out_where_as_published(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later count only where they are used: what was computed before them keeps its key."""
+        values: dict[str, Any] = handler(self)
+        later = {name: type(self).model_fields[name].default for name in ("verdict", "soft_votes")}
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
     def votes_alone(self) -> Self:
         """The same for one model's votes: what measures a judge, for which neither the truth nor another may answer."""

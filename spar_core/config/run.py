@@ -9,6 +9,7 @@ from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.constraint_counts import ConstraintCounts
 from spar_core.config.method import FROZEN, Fraction, MethodConfig, SamplingConfig
+from spar_core.config.probe import ProbeConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig
@@ -221,9 +222,12 @@ class RunConfig(FrozenConfig):
     """The gate from candidate to champion."""
     health: HealthConfig = HealthConfig()
     """When a run stops for lack of anything to learn from."""
+    probe: ProbeConfig = ProbeConfig()
+    """Whether a model without a warm start keeps the forms it is asked for."""
     budget: BudgetConfig = BudgetConfig()
-    tracking: TrackingConfig = TrackingConfig()
     """What it may spend."""
+    tracking: TrackingConfig = TrackingConfig()
+    """What MLflow is shown."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
 

@@ -18,6 +18,7 @@ NO_RESULTS: Final = frozenset(
         "health.*",
         "iterations",
         "orchestration.*",
+        "probe.*",
         "training.*.checkpoint_steps",
         "training.*.log_steps",
         "training.launch.*",

@@ -18,16 +18,26 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """`n` completions of one chat; the prompt is computed once. Completion i depends on (seed, i) alone."""
+    """`n` completions of one chat; the prompt is computed once. Completion i depends on (seed, i) alone.
+
+    With `choices` the last message is the assistant's own and unfinished, and a completion is the one of these that it
+    goes on with, to the letter. A server may leave out a leading space; one that can't be held to them writes anything.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int
     n: int = 1
+    choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.choices and (not self.messages or self.messages[-1].role != "assistant"):
+            raise ValueError("choices continue the assistant's own message: it must be the last one")
 
     def key(self, model_digest: str) -> str:
-        """Identity of the answer: model weights, messages (before any chat template), sampling, seed and n."""
-        return digest([model_digest, self.messages, self.sampling, self.seed, self.n])
+        """Identity of the answer: model weights, messages (before any chat template), sampling, seed, n and choices."""
+        asked = [model_digest, self.messages, self.sampling, self.seed, self.n]
+        return digest([*asked, self.choices] if self.choices else asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +45,15 @@ class Completion:
     """One completion, special tokens and the prompt removed.
 
     `text` is the answer; a reasoning model's `thought` is kept beside it. A thought that was cut leaves no answer.
-    `completion_tokens` counts both.
+    `completion_tokens` counts both. `shares` are the model's own probabilities (temperature 1) of the request's choices
+    among themselves, in their order; empty where there were none, or the server does not tell.
     """
 
     text: str
     finish_reason: FinishReason
     completion_tokens: int
     thought: str = ""
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

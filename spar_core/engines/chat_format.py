@@ -3,6 +3,7 @@
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -84,6 +85,21 @@ class ChatFormat:
             if len(self._cache) > _CACHED_CHATS:
                 self._cache.popitem(last=False)
             return found
+
+    def continued(self, messages: Chat, endings: Sequence[str]) -> list[list[int]]:
+        """Token ids of a chat whose last message, the assistant's, goes on with each of these endings.
+
+        A thought that the template opens is closed empty before that message.
+
+        Raises:
+            RequestRejectedError: the template refuses the chat (reason "chat_template").
+        """
+        with self._lock:
+            begun = self._render(messages[:-1]) + (f"{self.opened[1]}\n\n" if self.opened else "")
+            begun += messages[-1].content
+            texts = [begun + ending for ending in endings]
+            encoded: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            return encoded
 
     def text(self, messages: Chat) -> str:
         """The chat as the model reads it, special tokens included."""

@@ -109,7 +109,11 @@ class JournaledEngine:
 
 def _encode(generation: Generation) -> str:
     completions = [
-        [entry.text, entry.finish_reason, entry.completion_tokens, *([entry.thought] if entry.thought else [])]
+        [
+            *(entry.text, entry.finish_reason, entry.completion_tokens),
+            *([entry.thought] if entry.thought or entry.shares else []),
+            *([entry.shares] if entry.shares else []),
+        ]
         for entry in generation.completions
     ]
     return json.dumps({"completions": completions, "prompt_tokens": generation.prompt_tokens})
@@ -123,4 +127,5 @@ def _decode(answer: str) -> Generation:
     fields = json.loads(answer)
     if "rejected" in fields:
         raise RequestRejectedError(fields["message"], fields["rejected"])
-    return Generation(tuple(Completion(*entry) for entry in fields["completions"]), fields["prompt_tokens"])
+    completions = ((*entry[:4], *(tuple(shares) for shares in entry[4:])) for entry in fields["completions"])
+    return Generation(tuple(Completion(*entry) for entry in completions), fields["prompt_tokens"])

@@ -17,14 +17,16 @@ from spar_core.engines.chat_answer import (
     is_passing,
     read_answer,
 )
+from spar_core.engines.choice_shares import with_shares
 from spar_core.engines.configuration import ServedSettings
 from spar_core.engines.effort import Effort
 from spar_core.engines.endpoint_router import Place
 from spar_core.engines.engine_loop import on_engine_loop
 from spar_core.engines.http_line import HttpLine
-from spar_core.engines.request_dialect import RequestDialect
+from spar_core.engines.request_dialect import CHOOSING, RequestDialect
 from spar_core.engines.server_address import with_version
 from spar_core.engines.server_identity import describe
+from spar_core.engines.thoughts import ThoughtRules
 from spar_core.engines.usage import EngineStats, UsageMeter
 from spar_core.errors import EngineError
 from spar_core.hashing import digest
@@ -199,7 +201,7 @@ class OpenAIEngine:
             body = self._dialect.body(request, seed, n, limit)
             async with line.router.place(effort.failed_at, effort.began) as place:
                 try:
-                    return await self._ask(line, place, body, n)
+                    return await self._ask(line, place, body, n, request.choices)
                 except BusyError as busy:
                     place.refused(busy.after_s)
                     effort.put_off(busy, self._answered > answered)
@@ -219,15 +221,22 @@ class OpenAIEngine:
             if wait:
                 await asyncio.sleep(wait)
 
-    async def _ask(self, line: HttpLine, place: Place, body: dict[str, Any], n: int) -> tuple[list[Completion], int]:
+    async def _ask(
+        self, line: HttpLine, place: Place, body: dict[str, Any], n: int, choices: tuple[str, ...]
+    ) -> tuple[list[Completion], int]:
         url = place.endpoint.url
         reply = await line.post(url, "/chat/completions", body, place.sent)
         if not is_passing(reply.status):
             place.answered()
-        check_status(reply.status, reply.headers, reply.body, url, tuple(self._dialect.extra))
+        further = (*self._dialect.extra, *(CHOOSING if choices else ()))
+        check_status(reply.status, reply.headers, reply.body, url, further)
         if not reply.is_json:
             raise RetryableError(f"{url} sent no JSON", reason="malformed_answer")
-        answer = read_answer(reply.body, n, self._rules)
+        if choices:
+            chosen, prompt_tokens = read_answer(reply.body, n, ThoughtRules("none", ()))
+            answer = (with_shares(chosen, reply.body, choices), prompt_tokens)
+        else:
+            answer = read_answer(reply.body, n, self._rules)
         self._answered += 1
         return answer
 

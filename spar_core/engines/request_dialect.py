@@ -8,6 +8,7 @@ from typing import Any
 from spar_core.engines.base import GenerationRequest
 from spar_core.engines.chat_format import merge_system
 from spar_core.errors import EngineError, RequestRejectedError
+from spar_core.records import Message
 
 _LOG = logging.getLogger(__name__)
 # What leaving out a field means; those not named here can't be left out.
@@ -16,7 +17,16 @@ _CONSEQUENCES = {
     "seed": "the server draws without seeds",
     "temperature": "the server's own temperature holds",
     "top_p": "the server's own top_p holds",
+    "structured_outputs": "the words of a verdict are asked for, and nothing holds the server to them",
+    "continue_final_message": "the end of an unfinished turn is asked for as a turn of its own",
+    "add_generation_prompt": "the end of an unfinished turn is asked for as a turn of its own",
+    "logprobs": "the probabilities of a verdict's words are not known",
+    "top_logprobs": "the probabilities of a verdict's words are not known",
 }
+CHOOSING = ("structured_outputs", "continue_final_message", "add_generation_prompt", "logprobs", "top_logprobs")
+"""Fields of a request with choices; all but the log-probabilities are vLLM's."""
+_TOGETHER = (frozenset(CHOOSING[1:3]), frozenset(CHOOSING[3:]))  # one without the other is refused, too
+_MOST_LOGPROBS = 20  # that servers give of one token, vLLM by default and OpenAI at most
 
 
 class RequestDialect:
@@ -40,6 +50,9 @@ class RequestDialect:
     def body(self, request: GenerationRequest, seed: int, n: int, max_tokens: int) -> dict[str, Any]:
         """The request as the servers take it, as far as known."""
         messages = merge_system(request.messages) if self.merges_system else request.messages
+        if request.choices and self._left_out & {"continue_final_message", "add_generation_prompt"}:
+            words = " or ".join(choice.strip() for choice in request.choices)
+            messages = (*messages, Message("user", f"Finish your last line with one word: {words}."))
         fields = {
             "model": self._model,
             "messages": [{"role": message.role, "content": message.content} for message in messages],
@@ -48,8 +61,17 @@ class RequestDialect:
             self._limit_field: max_tokens,
             "seed": seed,
             "n": n,
+            **(self._choosing(request) if request.choices else {}),
         }
         return {**{name: value for name, value in fields.items() if name not in self._left_out}, **self.extra}
+
+    def _choosing(self, request: GenerationRequest) -> dict[str, Any]:
+        # Also without the space before it: where no token holds one, the server would have nothing to draw, and break.
+        words = list(dict.fromkeys([*request.choices, *(choice.strip() for choice in request.choices)]))
+        values = ({"choice": words}, True, False, True, _MOST_LOGPROBS)
+        fields = dict(zip(CHOOSING, values, strict=True))
+        refused = frozenset[str]().union(*(both for both in _TOGETHER if both & self._left_out))
+        return {name: value for name, value in fields.items() if name not in refused}
 
     def learn_merging(self, said: str, sent: Mapping[str, Any]) -> None:
         """The servers' chat template takes no system messages.

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from spar_core.engines.choosing import hold_to_choices
 from spar_core.engines.kv_cache import DecodeStep, SlotCache, rounded
 from spar_core.engines.slot_table import Ints, Row, SlotTable
 from spar_core.engines.token_sampling import UNUSABLE, draw, uniforms
@@ -245,6 +246,7 @@ class SlotBatch:
             use_cache=True,
             ragged_step=step,
         ).logits[: len(table), -1]
+        hold_to_choices(logits, table.rows)
         tokens = draw(
             logits,
             self._put(table.temperature),

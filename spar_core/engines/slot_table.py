@@ -21,7 +21,8 @@ class Row:
     """One completion in the making: the prompt's tokens, and those generated so far.
 
     `owner` is whoever asked for it; the batch only hands it back. `max_new` holds until the token `awaited` is drawn,
-    where the limit of a thought is another than that of the answer (`limit`).
+    where the limit of a thought is another than that of the answer (`limit`). `allowed`: the only tokens it may draw
+    (empty: any), and `shares` the probability of each among them, once drawn.
     """
 
     owner: Any
@@ -33,6 +34,8 @@ class Row:
     generated: list[int] = field(default_factory=list)
     limit: ThoughtLimit | None = None
     awaited: int = NEVER
+    allowed: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.limit is not None:

@@ -23,6 +23,7 @@ import torch
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
 from spar_core.engines.chat_format import ChatFormat
+from spar_core.engines.choosing import parting
 from spar_core.engines.configuration import ThinkingSettings
 from spar_core.engines.model_files import resolve_folder
 from spar_core.engines.model_folder import DtypeName, LoadedModel, ending_as, load_model, pick_device
@@ -124,13 +125,17 @@ class TransformersEngine:
         A cancelled request leaves the batch before the next token.
 
         Raises:
-            RequestRejectedError: reason "prompt_too_long", "chat_template" or "bad_sampling".
+            RequestRejectedError: reason "prompt_too_long", "chat_template", "bad_sampling" or "choices".
             EngineError: the model's code failed at this request, gave non-finite logits, ran out of memory at one
                 row, or is closed.
             EngineUnavailableError: the engine broke down; opened again it may answer.
         """
         _check(request)
-        prompt = self._chat.tokens(request.messages)
+        allowed: tuple[int, ...] = ()
+        if request.choices:
+            prompt, allowed = parting(self._chat.continued(request.messages, request.choices))
+        else:
+            prompt = self._chat.tokens(request.messages)
         if not prompt or len(prompt) + 1 > self._context:
             raise RequestRejectedError(
                 f"the prompt has {len(prompt)} tokens; the model takes 1 to {self._context - 1}",
@@ -139,12 +144,13 @@ class TransformersEngine:
         job = _Job(request, len(prompt), Future())
         room, answer, thought = self._context - len(prompt), request.sampling.max_tokens, self._thought_tokens
         apart = None
-        if thought is not None and self._chat.boundaries is not None:
+        if thought is not None and self._chat.boundaries is not None and not allowed:
             opened = self._chat.rules.reading == "opened"
             apart = ThoughtLimit(*self._chat.boundaries, opened, thought, answer, room)
-        most = min(answer + (thought or 0), room)
+        most = 1 if allowed else min(answer + (thought or 0), room)
         job.rows = [
-            Row(job, index, prompt, request.sampling, most, request.seed, limit=apart) for index in range(request.n)
+            Row(job, index, prompt, request.sampling, most, request.seed, limit=apart, allowed=allowed)
+            for index in range(request.n)
         ]
         with self._closing:
             if self._closed and self._broken:
@@ -262,19 +268,26 @@ class TransformersEngine:
             _fail(job, EngineError("the model's logits are not finite (NaN or infinity): damaged weights, or overflow"))
             return
         try:
-            thought, text = self._chat.rules.split(self._chat.decode(finished.tokens))
+            completion = self._completion(finished, job.request.choices)
         except Exception as error:  # noqa: BLE001 - tokenizers raise whatever they like; this request is concerned
             batch.discard([job])
             _fail(job, EngineError(f"the tokenizer cannot read the model's answer: {error!r}"), error)
             return
-        reason: FinishReason = "stop" if finished.stopped else "length"
-        job.completions[finished.row.index] = Completion(text, reason, finished.generated, thought)
+        job.completions[finished.row.index] = completion
         if len(job.completions) < job.request.n:
             return
         completions = tuple(job.completions[index] for index in range(job.request.n))
         generation = Generation(completions, job.prompt_tokens)
         self._meter.add(generation)
         job.answer.set_result(generation)
+
+    def _completion(self, finished: Finished, choices: tuple[str, ...]) -> Completion:
+        if choices:
+            chosen = choices[finished.row.allowed.index(finished.row.generated[0])]
+            return Completion(chosen, "stop", finished.generated, shares=finished.row.shares)
+        thought, text = self._chat.rules.split(self._chat.decode(finished.tokens))
+        reason: FinishReason = "stop" if finished.stopped else "length"
+        return Completion(text, reason, finished.generated, thought)
 
 
 def _batch_for(loaded: LoadedModel, rows: int, cache_gib: float | None, share: float) -> SlotBatch:

@@ -20,14 +20,21 @@ class Asked(NamedTuple):
     detail: str = ""
 
 
-async def ask(engine: Engine, messages: tuple[Message, ...], sampling: Sampling, seed: int, count: int) -> Asked:
-    """Ask for `count` completions.
+async def ask(
+    engine: Engine,
+    messages: tuple[Message, ...],
+    sampling: Sampling,
+    seed: int,
+    count: int,
+    choices: tuple[str, ...] = (),
+) -> Asked:
+    """Ask for `count` completions; `choices` as in `GenerationRequest`.
 
     Raises:
         EngineUnavailableError: the engine is gone; not an outcome of this request.
     """
     try:
-        generation = await engine.generate(GenerationRequest(messages, sampling, seed, count))
+        generation = await engine.generate(GenerationRequest(messages, sampling, seed, count, choices))
     except RequestRejectedError as error:
         return Asked((), 0, error.reason, str(error))
     if len(generation.completions) != count:

@@ -1,16 +1,18 @@
 """The refiner: judges responses by votes and rewrites failing ones."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
-from spar_core.engines.base import Engine
+from spar_core.engines.base import Completion, Engine
 from spar_core.hashing import derive_seed
 from spar_core.prompts.library import PromptLibrary
 from spar_core.records import FinishReason, Judgement, Message, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Checked, Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
+from spar_core.roles.closing import Closed, closed
+from spar_core.roles.in_flight import all_results
 from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
 from spar_core.roles.rewrite import parse_rewrite, placeholders_of
 from spar_core.roles.verdict import parse_verdict
@@ -141,19 +143,22 @@ class Refiner:
             for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
                 if asked.failure:
                     return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
-                for said in asked.completions:
-                    verdict = parse_verdict(said.text, said.finish_reason, self._format.verdict)
-                    who = (request.wording, request.voter, said.thought)
-                    votes.append(Vote(subject_id, len(votes), verdict, said.text, said.finish_reason, own_seed, *who))
+                verdicts = await self._verdicts(request, own_seed, asked.completions)
+                for said, found in zip(asked.completions, verdicts, strict=True):
+                    if found.failure:
+                        return JudgementOutcome(tuple(votes), None, found.failure, found.detail)
+                    who = (request.wording, request.voter, said.thought, found.yes_probability)
+                    vote = (subject_id, len(votes), found.verdict, found.critique, said.finish_reason, own_seed)
+                    votes.append(Vote(*vote, *who))
             self._watch.voted(votes[attempt * self._judging.votes :])
             if ruled is not None:
                 if any(vote.verdict is ruled for vote in votes):
                     break
                 continue
             counted = votes if self._judging.reasked == "together" else votes[attempt * self._judging.votes :]
-            reason = voting.undecided(voting.tally(counted), self._judging)
+            reason = voting.undecided(voting.tally(counted, self._judging), self._judging)
             if reason is None:
-                return JudgementOutcome(tuple(votes), voting.judgement(subject_id, counted))
+                return JudgementOutcome(tuple(votes), voting.judgement(subject_id, counted, self._judging))
             if max_reasks is None and not voting.worth_asking_again(reason, self._judging):
                 break
         if checked is not None and ruled is not None:
@@ -182,6 +187,19 @@ class Refiner:
     def _ask_voter(self, request: _VoteRequest, seed: int) -> Coroutine[Any, Any, Asked]:
         voter = self._voters[request.voter - 1]
         return ask(voter, request.messages, self._judge_sampling, seed, request.wanted)
+
+    async def _verdicts(self, request: _VoteRequest, seed: int, said: Sequence[Completion]) -> list[Closed]:
+        """The verdicts of one request's votes: read, or asked for as the end of each (`judging.verdict`)."""
+        form = self._format.verdict
+        if self._judging.verdict == "text":
+            return [Closed(parse_verdict(vote.text, vote.finish_reason, form), vote.text) for vote in said]
+        voter, soft = self._voters[request.voter - 1], self._judging.soft_votes
+        seeds = [derive_seed(seed, "verdict", str(place)) for place in range(len(said))]
+        asks = [
+            closed(voter, request.messages, vote, self._judge_sampling, own, form, soft=soft)
+            for vote, own in zip(said, seeds, strict=True)
+        ]
+        return await all_results(asks)
 
     def _vote_requests(self, prompt_text: str, response_text: str) -> list[_VoteRequest]:
         """One request per voter and wording; the votes are spread evenly, the first get what is left over."""

@@ -1,5 +1,6 @@
 """Tally rules: when votes make a judgement (JudgingConfig; method: five votes, majority decides)."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -9,33 +10,46 @@ from spar_core.records import Judgement, Verdict, Vote
 from spar_core.roles.anchor import Checked
 
 NoMajority = Literal["quorum", "tie"]
+_EVEN = 0.5
 
 
 class Tally(NamedTuple):
-    """Counts of one response's votes."""
+    """Counts of one response's votes, and the sum of the readable ones' probabilities of YES (1 or 0 where hard)."""
 
     yes: int
     no: int
     unparseable: int
+    yes_mass: float
 
     @property
     def parseable(self) -> int:
         """Votes that said YES or NO."""
         return self.yes + self.no
 
+    @property
+    def value(self) -> float:
+        """What the votes say on average, in [0, 1]; above one half is YES. Needs a parseable vote."""
+        return self.yes_mass / self.parseable
 
-def tally(votes: Sequence[Vote]) -> Tally:
-    """Count the verdicts, over all rounds."""
+
+def tally(votes: Sequence[Vote], config: JudgingConfig | None = None) -> Tally:
+    """Count the verdicts, over all rounds; with `judging.soft_votes` each weighs as its probability says."""
     yes = sum(vote.verdict is Verdict.YES for vote in votes)
     no = sum(vote.verdict is Verdict.NO for vote in votes)
-    return Tally(yes, no, len(votes) - yes - no)
+    soft = [
+        vote.yes_probability - (vote.verdict is Verdict.YES)
+        for vote in votes
+        if config is not None and config.soft_votes
+        if vote.verdict is not Verdict.UNPARSEABLE and vote.yes_probability is not None
+    ]
+    return Tally(yes, no, len(votes) - yes - no, yes + math.fsum(soft))
 
 
 def undecided(counts: Tally, config: JudgingConfig) -> NoMajority | None:
     """Why these votes make no judgement; None where they do."""
     if counts.parseable < config.quorum:
         return "quorum"
-    return "tie" if counts.yes == counts.no else None
+    return "tie" if counts.value == _EVEN else None
 
 
 def worth_asking_again(reason: NoMajority, config: JudgingConfig) -> bool:
@@ -43,13 +57,15 @@ def worth_asking_again(reason: NoMajority, config: JudgingConfig) -> bool:
     return reason == "quorum" or config.tie == "reask"
 
 
-def judgement(response_id: str, votes: Sequence[Vote]) -> Judgement:
-    """The majority's judgement, with the critique of the first vote that agrees with it. Needs a majority."""
-    counts = tally(votes)
-    verdict = Verdict.YES if counts.yes > counts.no else Verdict.NO
+def judgement(response_id: str, votes: Sequence[Vote], config: JudgingConfig | None = None) -> Judgement:
+    """The majority's judgement, with the critique of the first vote that agrees with it. Needs a majority.
+
+    The mean of soft votes lies on the side of at least one of them, so there always is such a critique.
+    """
+    counts = tally(votes, config)
+    verdict = Verdict.YES if counts.value > _EVEN else Verdict.NO
     critique = next(vote.critique for vote in votes if vote.verdict is verdict)
-    value = counts.yes / counts.parseable
-    return Judgement(response_id, verdict, counts.yes, counts.no, counts.unparseable, value, critique)
+    return Judgement(response_id, verdict, counts.yes, counts.no, counts.unparseable, counts.value, critique)
 
 
 def by_rule(response_id: str, checked: Checked, form: VerdictForm) -> Judgement:

@@ -29,7 +29,7 @@ method.prompt_set
 method.responses.temperature method.responses.top_p method.responses.max_tokens method.responses.per_prompt
 method.judging.temperature method.judging.top_p method.judging.max_tokens method.judging.votes method.judging.quorum
 method.judging.max_reasks method.judging.tie method.judging.wordings method.judging.second_voter method.judging.anchor
-method.judging.reasked
+method.judging.reasked method.judging.verdict method.judging.soft_votes
 method.refinement.temperature method.refinement.top_p method.refinement.max_tokens
 method.search.strategy method.search.branch method.search.beam_width method.search.max_depth method.search.node_budget
 method.search.accept_above method.search.selection method.search.tie_break method.search.root_value
@@ -57,6 +57,7 @@ FITS_THE_HARDWARE = "training.*.micro_batch_size training.*.gradient_checkpointi
 DECIDES_NOTHING = """
 tracking.traces
 iterations budget.tokens budget.hours budget.price_per_gpu_hour
+probe.minimum_readable probe.requests probe.max_tokens
 health.max_unreadable_votes health.max_unusable_rewrites health.max_cut_answers health.max_refused_prompts
 health.max_undecided_answers health.min_pairs
 orchestration.shard_size orchestration.parallel_shards orchestration.trees_in_flight orchestration.requests_in_flight

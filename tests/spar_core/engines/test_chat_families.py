@@ -119,3 +119,13 @@ def test_a_folder_is_read_as_its_tokenizer_was_saved(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     assert "26 Jul 2024" in ChatFormat(AutoTokenizer.from_pretrained(tmp_path), "m").text(USER)
+
+
+def test_a_turn_that_goes_on_closes_the_thought_its_template_opened() -> None:
+    chat = chat_of("qwen3-thinking")
+    turns = (*USER, Message("assistant", "fine\nverdict:"))
+    yes, no = (chat.decode(list(tokens)) for tokens in chat.continued(turns, (" yes", " no")))
+    begun = chat.text(USER)
+    assert begun.rstrip().endswith("<think>")
+    assert yes.endswith("</think>\n\nfine\nverdict: yes")
+    assert no == yes.removesuffix(" yes") + " no"

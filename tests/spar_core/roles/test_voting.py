@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+from pydantic import ValidationError
 
 from spar_core.config.method import JudgingConfig
 from spar_core.records import Verdict, Vote
@@ -43,4 +46,39 @@ def test_a_tie_is_dropped_at_once_only_where_configured() -> None:
 
 
 def test_tally() -> None:
-    assert tally(votes("YNUUY")) == Tally(2, 1, 2)
+    assert tally(votes("YNUUY")) == Tally(2, 1, 2, 2.0)
+
+
+SOFT = JudgingConfig(verdict="continuation", soft_votes=True)
+
+
+def soft_votes(*probabilities: float) -> list[Vote]:
+    return [
+        replace(vote, yes_probability=probability)
+        for probability, letter in [(share, "Y" if share > 0.5 else "N") for share in probabilities]
+        for vote in votes(letter)
+    ]
+
+
+def test_soft_votes_weigh_as_their_probabilities_say() -> None:
+    cast = [*soft_votes(0.95, 0.4, 0.45), *votes("U")]
+    result = judgement("r", cast, SOFT)
+    # Two of three say NO, but the one YES is surer: (0.95 + 0.4 + 0.45) / 3 = 0.6.
+    assert (result.verdict, result.yes_votes, result.no_votes, result.unparseable_votes) == (Verdict.YES, 1, 2, 1)
+    assert result.value == pytest.approx(0.6)
+    assert result.critique == "Y0"
+    assert judgement("r", cast, JudgingConfig(verdict="continuation")).verdict is Verdict.NO
+
+
+def test_a_soft_vote_without_a_probability_counts_whole() -> None:
+    assert tally([*soft_votes(0.25), *votes("Y")], SOFT).value == pytest.approx(1.25 / 2)
+
+
+def test_soft_votes_that_balance_are_a_tie() -> None:
+    assert undecided(tally(soft_votes(0.75, 0.25, 0.5), SOFT), SOFT) == "tie"
+    assert undecided(tally(soft_votes(0.75, 0.5, 0.5), SOFT), SOFT) is None
+
+
+def test_soft_votes_need_probabilities() -> None:
+    with pytest.raises(ValidationError, match=r"judging\.verdict=continuation"):
+        JudgingConfig(soft_votes=True)
