@@ -67,7 +67,7 @@ def _nth_start(text: TextView, bound: Arguments) -> bool:
     if position > count or count != bound["num_paragraphs"]:
         return False
     paragraph = parts[position - 1].strip().lstrip("「").lstrip("『")
-    return paragraph.startswith(str(bound["first_word"]).lower())
+    return bool(paragraph.startswith(bound["first_word"].lower()))
 
 
 def _postscript(text: TextView, bound: Arguments) -> bool:

@@ -1,7 +1,8 @@
 """Segmenters of the languages, each loaded on first use; what is not installed is said with its remedy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from spar_core.constraints import nltk_data
@@ -23,6 +24,54 @@ class CheckUnavailableError(DataError):
     reason = "check_unavailable"
 
 
+_PACKAGES = {
+    "emoji": ("multi_if:length_constraints:number_words",),
+    "janome": (
+        "ja:keywords:existence",
+        "ja:keywords:frequency",
+        "ja:keywords:forbidden_words",
+        "ja:detectable_format:nominal_ending",
+    ),
+    "ja_sentence_segmenter": ("ja:length_constraints:number_sentences",),
+    "spacy": (
+        "es:length_constraints:number_words",
+        "es:length_constraints:number_sentences",
+        "es:change_case:capital_word_frequency",
+        "es:special_character:tildes",
+        "es:special_character:enie",
+        "es:special_character:dieresis",
+    ),
+}
+
+
+def require_packages(kinds: Iterable[str]) -> None:
+    """See that the packages which the rules of these kinds need are installed.
+
+    Raises:
+        DataError: one is not.
+    """
+    met = set(kinds)
+    for package, users in _PACKAGES.items():
+        if not met.isdisjoint(users) and find_spec(package) is None:
+            raise _missing(package)
+
+
+def missing_part(kind: str) -> str:
+    """What the rule of a kind lacks on this machine, so that it has no verdicts; empty where it lacks nothing.
+
+    Raises:
+        DataError: something that can be had is missing.
+    """
+    try:
+        if kind == "es:length_constraints:number_sentences":
+            trained_pipeline(SPANISH_MODEL)
+        elif kind == "fr:length_constraints:number_sentences":
+            french_sentences()
+    except CheckUnavailableError as error:
+        return str(error)
+    return ""
+
+
 class Token(NamedTuple):
     """A word of a Japanese text as it is written, and what kind of word it is (Janome's names, comma-separated)."""
 
@@ -35,7 +84,8 @@ def french_sentences() -> Callable[[str], list[str]]:
     """Sentences by NLTK's trained French Punkt, with more abbreviations.
 
     Raises:
-        DataError: its data is missing.
+        CheckUnavailableError: NLTK's data is there for other languages alone.
+        DataError: it is missing.
     """
     nltk_data.require("punkt_tab")
     from nltk.tokenize.punkt import PunktTokenizer
@@ -43,7 +93,9 @@ def french_sentences() -> Callable[[str], list[str]]:
     try:
         tokenizer = PunktTokenizer("french")
     except LookupError as error:
-        raise DataError(nltk_data.missing_message("punkt_tab")) from error
+        raise CheckUnavailableError(
+            "NLTK's resource punkt_tab is here without its folder `french`: python -m nltk.downloader punkt_tab"
+        ) from error
     tokenizer._params.abbrev_types.update(_FRENCH_ABBREVIATIONS.split())
     found: Callable[[str], list[str]] = tokenizer.tokenize
     return found
