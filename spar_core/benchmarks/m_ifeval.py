@@ -1,4 +1,4 @@
-"""M-IFEval: IFEval's instructions written anew in French, Spanish and Japanese, and instructions of each language's own.
+"""M-IFEval: the instructions of IFEval in French, Spanish and Japanese, and instructions of each language's own.
 
 One pass per language, each filed as a benchmark (`m_ifeval-fr`, ...), with the scores of IFEval.
 """

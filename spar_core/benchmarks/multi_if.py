@@ -120,7 +120,8 @@ class MultiIFBenchmark(RuleBenchmark):
         with row_writer(request.items) as sink:
             for item in answered:
                 reasons = [verdict.reason for verdict in item.verdicts]
-                sink.write(item.row() | ({"reasons": reasons} if any(reasons) else {}))
+                language = {"language": chats.languages[chat_of(str(item.key))]}
+                sink.write(item.row() | language | ({"reasons": reasons} if any(reasons) else {}))
         missing = sum(_is_missing(item) for item in answered)
         cut = [score for score in report.scores if score.metric == TRUNCATED]
         lacking = [share_score(UNANSWERED, missing, len(answered), 0)] if missing else []

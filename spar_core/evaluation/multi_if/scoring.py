@@ -82,9 +82,10 @@ def _of_group(suffix: str, chats: Sequence[_Chat]) -> Iterator[Score]:
 def _mean(metric: str, chats: Sequence[_Chat], turns: Sequence[int]) -> Score:
     """The mean over turns of the mean of the four rates. `n` counts turns with a verdict on the whole answer."""
     counts = [[_Counts.of(chat.get(turn)) for turn in turns] for chat in chats]
+    met = [row for row in counts if any(known for each in row for known in each.known)]
     stratum = Stratum(
-        [[right for each in row for right in each.right] for row in counts],
-        [[known for each in row for known in each.known] for row in counts],
+        [[right for each in row for right in each.right] for row in met],
+        [[known for each in row for known in each.known] for row in met],
     )
     estimate = stratified_mean_of_parts([stratum], (1.0,) * (len(RATES) * len(turns)))
     n = sum(each.known[0] for row in counts for each in row)
