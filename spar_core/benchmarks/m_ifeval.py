@@ -33,7 +33,6 @@ from spar_core.hashing import digest
 
 LANGUAGES = {"es": spanish, "fr": french, "ja": japanese}
 _FILES = "https://raw.githubusercontent.com/lightblue-tech/M-IFEval/main/data"
-_JOINT = "; "
 _UNKNOWN = "whether these are the published prompts is not known here: compare the data's digest with that of others"
 
 
@@ -66,7 +65,7 @@ class MIFEvalBenchmark(InstructionBenchmark):
         prompts = found.chosen([replace(prompt, key=f"{language}/{prompt.key}") for prompt in found.prompts])
         require_packages(i.kind for prompt in prompts.prompts for i in prompt.instructions)
         note = open_note(prompts)
-        return Loaded(prompts, prompts.digest, _JOINT.join(filter(None, [_UNKNOWN, note])))
+        return Loaded(prompts, prompts.digest, "; ".join(filter(None, [_UNKNOWN, note])))
 
     def score_file(self, request: FileRequest) -> FileScores:
         """Answers by key (LANGUAGE/KEY) or by prompt; languages of which no prompt is answered are left out."""
@@ -76,7 +75,7 @@ class MIFEvalBenchmark(InstructionBenchmark):
             raise DataError(f"{folder} holds none of {', '.join(_file(folder, name).name for name in LANGUAGES)}")
         report = score_file(_merged(self.name, given), request.answers, skip_bad=request.skip_bad)
         sections: dict[str, tuple[Score, ...]] = {}
-        notes, scored = [], list[PromptVerdicts]()
+        notes, scored = [_UNKNOWN], list[PromptVerdicts]()
         for language, loaded in given.items():
             keys = {str(prompt.key) for prompt in loaded.content.prompts}
             items = [item for item in report.items if str(item.key) in keys]
@@ -87,7 +86,7 @@ class MIFEvalBenchmark(InstructionBenchmark):
             scored += items
             lacking = [share_score(UNANSWERED, missing, len(items), 0)] if missing else []
             sections[f"{self.name}-{language}"] = (*item_scores(items), *lacking)
-            notes += [note for note in loaded.warning.split(_JOINT) if note not in notes]
+            notes += [open_note(loaded.content)]
             if missing:
                 notes.append(f"{language}: {missing} of {len(items)} prompts have no answer and are left out")
         _write(request.items, scored)

@@ -7,6 +7,8 @@ from spar_core.evaluation.ifeval_rows import PromptSet
 from spar_core.evaluation.ifeval_verdicts import unreadable
 from spar_core.records import Constraint
 
+_SHOWN = 3  # reasons
+
 
 def open_note(prompts: PromptSet) -> str:
     """How many instructions no rule can decide, and why; empty where there are none.
@@ -22,10 +24,10 @@ def open_note(prompts: PromptSet) -> str:
             reasons[reason] = reasons.get(reason, 0) + count
     if not reasons:
         return ""
-    first = next(iter(reasons))
     total = sum(reasons.values())
-    others = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-    return f"{total} of {met.total()} instructions have no verdict and are left out of the scores: {first}{others}"
+    shown = [f"{count} {reason}" for reason, count in list(reasons.items())[:_SHOWN]]
+    told = ", ".join([*shown, *(["..."] if len(reasons) > _SHOWN else [])])
+    return f"{total} of {met.total()} instructions have no verdict and are left out of the scores: {told}"
 
 
 def _reason(instruction: Constraint) -> str:

@@ -114,7 +114,7 @@ def test_sentences_by_the_trained_model_of_the_detected_language(monkeypatch: py
     assert asked[-1][0] == "xx_sent_ud_sm"
 
 
-def test_without_the_trained_model_there_is_no_verdict() -> None:
+def test_without_the_trained_model_there_is_no_verdict() -> None:  # no pipeline of that name can be installed
     resources.trained_pipeline.cache_clear()
     with pytest.raises(resources.CheckUnavailableError, match="spacy download no_such_model"):
         resources.trained_pipeline("no_such_model")
