@@ -12,7 +12,7 @@ _ITEMS = """
     SELECT benchmark, role, model_digest, item_id, cluster_id, metric, value, detail, settings, sample, response_id
     FROM eval_items WHERE run_id = ? AND item_id <> ''
     AND benchmark IN (SELECT benchmark FROM eval_scores WHERE run_id = ?)
-    ORDER BY benchmark, role, model_digest, settings, sample, metric, item_id"""
+    ORDER BY benchmark, role, model_digest, settings, cluster_id, item_id, sample, metric"""
 _PART = "#"  # an item's id is KEY#2 where it is the third constraint of item KEY
 
 
@@ -67,7 +67,7 @@ class ItemRow(NamedTuple):
 
 
 def item_rows(catalog: Catalog, run_id: str) -> Iterator[ItemRow]:
-    """The items of an evaluation's run, in the benchmarks' order of prompts."""
+    """The items of an evaluation's run by benchmark and name; turns of a chat stand together."""
     prompts = _Prompts(
         catalog.rows("SELECT DISTINCT prompt_id, text, source FROM eval_prompts WHERE run_id = ?", [run_id])
     )
