@@ -107,7 +107,7 @@ async def _asked_of(context: ShardContext, actor: Actor, samples: int, limit: in
             yield result
         return
     chats = (list(turns) for _, turns in groupby(held, chat_of))
-    async for turns in converse_all(chats, actor, seed, samples=samples, max_chats_in_flight=limit):
+    async for turns in converse_all(chats, actor, seed, samples=samples, max_requests_in_flight=limit):
         for result in turns:
             yield result
 

@@ -9,7 +9,7 @@ from spar_core.roles.in_flight import Items, all_results, bounded_map
 
 
 def converse_all(
-    chats: Items[Sequence[Prompt]], actor: Actor, run_seed: int, *, samples: int = 1, max_chats_in_flight: int = 4096
+    chats: Items[Sequence[Prompt]], actor: Actor, run_seed: int, *, samples: int = 1, max_requests_in_flight: int = 4096
 ) -> AsyncGenerator[list[Answered], None]:
     """Hold every chat `samples` times; per chat its turns with all their answers, in order.
 
@@ -31,4 +31,4 @@ def converse_all(
             answered.append(Answered(turn, responses, drop))
         return answered
 
-    return bounded_map(hold, chats, limit=max_chats_in_flight, ordered=True)
+    return bounded_map(hold, chats, limit=max(1, max_requests_in_flight // samples), ordered=True)

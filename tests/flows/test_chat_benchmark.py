@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from flows.benchmarking.item_rows import item_rows
 from flows.benchmarking.request import BenchmarkRequest
 from flows.benchmarking.session import BenchmarkSession
 from flows.benchmarks import scores_of
+from flows.view.app import make_app
 from spar_core.errors import ConfigError
 from storage.artifacts import ArtifactRef
 from storage.catalog import open_catalog
@@ -141,6 +143,19 @@ def test_a_system_text_stands_ahead_of_the_whole_chat(bench: Any) -> None:
     scores_of(run, "multi_if")
     said = _items(run)["1:en/2"].answers[0].response
     assert said == '"system: Be brief | user: Say hi | assistant: system: Be brief | user: Say hi | user: Quote it"'
+
+
+def test_the_page_of_a_turn_has_its_answer_and_every_instruction(bench: Any) -> None:
+    run = bench()
+    scores_of(run, "multi_if")
+    client = TestClient(make_app(run.home))
+    page = client.get("/evaluation/multi_if/1:en/2")
+    assert page.status_code == 200
+    assert "Quote it" in page.text
+    assert "assistant: user: Say hi" in page.text
+    assert all(kind in page.text for kind in (COMMA, "multi_if:" + QUOTES))
+    assert "Say bye" not in page.text  # the next turn's
+    assert client.get("/evaluation/multi_if").text.count("1:en/") >= 3
 
 
 def test_the_note_says_what_the_data_is_not(bench: Any) -> None:

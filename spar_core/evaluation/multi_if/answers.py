@@ -26,12 +26,12 @@ def read_turn_answers(path: Path, chats: Chats, left_out: LeftOut | None = None)
                 if position in answered:
                     key, first = chats.prompts.prompts[position].key, answered[position]
                     raise row.fail(f"second answer to turn {key!r} (the first is in {first}); keep one")
-                answered[position] = row.where
         except DataError as error:
             if left_out is None:
                 raise
             left_out.add(row.where, BAD_ROW, str(error))
             continue
+        answered.update((answer.positions[0], row.where) for answer in answers)
         yield from answers
 
 

@@ -142,6 +142,13 @@ def test_a_second_answer_to_a_turn_is_told(tmp_path: Path) -> None:
         scored(tmp_path, *rows)
 
 
+def test_a_row_that_is_left_out_answers_nothing(tmp_path: Path) -> None:
+    rows = [{"key": "1:en", "responses": [None, "b"]}, {"key": "1:en", "responses": [None, "b", "c"]}]
+    found, scores = scored(tmp_path, *rows, {"key": "1:en", "turn": 3, "response": "c"}, skip_bad=True)
+    assert len(found.left_out) == 1
+    assert scores["turn_3/English"].n == 1
+
+
 def test_a_file_that_answers_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no row answers any of the 3 chats"):
         scored(tmp_path, {"key": "1:en", "responses": [None]})
