@@ -106,7 +106,8 @@ def _part(session: BenchmarkSession, found: AskedBenchmark, part: Part) -> list[
     inputs = {"prompts": session.run(BENCHMARK_PROMPTS.named(place), config=reads, files=files)}
     subject = {"model": session.model.served.model}
     if found.answered:
-        inputs["answers"] = session.run(BENCHMARK_ANSWERS.named(place), inputs, subject, session.answering.asked())
+        asked = {**session.answering.asked(), **({"chats_of": found.name} if found.multi_turn else {})}
+        inputs["answers"] = session.run(BENCHMARK_ANSWERS.named(place), inputs, subject, asked)
     scored = {**reads, "role": session.role(found), **(session.answering.scored() if found.answered else {})}
     if not isinstance(found, JudgedBenchmark):
         return [session.run(BENCHMARK_MEASURES.named(part.place), inputs, subject, scored, files=files)]

@@ -6,9 +6,10 @@ answers become scores says the benchmark itself (`spar_core.benchmarks`), found 
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +23,9 @@ from spar_core.evaluation.ifeval import MISSING_ANSWER
 from spar_core.evaluation.samples import sampled_scores, without_signs
 from spar_core.evaluation.scores import Score, score_records
 from spar_core.evaluation.truncation import Truncation
-from spar_core.records import EvalItem, EvalScore, ModelRole
-from spar_core.roles import Actor, Refiner, respond_all
+from spar_core.records import EvalItem, EvalScore, ModelRole, Prompt
+from spar_core.roles import Actor, Answered, Refiner, respond_all
+from spar_core.roles.chats import converse_all
 from storage.registry import ModelVersion, Registry
 from tasks.judgements import refiner_of
 from tasks.model_card import describe_models
@@ -69,7 +71,8 @@ class _Judges:
 def _prompts(context: ShardContext) -> ShardRows:
     bench, loaded = _benchmark(context), _loaded(context)
     prompts = bench.prompts(bench.chosen(loaded.content, context.call.config["limit"]))
-    write_in_parts(context, "eval_prompts", prompts)
+    together = (lambda prompt: bench.chat_of(item_id(prompt))) if bench.multi_turn else None
+    write_in_parts(context, "eval_prompts", prompts, together=together)
     context.part.write("drops", [replace(drop, stage=context.call.stage) for drop in loaded.left_out])
     return ShardRows(len(prompts) + len(loaded.left_out), len(prompts))
 
@@ -85,8 +88,7 @@ async def _answer(context: ShardContext) -> ShardRows:
     prompts = answered = 0
     for table in ("eval_responses", "drops"):
         context.part.write(table, ())
-    held = context.read("prompts", "eval_prompts")
-    async for result in respond_all(held, actor, context.call.seed, max_requests_in_flight=limit):
+    async for result in _asked_of(context, actor, sampling.per_prompt, limit):
         prompts += 1
         context.part.write("eval_responses", result.responses)
         if result.drop is None:
@@ -94,6 +96,29 @@ async def _answer(context: ShardContext) -> ShardRows:
         else:
             context.part.write("drops", [replace(result.drop, stage=context.call.stage)])
     return ShardRows(prompts, answered)
+
+
+async def _asked_of(context: ShardContext, actor: Actor, samples: int, limit: int) -> AsyncIterator[Answered]:
+    """The prompts of the shard with their answers, in order."""
+    held, seed = context.read("prompts", "eval_prompts"), context.call.seed
+    chat_of = _chats(context)
+    if chat_of is None:
+        async for result in respond_all(held, actor, seed, max_requests_in_flight=limit):
+            yield result
+        return
+    chats = (list(turns) for _, turns in groupby(held, chat_of))
+    async for turns in converse_all(chats, actor, seed, samples=samples, max_requests_in_flight=limit):
+        for result in turns:
+            yield result
+
+
+def _chats(context: ShardContext) -> Callable[[Prompt], str] | None:
+    """Names the chat a prompt is a turn of; null where every prompt is asked alone."""
+    name = context.call.config.get("chats_of")
+    if name is None:
+        return None
+    bench = cast("AskedBenchmark", benchmark(name))
+    return lambda prompt: bench.chat_of(item_id(prompt))
 
 
 def _measure(context: ShardContext) -> ShardRows:
@@ -155,10 +180,15 @@ def _of_answers(
             item,
             settings=settings,
             sample=sample,
-            response_id=answers.get(item.item_id) or answers.get(item.cluster_id, ""),
+            response_id=next((answers[name] for name in _answered_names(item) if name in answers), ""),
         )
         for item in items
     ]
+
+
+def _answered_names(item: EvalItem) -> tuple[str, ...]:
+    """Names of the prompt an item may be about: its own, that of which it is an instruction (`NAME#2`), its cluster."""
+    return (item.item_id, item.item_id.rpartition("#")[0], item.cluster_id)
 
 
 def _over_samples(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from spar_core.engines.base import Engine
@@ -101,14 +102,16 @@ def write_in_parts(
     table: str,
     records: Sequence[Any],
     beside: Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]] | None = None,
+    together: Callable[[Any], str] | None = None,
 ) -> int:
     """Cut records into parts, so that later stages run one shard per part; returns the number of parts.
 
-    `beside` gives for further tables the rows that belong to some records. The first part is the shard's own and
+    `beside` gives for further tables the rows that belong to some records; `together` names what neighbours must not
+    be cut apart. The first part is the shard's own and
     appears last: with it, all are there. Parts that an earlier try cut in the very same way stay.
     """
     call, size = context.call, context.call.surroundings.orchestration.shard_size
-    slices = [records[start : start + size] for start in range(0, len(records), size)] or [records]
+    slices = _slices(records, size, together)
     split = split_of(table, slices)
     context.store.discard_parts_from(call.stage, call.key, len(slices))
 
@@ -123,3 +126,17 @@ def write_in_parts(
     context.part.split = split
     write(context.part, slices[0])
     return len(slices)
+
+
+def _slices(records: Sequence[Any], size: int, together: Callable[[Any], str] | None) -> list[Sequence[Any]]:
+    """Parts of `size` records; where some belong together, a part ends with the first whole group that fills it."""
+    if together is None:
+        return [records[start : start + size] for start in range(0, len(records), size)] or [records]
+    slices: list[Sequence[Any]] = []
+    part: list[Any] = []
+    for _, group in groupby(records, together):
+        part += group
+        if len(part) >= size:
+            slices.append(part)
+            part = []
+    return [*slices, part] if part or not slices else slices

@@ -12,7 +12,7 @@ _ITEMS = """
     SELECT benchmark, role, model_digest, item_id, cluster_id, metric, value, detail, settings, sample, response_id
     FROM eval_items WHERE run_id = ? AND item_id <> ''
     AND benchmark IN (SELECT benchmark FROM eval_scores WHERE run_id = ?)
-    ORDER BY benchmark, role, model_digest, settings, sample, metric, item_id"""
+    ORDER BY benchmark, role, model_digest, settings, cluster_id, item_id, sample, metric"""
 _PART = "#"  # an item's id is KEY#2 where it is the third constraint of item KEY
 
 
@@ -67,7 +67,7 @@ class ItemRow(NamedTuple):
 
 
 def item_rows(catalog: Catalog, run_id: str) -> Iterator[ItemRow]:
-    """The items of an evaluation's run, in the benchmarks' order of prompts."""
+    """The items of an evaluation's run by benchmark and name; turns of a chat stand together."""
     prompts = _Prompts(
         catalog.rows("SELECT DISTINCT prompt_id, text, source FROM eval_prompts WHERE run_id = ?", [run_id])
     )
@@ -94,6 +94,13 @@ def item_rows(catalog: Catalog, run_id: str) -> Iterator[ItemRow]:
         yield ItemRow(benchmark, role, digest, settings, name, prompt_id, text, rows)
 
 
+def _whole(item: Mapping[str, Any]) -> str:
+    """The item of which another is an instruction, else the item itself: KEY of KEY#2."""
+    whole, _, part = item["item_id"].rpartition(_PART)
+    inside = whole == item["cluster_id"] or whole.startswith(f"{item['cluster_id']}/")  # a turn of a chat
+    return whole if inside and part.isdigit() else str(item["item_id"])
+
+
 class _Prompts:
     """Prompts by their id, and by the benchmark's own name for them: their source is BENCHMARK/NAME."""
 
@@ -104,7 +111,7 @@ class _Prompts:
     def of(self, item: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
         """What an item is called, and its prompt where it is known."""
         benchmark = item["benchmark"]
-        for name in (item["item_id"], item["cluster_id"]):
+        for name in (item["item_id"], _whole(item), item["cluster_id"]):
             if name in self._by_id:
                 return name, self._by_id[name]
             for source in (benchmark, benchmark.rpartition("-")[0]):  # a language is filed as a benchmark
@@ -128,8 +135,8 @@ def answer_of(
     verdicts, details = {}, {}
     parts: dict[str, tuple[str, dict[str, float | None], str]] = {}
     for item in items:
-        key, _, part = item["item_id"].rpartition(_PART)
-        if key == item["cluster_id"] and part.isdigit():
+        if _whole(item) != item["item_id"]:
+            part = item["item_id"].rpartition(_PART)[2]
             form, _, kind = item["metric"].partition("/")
             _, found, _ = parts.setdefault(part, (kind, {}, item["detail"]))
             found[form.removeprefix("instruction_")] = item["value"]

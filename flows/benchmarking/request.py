@@ -50,7 +50,7 @@ class BenchmarkRequest(BaseModel):
     judge_prompts: str | None = None
     """Folder of the published judge prompts, or of FollowBench's in other words; null: this project's wording."""
     languages: tuple[str, ...] = ()
-    """FollowBench languages (`en`, `zh`); empty: both."""
+    """Languages of FollowBench (`en`, `zh`), M-IFEval or Multi-IF; empty: all of the benchmark's."""
     max_tokens: int = Field(default=2048, ge=1)
     """Limit of new tokens per answer."""
     temperature: float | None = Field(default=None, ge=0, le=2)

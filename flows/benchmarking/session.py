@@ -13,6 +13,7 @@ from flows.benchmarking.answering import (
     self_play_answering,
     with_template,
 )
+from flows.benchmarking.data_check import options_of
 from flows.benchmarking.models import MeasuredModel, measured_model
 from flows.benchmarking.request import BenchmarkRequest
 from flows.wiring.models import SERVER_OPTIONS, ModelFinder
@@ -91,9 +92,7 @@ class BenchmarkSession:
 
     def options(self) -> Options:
         """What a benchmark may read of the request."""
-        asked = self.request
-        folder = Path(asked.judge_prompts) if asked.judge_prompts else None
-        return Options(asked.limit, asked.skip_bad, asked.languages, asked.strategies, folder)
+        return options_of(self.request)
 
     def role(self, of: Benchmark) -> ModelRole:
         """The role the scores of a benchmark are filed under."""

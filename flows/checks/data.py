@@ -24,7 +24,14 @@ _NO_DATA = (
     "name a folder that is laid out as docs/data.md says (SPAR_DATA_DIR=FOLDER, or prompts.decontaminate=FOLDER), or "
     "go without and say so beside the results: prompts.decontaminate=null"
 )
-_NLTK_OF = {"ifeval": ("punkt_tab",), "ifbench": tuple(nltk_data.RESOURCES), "verifiable": ("punkt_tab",)}
+_PUNKT = ("punkt_tab",)
+_NLTK_OF = {
+    "ifeval": _PUNKT,
+    "ifbench": tuple(nltk_data.RESOURCES),
+    "multi_if": _PUNKT,
+    "m_ifeval": _PUNKT,
+    "verifiable": _PUNKT,
+}
 
 
 def check_data(work: Work) -> Iterator[Finding]:

@@ -10,7 +10,11 @@ from flows.checks.verdicts import Finding
 from flows.checks.work import Work
 
 _INSTALL = "install the project again in its environment: `pip install -e .`"
-_EXTRAS = {"ability": ("ability", ("lm_eval",)), "ifbench": ("bench", ("emoji", "syllapy"))}
+_EXTRAS = {
+    "ability": ("ability", ("lm_eval",)),
+    "ifbench": ("bench", ("emoji", "syllapy")),
+    "multi_if": ("multilingual", ("emoji",)),
+}
 
 
 def check_packages(work: Work) -> Iterator[Finding]:

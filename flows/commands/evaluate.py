@@ -209,8 +209,10 @@ def _run(request: "BenchmarkRequest", *, quiet: bool) -> "BenchmarkResult":
     where = opened(Path(request.home))
     _preflight(request, where)
     from flows.benchmarking.answering import check_answering  # with all that flows need: after what is told at once
+    from flows.benchmarking.data_check import check_parts
 
     check_answering(request)
+    check_parts(request)
     with session(where, f"eval {request.benchmark}", quiet=quiet):
         from flows.benchmarks import benchmarks
 

@@ -48,7 +48,11 @@ def model_options(command: Any) -> Any:
             help="`llmbar`, `followbench`: folder of the published prompts.  [default: this project's wording]",
         ),
         click.option(
-            "--language", "languages", multiple=True, type=click.Choice(["en", "zh"]), help="`followbench`; both."
+            "--language",
+            "languages",
+            multiple=True,
+            type=click.Choice(["en", "es", "fr", "hi", "it", "ja", "pt", "ru", "zh"]),
+            help="`followbench` (en, zh), `m_ifeval` (es, fr, ja), `multi_if` (all but ja).  [default: all]",
         ),
         click.option("--limit", type=click.IntRange(1), help="Evenly chosen items, for a first look."),
         click.option("--role", type=click.Choice(["actor", "refiner"]), help="Role the scores are filed under."),

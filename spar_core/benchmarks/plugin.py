@@ -170,6 +170,12 @@ class AskedBenchmark(Benchmark):
     source: Source
     answered: ClassVar[bool] = True
     """The model under test answers the prompts first."""
+    multi_turn: ClassVar[bool] = False
+    """Prompts are turns of chats (`chat_of`), each answered with those before it in the chat."""
+
+    def chat_of(self, item: str) -> str:
+        """The chat that an item is a turn of, by name; its turns stand together in `prompts`, in order."""
+        return item
 
     def parts(self, options: Options) -> tuple[Part, ...]:
         """The passes asked for.

@@ -36,17 +36,17 @@ _FREE_TEXT = frozenset(
 
 def bullets(text: TextView) -> int:
     """How many bullet points a text has."""
-    return _starred_items(text.lines) + _dashed_items(text.lines)
+    return marked_items(text.lines, "*") + _dashed_items(text.lines)
 
 
 def _bullets(text: TextView, bound: Arguments) -> bool:
     return bullets(text) == int(bound["num_bullets"])
 
 
-def _starred_items(lines: tuple[str, ...]) -> int:
-    """Lines that start with a star which no second star follows.
+def marked_items(lines: tuple[str, ...], mark: str) -> int:
+    """Lines that start with a mark (one character) which no second one follows.
 
-    The character after the star may be the line feed, so a lone star takes the next line with it; as
+    The character after the mark may be the line feed, so a lone mark takes the next line with it; as
     the last line it has no next character and does not count.
     """
     count = 0
@@ -56,9 +56,9 @@ def _starred_items(lines: tuple[str, ...]) -> int:
             swallowed = False
             continue
         start = line.lstrip()
-        if not start.startswith("*") or start.startswith("**"):
+        if not start.startswith(mark) or start.startswith(mark * 2):
             continue
-        if start == "*":
+        if start == mark:
             if index == len(lines) - 1:
                 continue
             swallowed = True
@@ -117,10 +117,18 @@ def _json(text: TextView, _bound: Arguments) -> bool:
 
 
 def _title(text: TextView, _bound: Arguments) -> bool:
-    """Per line only the longest span counts, from the first << to the last >>."""
-    for line in text.lines:
-        start, end = line.find("<<"), line.rfind(">>")
-        if start >= 0 and end >= start + 3 and line[start : end + 2].lstrip("<").rstrip(">").strip():
+    return has_title(text.lines, "<<", ">>")
+
+
+def has_title(lines: tuple[str, ...], opening: str, closing: str) -> bool:
+    """Whether marks, each a repeated character, enclose more than white space and marks.
+
+    Per line only the longest span counts, from the first opening to the last closing.
+    """
+    for line in lines:
+        start, end = line.find(opening), line.rfind(closing)
+        span = line[start : end + len(closing)]
+        if 0 <= start < end - len(opening) and span.lstrip(opening[0]).rstrip(closing[0]).strip():
             return True
     return False
 

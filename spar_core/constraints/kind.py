@@ -14,8 +14,11 @@ Arguments = Mapping[str, Any]
 Rule = Callable[[TextView, Arguments], bool]
 Wording = Callable[[Arguments, Random], str]
 
-_AT_LEAST = ("at least", "no fewer than", "a minimum of")
-_LESS_THAN = ("fewer than", "less than")
+_PHRASES = {
+    "at least": ("at least", "no fewer than", "a minimum of"),
+    "less than": ("fewer than", "less than"),
+    "at most": ("at most", "no more than"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def worded(*templates: str, relation: str = "", amount: str = "") -> Wording:
     def describe(bound: Arguments, rng: Random) -> str:
         values = {name: _phrase(value) for name, value in bound.items()}
         if amount:
-            choices = _LESS_THAN if bound.get(relation) == "less than" else _AT_LEAST
+            choices = _PHRASES[bound.get(relation, "at least")]
             values["quantity"] = f"{rng.choice(choices)} {bound[amount]}"
         return string.Formatter().vformat(rng.choice(templates), (), values)
 
@@ -112,7 +115,9 @@ def worded(*templates: str, relation: str = "", amount: str = "") -> Wording:
 
 
 def compare(relation: str, count: int, asked: int) -> bool:
-    """`count` against `asked` by one of the two relations."""
+    """`count` against `asked`: "at least", "less than", or "at most" (which M-IFEval's Spanish rules alone have)."""
+    if relation == "at most":
+        return count <= asked
     return count >= asked if relation == "at least" else count < asked
 
 

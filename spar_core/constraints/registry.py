@@ -16,14 +16,20 @@ _kinds: dict[str, Kind] = {}
 
 
 class World(NamedTuple):
-    """A made-up world of prompts: the module that registers its kinds, and how its prompts are checked."""
+    """A family of kinds outside IFEval and IFBench: the module that registers them, and how prompts are checked."""
 
     module: str
-    detect_language: bool
+    detect_language: bool = True
 
 
 # By the prefix of its kinds (`starter:items`) and of its prompts' sources (`starter/iid`); imported at first need.
-_WORLDS: Final = {"starter": World("spar_core.starter.world", detect_language=False)}
+_WORLDS: Final = {
+    "starter": World("spar_core.starter.world", detect_language=False),
+    "multi_if": World("spar_core.constraints.multilingual.multi_if"),
+    "fr": World("spar_core.constraints.multilingual.french"),
+    "es": World("spar_core.constraints.multilingual.spanish"),
+    "ja": World("spar_core.constraints.multilingual.japanese"),
+}
 
 
 def register(kind: Kind) -> Kind:

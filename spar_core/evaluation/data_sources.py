@@ -1,8 +1,8 @@
 """Where a benchmark's data lies: a local folder, or a download from the hub kept for the next time.
 
-A local folder is laid out as `ifeval/input_data.jsonl`, `ifbench/IFBench_test.jsonl`, `followbench/data` and
-`followbench/data_zh`, `llmbar/Natural` and `llmbar/Adversarial`. What differs from the published data is used, with
-a warning: its scores are not comparable.
+A local folder is laid out as `ifeval/input_data.jsonl`, `ifbench/IFBench_test.jsonl`, `multi_if/multiIF_20241018.csv`,
+`m_ifeval/fr_input_data.jsonl`, `followbench/data` and `followbench/data_zh`, `llmbar/Natural` and `llmbar/Adversarial`.
+What differs from the published data is used, with a warning: its scores are not comparable.
 """
 
 import os

@@ -1,8 +1,9 @@
 """Benchmarks from the hub by name, through `datasets`, kept in the layout of a local data folder.
 
-IFEval and IFBench are one split each. FollowBench is one JSON file per language and category. LLMBar's entry on the hub
-is a loading script, which `datasets` no longer runs; it only names the files of the authors' repository, so those are
-loaded. What comes back is checked by what it says (`Loaded.warning`), since its bytes differ.
+IFEval, IFBench and Multi-IF are one split each. FollowBench is one JSON file per language and category. LLMBar's entry
+on the hub is a loading script, which `datasets` no longer runs; it only names the files of the authors' repository, so
+those are loaded, and so are those of M-IFEval, which is not on the hub. What comes back is checked by what it says
+(`Loaded.warning`), since its bytes differ.
 """
 
 import json

@@ -142,11 +142,12 @@ def score_answers(
     )
     absentees = len(prompts.prompts) - len(found)
     lacking = [share_score(UNANSWERED, absentees, len(items), 0)] if absentees else []
-    scores = (*_scores(items), *lacking, *cut.scores())
+    scores = (*item_scores(items), *lacking, *cut.scores())
     return InstructionReport(prompts.name, items, scores, absentees, tuple(unmatched))
 
 
-def _scores(items: Sequence[PromptVerdicts]) -> Iterator[Score]:
+def item_scores(items: Sequence[PromptVerdicts]) -> Iterator[Score]:
+    """The four rates, and those of instructions by kind."""
     for mode in MODES:
         whole = [item.whole(mode) for item in items]
         known = [verdict for verdict in whole if verdict is not None]

@@ -4,12 +4,12 @@ import multiprocessing
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 
 from spar_core.evaluation.ifeval_rows import Answer, PromptSet
-from spar_core.evaluation.ifeval_verdicts import Verdict, judge
+from spar_core.evaluation.ifeval_verdicts import Verdict, judge, judge_readable
 from spar_core.records import Constraint
 
 Judged = tuple[Answer, int | None, tuple[Verdict, ...] | None]
@@ -18,6 +18,7 @@ Judging = Callable[[PromptSet, Iterable[Answer]], Iterator[Judged]]
 _WORTH_PROCESSES = 32 * 2**20  # bytes of answers below which starting processes takes longer than it saves
 _BATCH = 64
 _Task = tuple[tuple[Constraint, ...], str]
+_Judge = Callable[[Sequence[Constraint], str], tuple[Verdict, ...]]
 
 
 def judge_all(size: int, workers: int | None = None) -> Judging:
@@ -30,8 +31,13 @@ def judge_all(size: int, workers: int | None = None) -> Judging:
 
 
 def _judge_here(prompts: PromptSet, answers: Iterable[Answer]) -> Iterator[Judged]:
+    decide = _judge_of(prompts)
     for answer, position, task in _tasks(prompts, answers):
-        yield answer._replace(response=None), position, None if task is None else judge(*task)
+        yield answer._replace(response=None), position, None if task is None else decide(*task)
+
+
+def _judge_of(prompts: PromptSet) -> _Judge:
+    return judge_readable if prompts.lenient else judge
 
 
 def _judge_in_processes(prompts: PromptSet, answers: Iterable[Answer], workers: int) -> Iterator[Judged]:
@@ -44,7 +50,8 @@ def _judge_in_processes(prompts: PromptSet, answers: Iterable[Answer], workers: 
                     rows = [
                         (answer._replace(response=None), position, task is not None) for answer, position, task in batch
                     ]
-                    window.append((rows, pool.submit(_judge_batch, [task for _, _, task in batch if task is not None])))
+                    tasks = [task for _, _, task in batch if task is not None]
+                    window.append((rows, pool.submit(_judge_batch, tasks, _judge_of(prompts))))
                 if not window:
                     return
                 rows, future = window.popleft()
@@ -61,8 +68,8 @@ def _spare_imports() -> None:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type]
 
 
-def _judge_batch(tasks: list[_Task]) -> list[tuple[Verdict, ...]]:
-    return [judge(instructions, response) for instructions, response in tasks]
+def _judge_batch(tasks: list[_Task], decide: _Judge) -> list[tuple[Verdict, ...]]:
+    return [decide(instructions, response) for instructions, response in tasks]
 
 
 def _tasks(prompts: PromptSet, answers: Iterable[Answer]) -> Iterator[tuple[Answer, int | None, _Task | None]]:

@@ -41,6 +41,8 @@ class PromptSet:
     """Bad rows of the file, where they were not an error."""
     without: frozenset[str] = frozenset()
     """Keys and texts of those rows, as far as they could be read: answers to them answer nothing."""
+    lenient: bool = False
+    """Instructions that no rule can read have no verdict, instead of being an error."""
 
     def chosen(self, prompts: Sequence[BenchmarkPrompt]) -> "PromptSet":
         """The set with these of its prompts alone."""
@@ -65,10 +67,10 @@ class Answer(NamedTuple):
     """`length` = cut by the token limit; null where the file does not say."""
 
 
-def read_prompts(path: Path, name: str = "ifeval", *, skip_bad: bool = False) -> PromptSet:
+def read_prompts(path: Path, name: str = "ifeval", *, skip_bad: bool = False, lenient: bool = False) -> PromptSet:
     """Read a prompt file (JSON lines, plain or gzip).
 
-    `skip_bad`: bad rows are left out (`left_out`) instead of an error.
+    `skip_bad`: bad rows are left out (`left_out`) instead of an error. `lenient`: see `PromptSet`.
 
     Raises:
         DataError: naming file and line: wrong columns, duplicate key, unknown instruction, wrong argument; no good row.
@@ -78,7 +80,7 @@ def read_prompts(path: Path, name: str = "ifeval", *, skip_bad: bool = False) ->
     left_out, without = LeftOut(READING), set[str]()
     for row in read_rows(path, left_out if skip_bad else None):
         try:
-            prompt = _prompt(row)
+            prompt = _prompt(row, lenient=lenient)
             if str(prompt.key) in keys:
                 raise row.fail(f"key {prompt.key!r} was used before; keys must be unique")
         except DataError as error:
@@ -95,7 +97,7 @@ def read_prompts(path: Path, name: str = "ifeval", *, skip_bad: bool = False) ->
             f"{path}: no prompts; rows with key, prompt, instruction_id_list and kwargs are expected{first}"
         )
     gone = frozenset(without - keys - {prompt.text.strip() for prompt in prompts} - {"", "None"})
-    whole = PromptSet(name, (), file_digest(path), {}, {}, tuple(left_out.drops), gone)
+    whole = PromptSet(name, (), file_digest(path), {}, {}, tuple(left_out.drops), gone, lenient)
     return whole.chosen(prompts)
 
 
@@ -136,21 +138,29 @@ def _named(row: FileRow) -> str:
     return str(row.values.get("prompt", "")).strip() if key is None else str(key)
 
 
-def _prompt(row: FileRow) -> BenchmarkPrompt:
+def _prompt(row: FileRow, *, lenient: bool = False) -> BenchmarkPrompt:
     key = row.values.get("key")
     if isinstance(key, bool) or not isinstance(key, (int, str)) or key == "":
         raise row.fail(f"column 'key' must be a whole number or text, not {key!r:.60}")
-    text = row.text("prompt")
     kinds, arguments = row.values.get("instruction_id_list"), row.values.get("kwargs")
+    return BenchmarkPrompt(key, row.text("prompt"), instructions_of(row, kinds, arguments, lenient=lenient))
+
+
+def instructions_of(row: FileRow, kinds: object, arguments: object, *, lenient: bool) -> tuple[Constraint, ...]:
+    """The instructions of a row from its parallel lists of ids and of objects with arguments.
+
+    Raises:
+        DataError: the lists have another form; an instruction no rule can read, unless `lenient`.
+    """
     if not isinstance(kinds, list) or not kinds:
         raise row.fail(f"column 'instruction_id_list' must be a list of instruction ids, not {kinds!r:.60}")
     if not isinstance(arguments, list) or len(arguments) != len(kinds):
         raise row.fail(f"column 'kwargs' must be a list with one object for each of the {len(kinds)} instructions")
-    instructions = tuple(_instruction(row, kind, given) for kind, given in zip(kinds, arguments, strict=True))
-    return BenchmarkPrompt(key, text, instructions)
+    pairs = zip(kinds, arguments, strict=True)
+    return tuple(_instruction(row, kind, given, lenient=lenient) for kind, given in pairs)
 
 
-def _instruction(row: FileRow, kind: object, given: object) -> Constraint:
+def _instruction(row: FileRow, kind: object, given: object, *, lenient: bool) -> Constraint:
     if not isinstance(kind, str) or not (given is None or isinstance(given, dict)):
         raise row.fail(f"instruction {kind!r:.60} with arguments {given!r:.60}; an id and an object are expected")
     present = {name: value for name, value in (given or {}).items() if value is not None}
@@ -158,7 +168,8 @@ def _instruction(row: FileRow, kind: object, given: object) -> Constraint:
     try:
         bound_kind(instruction)
     except DataError as error:
-        raise row.fail(str(error)) from error
+        if not lenient:
+            raise row.fail(str(error)) from error
     return instruction
 
 

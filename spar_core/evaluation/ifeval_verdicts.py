@@ -9,7 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from spar_core.constraints import Arguments, CheckTimeoutError, Kind, TextView, bound_kind
+from spar_core.constraints.multilingual.resources import CheckUnavailableError
+from spar_core.errors import DataError
 from spar_core.records import Constraint
+
+UNREADABLE = "unreadable_instruction"
 
 
 class Verdict(NamedTuple):
@@ -28,6 +32,29 @@ def judge(instructions: Sequence[Constraint], response: str) -> tuple[Verdict, .
     """
     variants = _Variants(response)
     return tuple(_verdict(*bound_kind(instruction), variants) for instruction in instructions)
+
+
+def judge_readable(instructions: Sequence[Constraint], response: str) -> tuple[Verdict, ...]:
+    """As `judge`, but instructions that no rule is known for, or whose arguments are wrong, have no verdict.
+
+    Raises:
+        DataError: data that a rule needs is missing.
+    """
+    variants = _Variants(response)
+    verdicts = []
+    for instruction in instructions:
+        problem = unreadable(instruction)
+        verdicts.append(Verdict(None, None, problem) if problem else _verdict(*bound_kind(instruction), variants))
+    return tuple(verdicts)
+
+
+def unreadable(instruction: Constraint) -> str:
+    """Why no rule can read an instruction; empty where one can."""
+    try:
+        bound_kind(instruction)
+    except DataError as error:
+        return f"{UNREADABLE}: {error}"
+    return ""
 
 
 def variants_of(response: str) -> tuple[str, ...]:
@@ -59,5 +86,5 @@ def _verdict(kind: Kind, bound: Arguments, variants: _Variants) -> Verdict:
     try:
         strict = kind.verdict(variants.response, bound)
         return Verdict(strict, strict or any(kind.verdict(view, bound) for view in variants.others()))
-    except CheckTimeoutError as error:
+    except (CheckTimeoutError, CheckUnavailableError) as error:
         return Verdict(strict, None, f"{error.reason}: {error}")

@@ -1,14 +1,17 @@
 """The actor: answers prompts."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from spar_core.config.method import ResponsesConfig
 from spar_core.engines.base import Engine
 from spar_core.hashing import content_id, derive_seed
-from spar_core.records import Prompt, Response
+from spar_core.records import Message, Prompt, Response
 from spar_core.roles.asking import ask
 from spar_core.roles.requests import answer_messages
 from spar_core.roles.watch import Watch
+
+EARLIER_TURN = "earlier_turn_unanswered"
 
 
 class ActorOutcome(NamedTuple):
@@ -41,9 +44,40 @@ class Actor:
             FruitlessError: too many of the answers so far are cut.
         """
         request_seed = derive_seed(seed, "respond", prompt.prompt_id)
-        asked = await ask(
-            self._engine, answer_messages(prompt.text, self._system), self._sampling, request_seed, self._per_prompt
+        return await self._ask(
+            prompt, answer_messages(prompt.text, self._system), request_seed, range(self._per_prompt)
         )
+
+    async def converse(self, turns: Sequence[Prompt], seed: int, sample: int = 0) -> list[ActorOutcome]:
+        """Answer the turns of a chat one after another, each with all that was said before; an outcome per turn.
+
+        After a refused turn the others are not asked (`EARLIER_TURN`).
+
+        Args:
+            turns: what the user says, in order.
+            seed: the run's seed; each request's is derived from it, the turn's id and the sample.
+            sample: which of several chats over the same turns this is.
+
+        Raises:
+            EngineUnavailableError: no answer after all retries.
+            FruitlessError: too many of the answers so far are cut.
+        """
+        said: tuple[Message, ...] = ()
+        outcomes: list[ActorOutcome] = []
+        for turn in turns:
+            if outcomes and outcomes[-1].failure:
+                outcomes.append(ActorOutcome((), EARLIER_TURN, outcomes[-1].detail))
+                continue
+            said = (*said, Message("user", turn.text)) if said else answer_messages(turn.text, self._system)
+            request_seed = derive_seed(seed, "respond", turn.prompt_id, sample)
+            outcomes.append(await self._ask(turn, said, request_seed, range(sample, sample + 1)))
+            said = (*said, *(Message("assistant", response.text) for response in outcomes[-1].responses))
+        return outcomes
+
+    async def _ask(
+        self, prompt: Prompt, messages: tuple[Message, ...], request_seed: int, samples: range
+    ) -> ActorOutcome:
+        asked = await ask(self._engine, messages, self._sampling, request_seed, len(samples))
         digest = self._engine.model_digest
         responses = tuple(
             Response(
@@ -58,7 +92,7 @@ class Actor:
                 request_seed,
                 completion.thought,
             )
-            for index, completion in enumerate(asked.completions)
+            for index, completion in zip(samples, asked.completions, strict=False)
         )
         self._watch.answered(responses)
         return ActorOutcome(responses, asked.failure, asked.detail)

@@ -19,7 +19,7 @@ from spar_core.hashing import content_id
 from storage import places
 
 _MOST = 400  # measured rows of one item that a page shows
-_ONE = "(item_id = ? OR cluster_id = ?)"
+_ONE = "(item_id = ? OR cluster_id = ? OR starts_with(item_id, ? || '#'))"
 
 
 class ShownAnswer(NamedTuple):
@@ -37,7 +37,7 @@ def item(request: Request) -> Response:
     rows = reader.rows(
         f"SELECT DISTINCT ON (id, metric, item_id, sample) *, {MEASUREMENT} AS id FROM eval_items "
         f"WHERE benchmark = ? AND {_ONE} ORDER BY id, metric, item_id, sample, iteration LIMIT {_MOST}",
-        [name, item_id, item_id],
+        [name, item_id, item_id, item_id],
     )
     if not rows:
         raise missing(f"{name} has no item {item_id} in this home")

@@ -36,7 +36,7 @@ def test_names_are_known_without_importing_a_benchmark() -> None:
 
     code = "import sys; from spar_core import benchmarks as b; print(*b.names()); assert 'numpy' not in sys.modules"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert set(shown.split()) == {"followbench", "ifbench", "ifeval", "llmbar"}
+    assert set(shown.split()) == {"followbench", "ifbench", "ifeval", "llmbar", "m_ifeval", "multi_if"}
 
 
 @pytest.mark.parametrize("name", benchmarks.names())
