@@ -164,7 +164,8 @@ def probe_first(run: Run, models: Models, pool: EnginePool) -> None:
     probing = Probing(run.home, config, actor, refiner, prompts)
     own = config.method.prompt_set
     found = probing.run(pool, [own])
-    short = [role for role in found.sets[own] if role.share.known and role.share.value < least]
+    asked = [role for role in found.sets[own] if role.role != "judge" or config.method.judging.anchor != "rules_only"]
+    short = [role for role in asked if role.share.known and role.share.value < least]
     _log.info("probe: %s", "; ".join(told(role) for role in found.roles))
     if short:
         tried = probing.run(pool, [own, *TRIED])
