@@ -4,6 +4,7 @@ those that nobody ended after they were cancelled. Runs are told apart by the ra
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from uuid import UUID
 
@@ -123,3 +124,11 @@ def _flow_runs(home: Home, states: list[StateType] | None = None) -> FlowRunFilt
         tags=FlowRunFilterTags(all_=[home_tag(home)]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)) if states else None,
     )
+
+
+def version_tag() -> str:
+    """The tag of the version that runs; `source` where it is run from its folder, uninstalled."""
+    try:
+        return f"version:{version('spar')}"
+    except PackageNotFoundError:
+        return "version:source"

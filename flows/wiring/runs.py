@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
-from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
 import httpx
@@ -24,7 +23,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Cancelling
 from prefect.utilities.urls import url_for
 
-from flows.serving.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle
+from flows.serving.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle, version_tag
 from flows.showing.spending import gpus_held
 from flows.showing.terminal import LOGGERS
 from spar_core.config.run_identity import deciding
@@ -112,7 +111,7 @@ def attended(home: Home, by: Literal["command", "flow"]) -> Iterator[None]:
         return
     outermost = _outermost()
     own = () if outermost is None else (outermost.id,)
-    with runtime.held(), tags(home_tag(home), f"version:{version('spar')}"), _logs_in_prefect():
+    with runtime.held(), tags(home_tag(home), version_tag()), _logs_in_prefect():
         runtime.attended_by = by
         _end_dead_runs(runtime)
         mark_crashed(home, own)
@@ -199,7 +198,7 @@ def _tag_outermost(plan: RunPlan) -> list[str]:
     """Tag the outermost flow run, which exists before its home is known, as those below it will be."""
     outermost, run_tag = _outermost(), f"run:{plan.run_id}"
     if outermost is not None:
-        wanted = {*outermost.tags, home_tag(plan.home), f"version:{version('spar')}", run_tag}
+        wanted = {*outermost.tags, home_tag(plan.home), version_tag(), run_tag}
         with get_client(sync_client=True) as client:
             client.update_flow_run(outermost.id, tags=sorted(wanted))
     return [run_tag]

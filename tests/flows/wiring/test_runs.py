@@ -5,9 +5,11 @@ import os
 import signal
 import time
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
+from flows.serving.crashes import version_tag
 from spar_core.errors import ConfigError
 from storage.home import Home, HomeInUseError
 from storage.ledger import Ledger
@@ -195,3 +197,12 @@ def test_the_port_of_a_server_that_the_run_before_left_open_is_free_when_the_nex
     monkeypatch.setattr(self_play, "preflight_run", lambda _run: found.append(list(taken)))
     self_play._check(run)
     assert found == [[]]
+
+
+def test_a_run_from_a_folder_that_is_not_installed_has_a_version(monkeypatch):
+    def gone(_name):
+        raise PackageNotFoundError("spar")
+
+    assert version_tag() == f"version:{version('spar')}"
+    monkeypatch.setattr("flows.serving.crashes.version", gone)
+    assert version_tag() == "version:source"
