@@ -148,7 +148,7 @@ def test_a_system_text_stands_ahead_of_the_whole_chat(bench: Any) -> None:
 def test_the_page_of_a_turn_has_its_answer_and_every_instruction(bench: Any) -> None:
     run = bench()
     scores_of(run, "multi_if")
-    client = TestClient(make_app(run.home))
+    client = TestClient(make_app(run.home), base_url="http://127.0.0.1")
     page = client.get("/evaluation/multi_if/1:en/2")
     assert page.status_code == 200
     assert "Quote it" in page.text
