@@ -112,7 +112,7 @@ def refine_prompt(request: RefineRequest, home: Home) -> Refined:
                 Refiner(
                     pool.engine(refiner.engine, refiner.model),
                     library,
-                    config.method.judging,
+                    config.method.judging.votes_alone(),  # a prompt that is typed in brings no constraints
                     config.method.refinement,
                 ),
             )

@@ -95,8 +95,9 @@ _EXCEEDED = {
     "unreadable_votes": ("max_unreadable_votes", "votes cannot be read", REMEDIES["votes"]),
     "undecided_answers": (
         "max_undecided_answers",
-        "answers got no judgement from their votes",
-        "ask for more votes (method.judging.votes) or a smaller quorum, or choose a stronger models.refiner",
+        "answers got no judgement",
+        "ask for more votes (method.judging.votes) or a smaller quorum, or choose a stronger models.refiner; where "
+        "rules alone judge (judging.anchor=rules_only), prompts must hold constraints that the registry knows",
     ),
     "unusable_rewrites": ("max_unusable_rewrites", "rewrites cannot be used", REMEDIES["rewrites"]),
 }

@@ -7,6 +7,8 @@ from typing import Any
 from flows.wiring.request import Run
 from spar_core.benchmarks import data_source
 from spar_core.config.base import FrozenConfig
+from spar_core.config.run import HealthConfig, RunConfig
+from spar_core.config.training import SftTrainingConfig
 from spar_core.data.given_source import DataSource, find_files
 from spar_core.engines.configuration import EngineConfig
 from spar_core.errors import ConfigError, DataError
@@ -36,19 +38,11 @@ class StageRunner:
         """
         self._run = run
         self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else dict(engines)
-        self._health = run.config.health if engines is None and not only_measures else None
+        self._health = _health_of(run.config) if engines is None and not only_measures else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
-        training = run.config.training
-        if self._library.format.refine == "chat" and "all" in {
-            training.refiner.loss_turns,
-            training.warm_start_refiner.loss_turns,
-        }:
-            raise ConfigError(
-                f"prompt set {self._library.name!r} asks for rewrites in a chat that holds the failing answer as the "
-                "model's own turn, and loss_turns=all would teach it: set training.refiner.loss_turns=last and "
-                "training.warm_start_refiner.loss_turns=last"
-            )
+        if engines is None:
+            _refuse_to_teach_failures(run.config, self._library)
 
     def serve(self, role: str, engine: EngineConfig) -> None:
         """From now on `engine` serves the models of a role."""
@@ -142,6 +136,34 @@ class StageRunner:
     def beside(self) -> "StageRunner":
         """Another runner for the same run, whose roles may be served by other models."""
         return StageRunner(self._run)
+
+
+def _health_of(config: RunConfig) -> HealthConfig:
+    """The limits of self-play; those on votes do not hold where votes decide nothing and are asked to measure alone."""
+    if config.method.judging.anchor != "rules_only":
+        return config.health
+    return config.health.model_copy(update={"max_unreadable_votes": 1.0})
+
+
+def _refuse_to_teach_failures(config: RunConfig, library: PromptLibrary) -> None:
+    """See that no training learns every turn of chats that hold a failing answer as the model's own.
+
+    Raises:
+        ConfigError: one does.
+    """
+    if library.format.refine != "chat":
+        return
+    wrong = [
+        name
+        for name, training in config.trainings().items()
+        if "refiner" in name and isinstance(training, SftTrainingConfig) and training.loss_turns == "all"
+    ]
+    if wrong:
+        raise ConfigError(
+            f"prompt set {library.name!r} asks for rewrites in a chat that holds the failing answer as the model's own "
+            "turn, and loss_turns=all would teach it: set "
+            + " and ".join(f"training.{name}.loss_turns=last" for name in wrong)
+        )
 
 
 def plain(config: FrozenConfig) -> dict[str, Any]:

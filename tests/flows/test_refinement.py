@@ -42,3 +42,10 @@ def test_an_answer_given_and_approved_is_accepted_as_it_is(tmp_path, capsys):
     assert invoke([*given, *ENGINE, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["accepted"], said["nodes"], said["problem"]) == (True, [], None)
+
+
+def test_a_prompt_without_constraints_is_judged_by_votes_whatever_the_anchor(tmp_path, capsys):
+    rules = ("--set", "method.judging.anchor=rules_only")
+    asked = ["refine", "Say something", "--home", str(tmp_path), "--preset", "starter", *rules, *ENGINE, "--json"]
+    assert invoke(asked) == 0
+    assert json.loads(capsys.readouterr().out)["answer"] == "good"

@@ -2,8 +2,11 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from flows.wiring.request import RunRequest
 from flows.wiring.stage_calls import StageRunner, data_ref
+from spar_core.errors import ConfigError
 
 
 def test_limits_of_health_end_self_play_alone(tmp_path):
@@ -17,6 +20,25 @@ def test_limits_of_health_end_self_play_alone(tmp_path):
     assert limits() == run.config.health
     assert limits({}) is None
     assert limits(only_measures=True) is None
+
+
+def test_votes_that_only_measure_end_no_run(tmp_path):
+    """Under `rules_only` no vote decides anything: a model too weak to judge is what the mode is for."""
+    rules = ["method.judging.anchor=rules_only", "health.max_unusable_rewrites=0.7"]
+    run = RunRequest(preset="smoke", home=str(tmp_path), overrides=rules).resolve()
+    stage = SimpleNamespace(name="responses", version=1, data_digest=lambda: "", run=lambda call: call)
+    limits = StageRunner(run).run(stage, 0).surroundings.health
+    assert (limits.max_unreadable_votes, limits.max_unusable_rewrites) == (1.0, 0.7)
+
+
+def test_failing_answers_in_a_chat_are_never_taught(tmp_path):
+    chat = ["method.prompt_set=plain", "training.refiner.loss_turns=all"]
+    run = RunRequest(preset="smoke", home=str(tmp_path), overrides=chat).resolve()
+    with pytest.raises(ConfigError, match=r"set training\.refiner\.loss_turns=last$"):
+        StageRunner(run)
+    StageRunner(run, {})  # what trains nothing may use the prompt set
+    frozen = RunRequest(preset="smoke", home=str(tmp_path), overrides=[*chat, "train_refiner=false"]).resolve()
+    StageRunner(frozen)
 
 
 def test_data_are_known_by_their_content_and_what_is_taken_of_them(tmp_path):
