@@ -1,6 +1,7 @@
 """Stage `negatives`: per prompt one failing answer, the root of a tree. Rows are prompts."""
 
 from spar_core.data import choose_negatives
+from spar_core.data.negatives import PassBand
 from tasks.shards import ShardContext, ShardRows, write_in_parts
 from tasks.stages import Stage
 
@@ -13,6 +14,7 @@ def _work(context: ShardContext) -> ShardRows:
         inputs["judgements"].read("judgements"),
         run_seed=call.seed,
         max_negatives=call.config["max_negatives"],
+        band=PassBand(*call.config["band"]) if "band" in call.config else None,
     )
     write_in_parts(context, "roots", negatives.roots)
     context.part.write("drops", negatives.drops)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spar_core.config.run import PromptsConfig
+from spar_core.config.prompts import PromptsConfig
+from spar_core.constraints.contradictions import contradiction
 from spar_core.hashing import derive_seed
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Drop, Prompt
 from spar_core.starter.world import generate_prompts
 from spar_core.synthesis.decontamination import decontaminate, read_benchmark, read_benchmarks
 from spar_core.synthesis.deduplication import deduplicate
+from spar_core.synthesis.following import Drawing
 from spar_core.synthesis.sources import PromptRow, read_prompt_rows, seed_prompts
 from spar_core.synthesis.taxonomy import evolve
 from spar_core.synthesis.verifiable import COUNTS, verifiable_prompts
@@ -64,8 +66,10 @@ def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
     seeds = [row.prompt.text for row in rows if isinstance(row, PromptRow)] if file is not None else seed_prompts()
     lost = [row for row in rows if isinstance(row, Drop)]
     if config.source == "verifiable":
-        counts = config.constraints or COUNTS
-        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed, counts=counts)), lost)
+        drawing = Drawing.of(call.config["drawing"]) if "drawing" in call.config else None
+        counts = drawing.counts if drawing is not None else config.constraints or COUNTS
+        weights = drawing.weights if drawing is not None else None
+        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed, "train", counts, weights)), lost)
     if numbers.stop > len(seeds):
         _log.warning(
             "%d seed instructions for %d prompts so far: each is evolved up to %d times; name more in prompts.path",
@@ -109,9 +113,8 @@ async def _evolved(context: ShardContext, seeds: Sequence[str], numbers: Iterabl
 def _cleaned(
     context: ShardContext, candidates: Candidates, config: PromptsConfig
 ) -> tuple[Sequence[Prompt], Sequence[Drop]]:
-    kept, drops = deduplicate(
-        candidates.prompts, config.near_duplicates, () if candidates.reused else _earlier(context)
-    )
+    possible, impossible = _possible(candidates.prompts) if config.drop_contradictions else (candidates.prompts, [])
+    kept, drops = deduplicate(possible, config.near_duplicates, () if candidates.reused else _earlier(context))
     # A user's seeds or prompts may hold what the verifiable world measures on.
     held_out = {HELD_OUT: (*seed_prompts("dev"), *seed_prompts("test"))}
     clean = decontaminate(kept, held_out | _benchmarks(context), config.decontaminate_ngram)
@@ -119,7 +122,14 @@ def _cleaned(
         if not count:
             continue
         _log.info("decontamination: %d prompts share %d words with %s", count, config.decontaminate_ngram, name)
-    return clean.kept, [*drops, *clean.drops]
+    return clean.kept, [*impossible, *drops, *clean.drops]
+
+
+def _possible(prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Drop]]:
+    """Without the prompts whose constraints no answer can meet together."""
+    reasons = {prompt.prompt_id: contradiction(prompt.constraints) for prompt in prompts}
+    drops = [Drop("prompts", prompt_id, "contradiction", reason) for prompt_id, reason in reasons.items() if reason]
+    return [prompt for prompt in prompts if reasons[prompt.prompt_id] is None], drops
 
 
 def _earlier(context: ShardContext) -> Iterator[Prompt]:

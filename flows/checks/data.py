@@ -10,7 +10,7 @@ from flows.checks.models import hub_answers, hub_is_off
 from flows.checks.verdicts import Finding, judged
 from flows.checks.work import GivenData, Work
 from spar_core.benchmarks import benchmark, data_source, package_of
-from spar_core.config.run import PromptsConfig
+from spar_core.config.prompts import PromptsConfig
 from spar_core.constraints import nltk_data
 from spar_core.data.example_files import read_examples, read_pairs
 from spar_core.data.given_source import DataSource

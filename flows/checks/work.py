@@ -7,7 +7,8 @@ from typing import NamedTuple
 from flows.wiring.models import default_configuration
 from flows.wiring.request import Run
 from spar_core.config.loading import load_config
-from spar_core.config.run import EvaluationConfig, PromptsConfig, RunConfig
+from spar_core.config.prompts import PromptsConfig
+from spar_core.config.run import EvaluationConfig, RunConfig
 from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import TransformersEngineConfig
 from spar_core.engines.model_reference import is_registered

@@ -125,7 +125,9 @@ class IterationData:
 
     def _trees(self, iteration: int, known: Inputs, judges: dict[str, ModelRef], search: SearchConfig) -> ArtifactRef:
         method = self._method
-        chosen = {"max_negatives": method.pairs.max_negatives}
+        chosen: dict[str, Any] = {"max_negatives": method.pairs.max_negatives}
+        if (following := self._config.prompts.following) is not None:
+            chosen["band"] = [following.pass_above, following.pass_at_most]
         roots = self._stages.run(NEGATIVES, iteration, known, config=chosen)
         searching = {
             "judging": self._judging(),

@@ -10,8 +10,11 @@ from typing import Any, get_args
 from flows.wiring.models import ModelFinder, Served
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner, data_ref, file_ref, plain
+from spar_core.data.pass_rates import pass_rates
 from spar_core.errors import ConfigError, EngineError
 from spar_core.records import ModelRole
+from spar_core.synthesis.following import Drawing, next_drawing
+from spar_core.synthesis.verifiable import COUNTS
 from storage.artifacts import ArtifactRef
 from tasks.calls import FileRef
 from tasks.engines import ModelRef
@@ -68,6 +71,8 @@ class RunPrompts:
             reads["skip"] = skip
         if models:
             reads |= self._stages.templates("evolve")
+        if isinstance(place, int) and (drawing := self._drawing(place)) is not None:
+            reads["drawing"] = drawing.plain()
         before = {f"prompts_{other}": self._earlier(other) for other in self._before(place)}
         call = self._stages.call(stage, iteration, before, models, reads, files=self._files())
         return (stage.finished(call) if earlier else None) or self._stages.made(stage, call)
@@ -80,8 +85,8 @@ class RunPrompts:
     def _reads(self, place: int | ModelRole) -> dict[str, Any]:
         """What the stage reads of `prompts`: what lies in files and who evolves count by content, not by name."""
         reads = plain(self._config)
-        for name in ("path", "decontaminate", "evolver"):
-            reads.pop(name)
+        for name in ("path", "decontaminate", "evolver", "following"):
+            reads.pop(name, None)
         if self._config.constraints is None:
             reads.pop("constraints")  # the key came later: keys of stages are as they were
         if self._config.source == "file":
@@ -89,6 +94,29 @@ class RunPrompts:
         if isinstance(place, str):
             reads["per_iteration"] = self._counts()[place]
         return reads
+
+    def _drawing(self, number: int) -> Drawing | None:
+        """How the prompts of an iteration are drawn where they follow the model: by the judgements of the one before.
+
+        None where they do not, and for the first, which is drawn as configured.
+        """
+        following = self._config.following
+        if following is None or self._config.source != "verifiable" or number < 2:
+            return None
+        before, run = number - 1, self._run
+        prompts = self._earlier(before)
+        known = prompts.manifest().config.get("drawing")
+        last = Drawing(self._config.constraints or COUNTS) if known is None else Drawing.of(known)
+        answers, verdicts = (completed(run, stage, before) for stage in ("responses", "judgements"))
+        if answers is None or verdicts is None:
+            _log.warning(
+                "iteration %d has no judgements: the prompts of iteration %d are drawn like its", before, number
+            )
+            return last
+        rates = pass_rates(answers.read("responses"), verdicts.read("judgements"))
+        drawing = next_drawing(last, prompts.read("prompts"), rates, following)
+        _log.info("prompts of iteration %d carry %d to %d constraints", number, *drawing.counts)
+        return drawing
 
     def _files(self) -> dict[str, FileRef]:
         files: dict[str, FileRef] = {}

@@ -1,6 +1,5 @@
 """The configuration of a whole run. Components take their own part of it, never the whole."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +9,7 @@ from spar_core.config.budget import BudgetConfig
 from spar_core.config.constraint_counts import ConstraintCounts
 from spar_core.config.method import FROZEN, Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
+from spar_core.config.prompts import PromptsConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig
@@ -20,9 +20,6 @@ from spar_core.hashing import digest
 from spar_core.records import ModelRole
 
 _OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
-
-
-BenchmarkName = Literal["ifeval", "ifbench", "followbench", "llmbar"]
 
 
 class ModelsConfig(FrozenConfig):
@@ -46,55 +43,6 @@ class ModelsConfig(FrozenConfig):
                 f"vote beside the refiner (method.judging.second_voter); {_OTHER_USES}"
             )
         return value
-
-
-class PromptsConfig(FrozenConfig):
-    """Where self-play prompts come from."""
-
-    source: Literal["starter", "verifiable", "taxonomy", "file"] = "starter"
-    """starter: the embedded world; verifiable: seed instructions + checkable constraints; taxonomy: seed prompts
-    evolved by a model (paper); file: your own (docs/data.md)."""
-    path: str | None = None
-    """`file`: a file, folder or hub name. `verifiable`, `taxonomy`: seed prompts; null takes the shipped seeds."""
-    evolver: str | None = None
-    """`taxonomy`: who evolves the seeds, any model reference. One model does it for all iterations before the first
-    (paper: gpt-4o-mini-2024-07-18, T 0.7). Null: the actor's model as it was before any training."""
-    per_iteration: Annotated[int, Field(ge=1)] = 400
-    """Prompts per iteration (paper: 30k for three)."""
-    skip_bad: bool = False
-    """Record broken rows of a file as drops instead of stopping at the first."""
-    constraints: ConstraintCounts | None = None
-    """`verifiable`: fewest and most constraints per prompt, such as [1, 2] for a small model; each number is drawn
-    equally often. Null: two to four."""
-    near_duplicates: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    """Jaccard similarity at or above which a prompt counts as a near duplicate of one before it, in its iteration or an
-    earlier one, and is dropped; null: only equal prompts are."""
-    decontaminate: Path | tuple[BenchmarkName, ...] | None = None
-    """Prompts that share an n-gram with these benchmarks' are dropped: a folder of their data (see docs/data.md), or
-    names, such as [ifeval, llmbar], whose data are found as `spar eval` finds them. Null: off."""
-    decontaminate_ngram: Annotated[int, Field(ge=3, le=50)] = 13
-    """Words per n-gram."""
-
-    @field_validator("evolver")
-    @classmethod
-    def _evolver_in_form(cls, value: str | None) -> str | None:
-        return None if value is None else check_reference(value)
-
-    @model_validator(mode="after")
-    def _what_is_named_is_used(self) -> Self:
-        if self.constraints is not None and self.source != "verifiable":
-            raise ValueError(
-                f"prompts.constraints is set, but prompts of source `{self.source}` bring their own; "
-                "set prompts.source=verifiable, or leave prompts.constraints unset"
-            )
-        if self.source == "file" and self.path is None:
-            raise ValueError("prompts.source is `file` but prompts.path is not set; name a JSONL or Parquet file")
-        if self.evolver is not None and self.source != "taxonomy":
-            raise ValueError(
-                f"prompts.evolver is set, but prompts of source `{self.source}` are not evolved; "
-                "set prompts.source=taxonomy, or leave prompts.evolver unset"
-            )
-        return self
 
 
 class EvaluationConfig(FrozenConfig):

@@ -17,6 +17,20 @@ class Negatives(NamedTuple):
     drops: list[Drop]
 
 
+class PassBand(NamedTuple):
+    """Shares of passing answers, in [0, 1]: more than `above` (null: any), and at most `at_most`."""
+
+    above: float | None
+    at_most: float
+
+    def misses(self, passed: int, judged: int) -> str | None:
+        """The reason why a prompt with so many passing answers lies outside."""
+        share = passed / judged
+        if self.above is not None and share <= self.above:
+            return "too_hard"
+        return "too_easy" if share > self.at_most else None
+
+
 def choose_negatives(
     prompts: Iterable[Prompt],
     responses: Iterable[Response],
@@ -24,10 +38,13 @@ def choose_negatives(
     *,
     run_seed: int,
     max_negatives: int | None = None,
+    band: PassBand | None = None,
 ) -> Negatives:
     """One response judged NO per prompt, by seeded choice, with a critique that agrees with the majority.
 
-    Drops: `not_judged` (no response of the prompt has a judgement), `no_failing_response`, `over_cap`.
+    `band`: of those prompts only whose share of passing answers lies in it.
+    Drops: `not_judged` (no response of the prompt has a judgement), `no_failing_response`, `too_hard` and `too_easy`
+    (outside of the band), `over_cap`.
     Reads each iterable once, judgements first; holds the NO judgements and one response per prompt.
     """
     failing: dict[str, Judgement] = {}
@@ -36,13 +53,15 @@ def choose_negatives(
         judged.add(judgement.response_id)
         if judgement.verdict is Verdict.NO:
             failing[judgement.response_id] = judgement
-    judged_prompts: set[str] = set()
+    counts: dict[str, tuple[int, int]] = {}
     chosen: dict[str, Response] = {}
     for response in responses:
         if response.response_id not in judged:
             continue
-        judged_prompts.add(response.prompt_id)
-        if response.response_id not in failing:
+        passes = response.response_id not in failing
+        passed, of = counts.get(response.prompt_id, (0, 0))
+        counts[response.prompt_id] = (passed + passes, of + 1)
+        if passes:
             continue
         rival = chosen.get(response.prompt_id)
         if rival is None or _rank(run_seed, response) < _rank(run_seed, rival):
@@ -50,10 +69,13 @@ def choose_negatives(
     roots, drops = [], []
     for prompt in prompts:
         response_chosen = chosen.get(prompt.prompt_id)
-        if response_chosen is not None:
+        outside = None if band is None or response_chosen is None else band.misses(*counts[prompt.prompt_id])
+        if outside is not None:
+            drops.append(Drop(STAGE, prompt.prompt_id, outside))
+        elif response_chosen is not None:
             roots.append(Root.create(prompt, response_chosen, failing[response_chosen.response_id]))
         else:
-            reason = "no_failing_response" if prompt.prompt_id in judged_prompts else "not_judged"
+            reason = "no_failing_response" if prompt.prompt_id in counts else "not_judged"
             drops.append(Drop(STAGE, prompt.prompt_id, reason))
     kept, capped = cap(
         roots,

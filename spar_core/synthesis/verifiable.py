@@ -41,6 +41,7 @@ def verifiable_prompts(
     run_seed: int,
     split: Split = "train",
     counts: tuple[int, int] = COUNTS,
+    weights: Mapping[str, float] | None = None,
 ) -> Iterator[Prompt]:
     """The prompts of these indices, see `verifiable_prompt`.
 
@@ -48,15 +49,21 @@ def verifiable_prompts(
         DataError: no instructions.
     """
     for index in indices:
-        yield verifiable_prompt(instructions, index, run_seed, split, counts)
+        yield verifiable_prompt(instructions, index, run_seed, split, counts, weights)
 
 
 def verifiable_prompt(
-    instructions: Sequence[str], index: int, run_seed: int, split: Split = "train", counts: tuple[int, int] = COUNTS
+    instructions: Sequence[str],
+    index: int,
+    run_seed: int,
+    split: Split = "train",
+    counts: tuple[int, int] = COUNTS,
+    weights: Mapping[str, float] | None = None,
 ) -> Prompt:
     """Prompt number `index` of a split: an instruction drawn from `instructions`, with constraints.
 
-    `counts`: fewest and most of them, each number equally often.
+    `counts`: fewest and most of them, each number equally often. `weights`: how often kinds are drawn, by id (above 0;
+    1 where none is given); None: all alike.
 
     Raises:
         DataError: no instructions.
@@ -66,7 +73,7 @@ def verifiable_prompt(
     rng = Random(derive_seed(run_seed, f"{SOURCE}/{split}", str(index)))
     instruction = rng.choice(instructions).strip()
     heldout = split != "train" and index % 2 == 1
-    kinds = rng.sample(TRAIN_KINDS, len(TRAIN_KINDS))
+    kinds = rng.sample(TRAIN_KINDS, len(TRAIN_KINDS)) if weights is None else _by_weight(rng, weights)
     if heldout:
         main, *others = rng.sample(HELDOUT_KINDS[split], len(HELDOUT_KINDS[split]))
         kinds = [main, *rng.sample([*others, *kinds], len(others) + len(kinds))]
@@ -74,6 +81,12 @@ def verifiable_prompt(
     constraints = _draw_constraints(rng, instruction, kinds, rng.randint(*counts), bank)
     source = f"{SOURCE}/heldout" if heldout else f"{SOURCE}/iid"
     return Prompt.create(_compose(rng, instruction, constraints), constraints, split, source)
+
+
+def _by_weight(rng: Random, weights: Mapping[str, float]) -> list[str]:
+    """All kinds in an order drawn without replacement in proportion to the weights (Efraimidis and Spirakis 2006)."""
+    keys = {kind_id: rng.random() ** (1 / weights.get(kind_id, 1.0)) for kind_id in TRAIN_KINDS}
+    return sorted(TRAIN_KINDS, key=lambda kind_id: keys[kind_id], reverse=True)
 
 
 def _draw_constraints(

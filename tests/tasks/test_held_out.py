@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.wiring.stage_calls import file_ref
-from spar_core.config.run import PromptsConfig
+from spar_core.config.prompts import PromptsConfig
 from spar_core.synthesis import seed_prompts
 from storage.artifacts import ArtifactRef
 from storage.home import Home

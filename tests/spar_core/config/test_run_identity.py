@@ -21,7 +21,9 @@ DECIDES = """
 preset profile seed train_refiner
 models.actor models.refiner
 prompts.source prompts.path prompts.per_iteration prompts.skip_bad prompts.near_duplicates prompts.decontaminate
-prompts.decontaminate_ngram prompts.evolver prompts.constraints
+prompts.decontaminate_ngram prompts.evolver prompts.constraints prompts.drop_contradictions
+prompts.following.pass_above prompts.following.pass_at_most prompts.following.harder_from
+prompts.following.easier_below prompts.following.most_constraints prompts.following.weigh_kinds
 warm_start.source warm_start.teacher warm_start.tries warm_start.min_agreement warm_start.check_rules
 warm_start.actor_examples warm_start.refiner_examples warm_start.actor_file warm_start.refiner_file
 warm_start.skip_bad warm_start.samples warm_start.actor_by_rules

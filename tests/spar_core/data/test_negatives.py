@@ -1,6 +1,7 @@
 from finished_records import judgement, prompt, response
 
 from spar_core.data import choose_negatives
+from spar_core.data.negatives import PassBand
 from spar_core.search import Root
 
 PROMPTS = [prompt("p1"), prompt("p2"), prompt("p3"), prompt("p4")]
@@ -54,3 +55,17 @@ def test_the_cap_keeps_a_seeded_choice_and_records_the_rest() -> None:
     assert {r.prompt_id for r in kept.roots} | {d.record_id for d in kept.drops} == {p.prompt_id for p in prompts}
     fewer = choose_negatives(prompts, responses, judgements, run_seed=1, max_negatives=3)
     assert {r.prompt_id for r in fewer.roots} < {r.prompt_id for r in kept.roots}
+
+
+def test_a_band_of_pass_rates_decides_which_prompts_make_trees() -> None:
+    # p1 passes with one of three, p4 with none; p2 passes always
+    roots, drops = choose_negatives(PROMPTS, RESPONSES, JUDGEMENTS, run_seed=0, band=PassBand(0.0, 0.6))
+    assert [root.prompt_id for root in roots] == ["p1"]
+    assert [(drop.record_id, drop.reason) for drop in drops] == [
+        ("p2", "no_failing_response"),
+        ("p3", "not_judged"),
+        ("p4", "too_hard"),
+    ]
+    easy = choose_negatives(PROMPTS, RESPONSES, JUDGEMENTS, run_seed=0, band=PassBand(None, 0.3))
+    assert [root.prompt_id for root in easy.roots] == ["p4"]
+    assert easy.drops[0].reason == "too_easy"
