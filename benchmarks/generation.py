@@ -74,7 +74,7 @@ def _arguments() -> argparse.Namespace:
 def _requests(model: Path, arguments: argparse.Namespace) -> list[GenerationRequest]:
     tokenizer = AutoTokenizer.from_pretrained(model)
     special = set(tokenizer.all_special_ids)
-    words = [word for word, place in tokenizer.get_vocab().items() if place not in special and word.isalnum()]
+    words = [word for word, place in sorted(tokenizer.get_vocab().items()) if place not in special and word.isalnum()]
     draw = random.Random(0)
     sampling = Sampling(0.9, arguments.top_p, arguments.new_tokens)
     texts = [" ".join(draw.choices(words, k=arguments.prompt_tokens - 2)) for _ in range(arguments.requests)]
