@@ -2,6 +2,7 @@
 
     python benchmarks/generation.py                       a random 1 M-parameter Llama, 100 requests x 5 samples
     python benchmarks/generation.py --model DIR --requests 500 --rows 64 256 --dtypes float32 bfloat16
+    python benchmarks/generation.py --model DIR --parts           what each part of a decoding step saves, on one core
 
 Both sides get the same prompts, n, temperature, top_p and token limit; generate runs each batch of prompts to
 its longest answer, as it always does. CPU seconds are printed beside wall seconds: on a shared machine the
@@ -11,17 +12,22 @@ first is the fairer figure, and ratios of both are given.
 import argparse
 import asyncio
 import random
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from spar_core.engines import model_folder, slot_batch
 from spar_core.engines.base import GenerationRequest, Sampling
+from spar_core.engines.kv_cache import stretches, whole
+from spar_core.engines.slot_table import Row
 from spar_core.engines.transformers_engine import TransformersEngine
 from spar_core.records import Message
 
@@ -37,6 +43,9 @@ def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or _random_llama(Path(folder), arguments.width, arguments.vocabulary)
+        if arguments.parts:
+            _parts(model, arguments.repeats)
+            return
         requests = _requests(model, arguments)
         lines = []
         for threads in arguments.threads:
@@ -68,13 +77,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--generate-batches", type=int, nargs="*", default=[4, 16], help="prompts per generate call")
     parser.add_argument("--generate-share", type=int, default=4, help="generate gets one in this many requests")
+    parser.add_argument("--parts", action="store_true", help="compare decoding steps with and without their parts")
+    parser.add_argument("--repeats", type=int, default=7, help="steps of each kind in --parts, taken in turns")
     return parser.parse_args()
 
 
 def _requests(model: Path, arguments: argparse.Namespace) -> list[GenerationRequest]:
     tokenizer = AutoTokenizer.from_pretrained(model)
     special = set(tokenizer.all_special_ids)
-    words = [word for word, place in tokenizer.get_vocab().items() if place not in special and word.isalnum()]
+    words = [word for word, place in sorted(tokenizer.get_vocab().items()) if place not in special and word.isalnum()]
     draw = random.Random(0)
     sampling = Sampling(0.9, arguments.top_p, arguments.new_tokens)
     texts = [" ".join(draw.choices(words, k=arguments.prompt_tokens - 2)) for _ in range(arguments.requests)]
@@ -130,6 +141,53 @@ def _generate(
         return tokens
 
     return _timed(label, run)
+
+
+def _parts(model: Path, repeats: int) -> None:
+    """CPU time of decoding steps without packed linear layers and stretches, with the first, and with both, in turns.
+
+    Taken in turns, all three see the same neighbours, so that ratios hold on a busy machine, too.
+    """
+    torch.set_num_threads(1)
+    cpu, draw = torch.device("cpu"), random.Random(0)
+    packed = model_folder.load_model(model, cpu, "float32")
+    with patch.object(model_folder, "pack"):
+        plain = model_folder.load_model(model, cpu, "float32")
+    longest = min(1000, plain.context - 2 * repeats)
+    variants = {"plain": (plain, whole), "packed": (packed, whole), "packed, stretches": (packed, stretches)}
+    for name, rows, low, high in (("short", 32, 60, 160), ("short", 64, 60, 160), ("mixed", 32, 80, longest)):
+        lengths = [draw.randrange(low, high) for _ in range(rows)]
+        batches = {label: _decoding(loaded, lengths) for label, (loaded, _) in variants.items()}
+        taken: dict[str, list[float]] = {label: [] for label in variants}
+        for turn in range(repeats + 2):  # the first two read prompts and warm up
+            for label, (_, cut) in variants.items():
+                began = time.process_time()
+                with patch.object(slot_batch, "stretches", cut), torch.inference_mode():
+                    batches[label].advance()
+                if turn >= 2:
+                    taken[label].append(1000 * (time.process_time() - began))
+        shown = "   ".join(f"{label} {statistics.median(each):.0f} ms" for label, each in taken.items())
+        ratio = statistics.median(taken["plain"]) / statistics.median(taken["packed, stretches"])
+        print(f"{rows} rows, {name}:   {shown}   {ratio:.2f} times as fast", flush=True)
+
+
+def _decoding(loaded: model_folder.LoadedModel, lengths: list[int]) -> slot_batch.SlotBatch:
+    batch = slot_batch.SlotBatch(
+        loaded.model,
+        end_tokens=(),
+        limits=slot_batch.Limits(len(lengths), 8 * 2**30, 4096),
+        cache_dtype=loaded.cache_dtype,
+        bytes_per_position=loaded.bytes_per_position,
+    )
+    draw, vocabulary = random.Random(1), loaded.model.config.vocab_size
+    sampling = Sampling(0.9, 0.9, loaded.context)
+    batch.add(
+        [
+            Row(None, row, tuple(draw.randrange(6, vocabulary) for _ in range(length)), sampling, loaded.context, row)
+            for row, length in enumerate(lengths)
+        ]
+    )
+    return batch
 
 
 def _timed(label: str, run: Callable[[], int]) -> Measured:

@@ -1,15 +1,15 @@
-"""What this machine's processors can do for us: how many cores are free, and in which number type they compute fast."""
+"""What this machine can do for us: how many cores, how much memory, and in which number type it computes fast."""
 
 import os
-import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import psutil
 
-_SAMPLE_S = 0.25
-_BUSY = ("user", "nice", "system", "irq", "softirq")
+_CONTAINER_MEMORY = (  # files of control groups, version 2 and 1, as a container sees its own
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 and ARM names in /proc/cpuinfo
 SLOW_BF16 = (
     "this CPU has no bfloat16 instructions (avx512_bf16, amx_bf16): bfloat16 arithmetic is about 40 times slower here "
@@ -28,27 +28,15 @@ def wanted_threads() -> int | None:
     return int(wanted) if wanted.isdigit() and int(wanted) > 0 else None
 
 
-def free_cores() -> int:
-    """CPU cores to compute with: `OMP_NUM_THREADS` if set, else those this process may use and no other uses now.
-
-    A busy neighbour on one of the cores makes every parallel step wait for it (10 to 30 times slower than one
-    thread). What this process and its children compute is no neighbour's. Takes a quarter of a second.
-    """
-    return wanted_threads() or unused(usable_cores(), busy_elsewhere())
-
-
-def unused(cores: int, busy: float) -> int:
-    """Cores left beside neighbours that keep `busy` cores occupied; half a core is not waited for."""
-    return max(1, cores - round(busy))
-
-
-def busy_elsewhere(sleep: Callable[[float], None] = time.sleep) -> float:
-    """Cores that processes other than this one and its descendants keep busy, over a short sample."""
-    family = _family()
-    before, ours_before, started = _all_seconds(), [_seconds(process) for process in family], time.monotonic()
-    sleep(_SAMPLE_S)
-    ours = sum(max(0.0, _seconds(process) - then) for process, then in zip(family, ours_before, strict=True))
-    return max(0.0, _all_seconds() - before - ours) / (time.monotonic() - started)
+def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this process may still take: what the machine has free, or its container lets it have."""
+    free = [int(psutil.virtual_memory().available)]
+    for limit, used in _CONTAINER_MEMORY:
+        try:
+            free.append(int((groups / limit).read_text()) - int((groups / used).read_text()))
+        except (OSError, ValueError):  # another version of control groups, none, or "max": no limit
+            continue
+    return max(0, min(free))
 
 
 @cache
@@ -65,27 +53,3 @@ def cpu_flags(source: Path = Path("/proc/cpuinfo")) -> set[str]:
         return set()
     told = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
     return set(next(told, "").split())
-
-
-def _family() -> list[psutil.Process]:
-    this = psutil.Process()
-    return [this, *this.children(recursive=True)]
-
-
-def _seconds(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)
-
-
-def _all_seconds() -> float:
-    """Busy time so far of the cores this process may run on."""
-    each = psutil.cpu_times(percpu=True)
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(each))
-    return sum(
-        sum(value for name, value in each[core]._asdict().items() if name in _BUSY)
-        for core in cores
-        if core < len(each)
-    )

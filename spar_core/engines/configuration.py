@@ -141,11 +141,11 @@ class TransformersEngineConfig(ThinkingSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights; "auto" is bfloat16 on a GPU and float32 on a CPU."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads; None: OMP_NUM_THREADS, else the cores that are free."""
+    """CPU cores to compute with, each its own batch; None: OMP_NUM_THREADS, else all that this process may use."""
     max_batch_rows: int = Field(default=256, ge=1, le=65536)
     """Completions decoded at once."""
     cache_gib: float | None = Field(default=None, gt=0, le=4096)
-    """GiB for keys and values; None: 1 on a CPU, 80 % of the free memory on a GPU."""
+    """GiB for keys and values; None: of the free memory a quarter on a CPU (at least 1 GiB), 80 % on a GPU."""
 
 
 def _plain_address(address: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from spar_core.engines.kv_cache import ATTENTION_NAME, DecodeStep, SlotCache, ragged_attention
+from spar_core.engines.kv_cache import ATTENTION_NAME, DecodeStep, SlotCache, Stretch, ragged_attention
+from spar_core.engines.packed_linear import pack
 from spar_core.errors import EngineError
 from spar_core.processors import SLOW_BF16, computes_bfloat16
 
@@ -82,6 +83,8 @@ def load_model(folder: Path, device: torch.device, dtype: DtypeName) -> LoadedMo
     if device.type == "cpu" and chosen is torch.bfloat16 and not computes_bfloat16():
         _LOG.warning(SLOW_BF16.format(setting="engine.dtype"))
     model = _on_device(model, device, folder).eval()
+    if device.type == "cpu":
+        pack(model)
     config = model.config.get_text_config()
     cache_dtype = torch.float32 if device.type == "cpu" else chosen
     _check_attention(model, cache_dtype, folder)
@@ -124,7 +127,7 @@ def _check_attention(model: Any, dtype: torch.dtype, folder: Path) -> None:
     cache = SlotCache(dtype)
     cache.reserve(1, 2)
     tokens = torch.zeros((1, 1), dtype=torch.long, device=model.device)
-    step = DecodeStep(torch.ones(1, dtype=torch.long, device=model.device), 2, dtype)
+    step = DecodeStep(torch.ones(1, dtype=torch.long, device=model.device), [Stretch(0, 1, 2)], dtype)
     try:
         with torch.inference_mode():
             cache.begin_prefill(tokens[0], tokens[0])

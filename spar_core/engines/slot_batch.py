@@ -18,13 +18,12 @@ import numpy.typing as npt
 import torch
 
 from spar_core.engines.choosing import hold_to_choices
-from spar_core.engines.kv_cache import DecodeStep, SlotCache, rounded
+from spar_core.engines.kv_cache import DecodeStep, SlotCache, rounded, stretches, whole
 from spar_core.engines.slot_table import Ints, Row, SlotTable
 from spar_core.engines.token_sampling import UNUSABLE, draw, uniforms
 
 _GROWTH = 1.25  # a cache that has to grow takes this much more than it needs right now
 _LEAST_ROWS = 8
-_SPAN_STEP = 16  # columns of decoding attention
 _PROMPT_STEP = 32  # positions of a prefill
 _ADMISSION_SHARE = 8  # wait for an eighth of the slots to be free, so that prefills are not tiny
 
@@ -194,6 +193,7 @@ class SlotBatch:
                 raise RowsFailedError(group) from error
 
     def _seat(self, joining: list[Row]) -> None:
+        joining = sorted(joining, key=lambda row: row.size)  # neighbours of similar length share their attention
         slots = self._table.claim(len(joining))
         self._prefill(joining, slots)
         for slot, row in zip(slots, joining, strict=True):
@@ -235,9 +235,10 @@ class SlotBatch:
     def _decode(self) -> Ints:
         table = self._table
         spare = max(0, self._least_rows - len(table))
-        step = DecodeStep(
-            self._put(np.pad(table.length, (0, spare))), _up(table.longest + 1, _SPAN_STEP), self._cache.dtype
-        )
+        positions = np.pad(table.length, (0, spare))
+        # A GPU computes a stretch in less time than it takes to start one.
+        cut = stretches if self._device.type == "cpu" else whole
+        step = DecodeStep(self._put(positions), cut(positions), self._cache.dtype)
         self._cache.begin_decode(step)
         logits = self._model(
             input_ids=self._put(np.pad(table.token, (0, spare))[:, None]),
@@ -253,6 +254,7 @@ class SlotBatch:
             self._put(table.top_p),
             self._put(uniforms(table.key, table.step)),
             nucleus=bool((table.top_p[table.occupied] < 1.0).any()),
+            sampled=bool(table.temperature.any()),
         )
         drawn: Ints = tokens.cpu().numpy()
         return drawn

@@ -9,8 +9,8 @@ from spar_core.planning.shapes import ModelShape
 
 NODE_GPUS: Final = 8
 """Most GPUs of one machine; a server lies on one machine, a training may go over several."""
-_CPU_CACHE = 1.0  # GiB, what the in-process engine takes on a CPU
-_GPU_CACHE_SHARE = 0.8  # of the free memory, what it takes on a GPU
+_CPU_CACHE_SHARE, _GPU_CACHE_SHARE = 0.25, 0.8  # of the free memory, what the in-process engine takes at most
+_CPU_CACHE_LEAST = 1.0  # GiB
 
 
 class Hardware(NamedTuple):
@@ -69,7 +69,8 @@ def serving(
     element = 2 if hardware.device.is_gpu else 4
     whole = shape.parameters * element
     given = getattr(engine, "cache_gib", None)
-    free = (hardware.device.memory - whole) * _GPU_CACHE_SHARE if hardware.device.is_gpu else _CPU_CACHE * GIB
+    free = (hardware.device.memory - whole) * (_GPU_CACHE_SHARE if hardware.device.is_gpu else _CPU_CACHE_SHARE)
+    free = free if hardware.device.is_gpu else max(free, _CPU_CACHE_LEAST * GIB)
     cache = free if given is None else given * GIB
     held = max(0, int(cache / shape.cache_bytes(1, element)))
     memory = ServingMemory(whole, 0.0, max(0.0, cache), held, held / tokens, tokens)

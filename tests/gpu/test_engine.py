@@ -115,7 +115,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     engine = TransformersEngine(wide_model, device="cuda", cache_gib=8.0)
     little_memory(512)
     answers = ask(engine, [request(1000, Sampling(1.0, 1.0, 4), seed=seed, n=1) for seed in range(192)])
-    allowed = engine._batch._limits.rows
+    allowed = engine._workers[0].batch._limits.rows
     asyncio.run(engine.close())
     assert [answer for answer in answers if not isinstance(answer, Generation)] == []
     assert allowed < 192  # it did run out
@@ -181,7 +181,7 @@ def test_a_cancelled_request_gives_its_rows_back(wide_model: Path) -> None:
         return time.monotonic() - started
 
     waited = asyncio.run(asyncio.wait_for(run(), 120))
-    assert len(engine._batch) == 0
+    assert len(engine._workers[0].batch) == 0
     asyncio.run(engine.close())
     assert waited < 30.0
 

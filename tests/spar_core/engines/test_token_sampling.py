@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spar_core.engines.token_sampling import UNUSABLE, draw, stream_key, uniforms
+from spar_core.engines.token_sampling import UNUSABLE, _sampled, draw, stream_key, uniforms
 
 
 def pick(logits: list[float], uniform: float, temperature: float = 1.0, top_p: float = 1.0) -> int:
@@ -113,3 +113,24 @@ def test_uniform_numbers_fill_the_unit_interval_evenly() -> None:
     # Expected 1000 each, standard deviation 30.
     assert tenths.min() > 880
     assert tenths.max() < 1120
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 0.5, 3.0, 12.0])
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 0.999, 1.0])
+def test_a_nucleus_drawn_from_a_shortlist_is_that_of_the_whole_vocabulary(sharpness: float, top_p: float) -> None:
+    torch.manual_seed(0)
+    rows, vocabulary = 40, 3000
+    weights = (torch.randn(rows, vocabulary) * sharpness).softmax(-1)
+    weights /= weights.amax(-1, keepdim=True)
+    share, uniform = torch.full((rows,), top_p), torch.rand(rows)
+    share[::7] = 0.7  # rows of one batch have each their own
+    best = weights.argmax(-1)
+    found = _sampled(weights.clone(), share, uniform, best, nucleus=True)
+
+    ascending = weights.double().sort(-1).values
+    outside = (ascending.cumsum(-1) <= (1.0 - share.double())[:, None] * ascending.sum(-1, keepdim=True)).sum(-1)
+    floor = ascending.gather(1, outside.clamp(max=vocabulary - 1)[:, None]).where(share[:, None] < 1.0, 0.0)
+    mass = weights.double().masked_fill(weights.double() < floor, 0.0).cumsum(-1)
+    expected = torch.searchsorted(mass, (uniform.double() * mass[:, -1])[:, None], right=True)[:, 0]
+    assert (found == expected).float().mean() >= 0.95  # float32 against float64: a draw may lie on the very edge
+    assert (weights.gather(1, found[:, None]) >= floor.float() * (1 - 1e-5)).all()

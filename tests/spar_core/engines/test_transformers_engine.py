@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Restartable, Sampling
 from spar_core.engines.chat_format import ChatFormat
 from spar_core.engines.configuration import ThinkingSettings
+from spar_core.engines.slot_batch import Finished, SlotBatch
 from spar_core.engines.transformers_engine import TransformersEngine
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import model_digest
@@ -83,6 +84,36 @@ def test_samples_depend_on_seed_and_index_not_on_the_batch(dtype: str, model_fol
     assert len({completion.text for answer in crowded for completion in answer.completions}) > 30
 
 
+def test_every_core_computes_a_batch_and_answers_are_the_same(model_folder: Folders) -> None:
+    folder = model_folder("llama")
+    asked = [request(words(number, 1 + number % 50), seed=number, n=1 + number % 3) for number in range(60)]
+    alone = ask(open_tiny(folder, max_batch_rows=96), asked)
+    engine = TransformersEngine(folder, device="cpu", threads=3, max_batch_rows=96)
+    sizes = [count_steps(worker.batch) for worker in engine._workers]
+    assert ask(engine, asked) == alone
+    assert len(sizes) == 3
+    assert all(sizes)
+
+
+def test_few_rows_are_one_batch(model_folder: Folders) -> None:
+    engine = TransformersEngine(model_folder("llama"), device="cpu", threads=3, max_batch_rows=32)
+    assert len(engine._workers) == 1
+    asyncio.run(engine.close())
+
+
+def count_steps(batch: SlotBatch | None) -> list[int]:
+    """Fills with the number of rows at each step of a batch."""
+    assert batch is not None
+    advance, steps = batch.advance, []
+
+    def counted() -> list[Finished]:
+        steps.append(len(batch))
+        return advance()
+
+    batch.advance = counted
+    return steps
+
+
 def test_samples_of_one_request_differ_and_repeat(model_folder: Folders) -> None:
     asked = request(words(1, 8), seed=5, n=6)
     first, again, other_seed = ask(open_tiny(model_folder("llama")), [asked, asked, request(words(1, 8), seed=6, n=6)])
@@ -144,7 +175,7 @@ def test_out_of_memory_at_one_row_is_a_clear_error(model_folder: Folders, monkey
 
 def limit_rows(engine: TransformersEngine, rows: int, monkeypatch) -> list[int]:
     """Let the model run out of memory above a number of rows; the list fills with the sizes tried."""
-    model = engine._batch._model
+    model = engine._workers[0].batch._model
     forward, sizes = model.forward, []
 
     def limited(*arguments, **named):
@@ -283,7 +314,7 @@ def test_closing_fails_what_is_unanswered_and_frees_the_model(model_folder: Fold
     failures = [result for result in results if isinstance(result, EngineError)]
     assert failures
     assert "closed before" in str(failures[0])
-    assert engine._batch is None
+    assert engine._workers[0].batch is None
 
 
 def test_a_cancelled_request_is_not_computed(model_folder: Folders) -> None:
@@ -325,7 +356,7 @@ def test_a_prompt_the_model_cannot_compute_fails_alone(tmp_path: Path, monkeypat
 
 def test_an_error_while_decoding_fails_the_rows_under_way_and_no_others(model_folder: Folders, monkeypatch) -> None:
     engine = open_tiny(model_folder("llama"), max_batch_rows=1)
-    model = engine._batch._model
+    model = engine._workers[0].batch._model
     forward, calls = model.forward, []
 
     def failing_once(*arguments, **named):
@@ -359,7 +390,7 @@ def test_nobody_waits_for_a_worker_that_is_gone(model_folder: Folders, monkeypat
     def breaks(_batch) -> None:
         raise SystemExit("not foreseen")
 
-    monkeypatch.setattr(engine, "_advance", breaks)
+    monkeypatch.setattr(engine._workers[0], "_advance", breaks)
     for _ in range(2):  # also those who come later learn what happened, and that another may do better
         with pytest.raises(EngineUnavailableError, match=r"worker failed: SystemExit\('not foreseen'\)"):
             asyncio.run(asyncio.wait_for(engine.generate(request("w9")), 60))
@@ -379,7 +410,7 @@ def test_a_cancelled_request_leaves_the_running_batch(tmp_path: Path, monkeypatc
             one.cancel()
         await engine.generate(request("w8", Sampling(1.0, 1.0, 5)))
         await asyncio.sleep(0)
-        assert len(engine._batch) == 0
+        assert len(engine._workers[0].batch) == 0
         await engine.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))
