@@ -160,7 +160,7 @@ def _by_metric(
             values = [shown(_mean(variant, number, metric)) for number in numbers]
             title = "" if place else f"**{name}**"
             rows.append([title, variant.name, *values, change(difference(variant.gains, metric))])
-    columns = [heading, "variant", *(f"iteration {number}" for number in numbers), "last - first, paired"]
+    columns = [heading, "variant", *(f"iteration {number}" for number in numbers), "last - first"]
     return Table(columns, rows, frozenset({0, 1}))
 
 

@@ -46,7 +46,10 @@ def strategy_gaps(planned: Experiment, found: CurveItems) -> Iterator[StrategyGa
 
 
 def variant_gaps(planned: Experiment, found: CurveItems) -> Iterator[VariantGap]:
-    """Every comparison of the experiment under every search that both of its variants were measured with."""
+    """Every comparison of the experiment under every search that both of its variants were measured with.
+
+    Left out where the two have the same answers throughout: the same models, such as those of iteration 0.
+    """
     curve = planned.specification.search_curve
     if curve is None:
         return
@@ -60,7 +63,7 @@ def variant_gaps(planned: Experiment, found: CurveItems) -> Iterator[VariantGap]
                 by_seed(item for item, _ in found.get((name, number), {}).get(metric, ()))
                 for name in (variant, baseline)
             )
-            gap = difference_of("search_accuracy", theirs, ours)
+            gap = None if ours == theirs else difference_of("search_accuracy", theirs, ours)
             if gap is not None:
                 yield VariantGap(
                     variant=variant, baseline=baseline, iteration=number, strategy=strategy, budget=budget, gap=gap

@@ -9,7 +9,7 @@ TEXT = """
 name: x
 preset: smoke
 variants: {a: }
-search_curve: {budgets: [3, 1], strategies: [bfs, chain], prompts: 4, iterations: [last]}
+search_curve: {budgets: [3, 1], strategies: [bfs, chain], prompts: 4, iterations: [0, last]}
 """
 
 
@@ -51,6 +51,7 @@ def test_variants_are_paired_under_equal_searches(tmp_path):
     planned = load_experiment(Path(file), str(tmp_path))
     rows = [item(prompt, f"search_accuracy/{way}", 1.0, "r") for prompt in "pq" for way in ("none", "bfs/1", "bfs/3")]
     rows += [item("p", f"search_accuracy/{way}", value, "s") for way, value in (("none", 1.0), ("bfs/1", 0.0))]
+    rows += [item("p", "search_accuracy/none", 1.0, run, 0) for run in "rs"]  # the same models
     found = variant_gaps(planned, observed({"r": ("a", 0), "s": ("b", 0)}, rows))
     # Only p was measured with both, and budget 3 with one alone.
     assert [(gap.strategy, gap.budget, gap.gap.pooled.value, gap.gap.pooled.n) for gap in found] == [
