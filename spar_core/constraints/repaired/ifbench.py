@@ -18,7 +18,7 @@ _TEMPLATE: Final = re.compile(r"\W*My Answer:\W*\w.*\bMy Conclusion:\W*\w.*\bFut
 
 def _bare(text: str) -> list[str]:
     words = (word.strip(_EDGES).lower() for word in text.split())
-    return [word for word in words if word]
+    return [word for word in words if any(map(str.isalnum, word))]
 
 
 def _conjunctions(text: TextView, bound: Arguments) -> bool:

@@ -13,8 +13,10 @@ _HIGHLIGHT: Final = re.compile(r"(?<!\*)(\*{1,3})(?=[^\s*])[^*\n]*[^\s*]\1(?!\*)
 _DIVIDER: Final = re.compile(r"^[ \t]*\*\*\*[ \t]*$", re.MULTILINE)
 _BLANK_LINES: Final = re.compile(r"\n[ \t]*\n")
 _FIRST_WORD: Final = re.compile(r"\w+(?:['\u2019-]\w+)*")
-_PLACEHOLDER: Final = re.compile(r"\[[^\[\]\n]*[^\W\d_]{2}[^\[\]\n]*\](?!\()")
-_OPENING: Final = r"^[ \t]*[#>*_\-\"'(\[]*[ \t]*[*_]*"
+_BRACKETED: Final = re.compile(r"\[([^\[\]\n]*)\](?!\()")
+_LETTERS: Final = re.compile(r"[^\W\d_]{2}")
+# What a heading may begin with; bounded, so that a line of signs takes no time quadratic in its length.
+_OPENING: Final = r"^[ \t]{0,9}[#>*_\-\"'(\[]{0,9}[ \t]{0,9}[*_]{0,9}"
 _CHOICES: Final = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _QUOTES: Final = {'"': '"', "\u201c": "\u201d"}
 _QUOTING: Final = '"\u201c\u201d \t\r\n'
@@ -78,7 +80,8 @@ def _nth_first_word(text: TextView, bound: Arguments) -> bool:
 
 def _placeholders(text: TextView, bound: Arguments) -> bool:
     """Placeholders. The reference counts empty brackets, check boxes, footnotes and links."""
-    return len(_PLACEHOLDER.findall(text.text)) >= int(bound["num_placeholders"])
+    found = sum(1 for inside in _BRACKETED.findall(text.text) if _LETTERS.search(inside))
+    return found >= int(bound["num_placeholders"])
 
 
 def _postscript(text: TextView, bound: Arguments) -> bool:

@@ -99,6 +99,18 @@ def test_a_blank_answer_and_a_kind_without_a_repair_are_decided_as_ever():
     assert check(Constraint.create("detectable_format:title"), "<<Roses>>", variant="repaired")
 
 
+ENDLESS = ("[" + "a" * 30_000, "[" * 30_000, " " * 30_000 + "x", "*" * 30_000)
+ENDLESS += ("- " * 20_000 + "x", "*a " * 10_000, "P.S. " * 5_000, '"' * 30_000)
+
+
+@pytest.mark.parametrize("text", ENDLESS)
+def test_long_degenerate_texts_are_decided(text):
+    """A rule that were quadratic in any of these would run into the suite's time limit."""
+    for kind, arguments, *_ in CASES:
+        if not kind.startswith(("language", "change_case", "ratio")):  # NLTK's and the detector's own time
+            check(Constraint.create(kind, **arguments), text, variant="repaired")
+
+
 def test_rewards_take_the_variant():
     given = {
         "completions": ["I think so."],
