@@ -280,7 +280,7 @@ BENCHMARK_PROMPTS = Stage("benchmark_prompts", version=2, work=_prompts, splits=
 BENCHMARK_ANSWERS = Stage(
     "benchmark_answers", version=1, work=_answers, sharded_by="prompts", rows_of=("prompts", "eval_prompts")
 )
-BENCHMARK_MEASURES = Stage("benchmark_measures", version=2, work=_measure)
+BENCHMARK_MEASURES = Stage("benchmark_measures", version=1, work=_measure)
 BENCHMARK_VERDICTS = Stage(
     "benchmark_verdicts", version=1, work=_verdicts, sharded_by="prompts", data=("spar_core.prompts/judges",)
 )

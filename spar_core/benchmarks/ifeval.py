@@ -38,6 +38,7 @@ class InstructionBenchmark(RuleBenchmark):
     `missing`: what becomes of prompts without an answer, of a file as of a model.
     """
 
+    version = 2
     takes_prompts: ClassVar[bool] = True
     headlines = (*ifeval.RATES, ifeval.UNANSWERED)
 
