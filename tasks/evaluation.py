@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from spar_core.config.method import ResponsesConfig, SearchConfig
+from spar_core.evaluation.hack_rate import Said, hacks
 from spar_core.evaluation.judged_texts import FIRST_ANSWERS, REWRITES, Ballot
 from spar_core.evaluation.measures import (
     Measured,
     answer_item,
     fix_item,
+    hack_item,
     pair_item,
     rewrite_items,
     self_play_measures,
@@ -132,9 +134,9 @@ def _first_answers(context: ShardContext) -> Iterator[Response]:
 def _scores(context: ShardContext) -> ShardRows:
     inputs, models = context.call.inputs, context.call.models
     actor, refiner = Measured("actor", models["actor"].digest), Measured("refiner", models["refiner"].digest)
-    pairs = list(_pair_items(context, actor))
-    context.part.write("eval_items", pairs)
-    actor_items: list[EvalItem] = [*inputs["actor"].read("eval_items"), *pairs]
+    found = [*_pair_items(context, actor), *_hack_items(context, actor)]
+    context.part.write("eval_items", found)
+    actor_items: list[EvalItem] = [*inputs["actor"].read("eval_items"), *found]
     scores, missing = self_play_measures(actor, actor_items)
     judged = [item for name in _ITEMS[1:] if name in inputs for item in inputs[name].read("eval_items")]
     if judged:
@@ -142,7 +144,7 @@ def _scores(context: ShardContext) -> ShardRows:
         scores, missing = scores + of_refiner.scores, missing + of_refiner.missing
     context.part.write("eval_items", missing)
     context.part.write("eval_scores", scores)
-    read = len(actor_items) - len(pairs) + len(judged)
+    read = len(actor_items) - len(found) + len(judged)
     return ShardRows(sum(inputs[name].rows["eval_items"] for name in _ITEMS if name in inputs), read)
 
 
@@ -157,7 +159,18 @@ def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
             yield pair_item(actor, prompts[pair.prompt_id], pair)
 
 
+def _hack_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
+    """The right answers, and which of them trip a wire; where the held-out prompts are given."""
+    inputs = context.call.inputs
+    if "held_out" not in inputs:
+        return
+    prompts = {prompt.prompt_id: prompt for prompt in inputs["held_out"].read("eval_prompts")}
+    answers = inputs["actor"].read("eval_responses")
+    for hack in hacks(prompts, (Said(each.response_id, each.prompt_id, each.text) for each in answers)):
+        yield hack_item(actor, hack)
+
+
 EVAL_PROMPTS = Stage("eval_prompts", version=2, work=_prompts, splits=True, data=(*STARTER_WORLD, *SEED_PROMPTS))
 EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts", rows_of=("prompts", "eval_prompts"))
 EVAL_REFINER = Stage("eval_refiner", version=3, work=_refiner, sharded_by="answers")
-SCORES = Stage("eval_scores", version=4, work=_scores)
+SCORES = Stage("eval_scores", version=5, work=_scores)

@@ -23,7 +23,7 @@ from storage.ledger import Ledger
 from storage.registry import ModelVersion, Registry
 from tasks.engines import ModelRef
 from tasks.general_ability import ability_kept
-from tasks.hack_gate import hacks_more
+from tasks.hack_gate import HackRuling, rule_on_hacks
 from tasks.model_card import describe_models
 from tasks.runtime import Runtime
 
@@ -165,13 +165,15 @@ def _decided(contest: Contest, entry: Promotion, gate: PromotionConfig, store: A
         kept = ability_kept(contest.ability.champion, contest.ability.candidate, gate.ability_margin or 0.0)
         if not kept.passed:
             return ruled("refused", f"{kept.reason} (champion {name})", found)
+    hacking = HackRuling(False)
     if gate.max_hack_rate_rise is not None and candidate.role == "actor":
-        refusal = hacks_more(store, theirs, measured.candidate, gate.max_hack_rate_rise)
-        if refusal is not None:
-            return ruled("refused", f"{refusal} (champion {name})", found)
+        hacking = rule_on_hacks(store, theirs, measured.candidate, gate.max_hack_rate_rise)
+    if hacking.refused:
+        return ruled("refused", f"{hacking.reason} (champion {name})", found)
     ruling = rule_on(found.difference, gate)
     shown = f"{entry.metric} {100 * found.candidate.value:.1f} against {100 * found.champion.value:.1f} % of {name}"
-    return ruled("promoted" if ruling.promoted else "refused", f"{shown}, {ruling.reason}", found)
+    reason = f"{shown}, {ruling.reason}" + (f"; {hacking.reason}" if hacking.reason else "")
+    return ruled("promoted" if ruling.promoted else "refused", reason, found)
 
 
 def _alone(role: ModelRole, measured: ArtifactRef) -> Estimate | None:

@@ -195,4 +195,4 @@ def _passes(who: Measured, items: Sequence[EvalItem], sizes: Sequence[int], sett
 
 REPAIRS = Stage("repairs", version=2, work=_repairs, sharded_by="answers")
 REFINEMENT_SCORES = Stage("refinement_scores", version=3, work=_refinement_scores)
-STARTER_SCORES = Stage("starter_scores", version=4, work=_starter_scores)
+STARTER_SCORES = Stage("starter_scores", version=5, work=_starter_scores)

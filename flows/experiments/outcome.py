@@ -119,6 +119,19 @@ class StrategyGap(_Plain):
     """`strategy` minus `other`, paired."""
 
 
+class VariantGap(_Plain):
+    """Two variants' models after one iteration under the same test-time search, on the same prompts."""
+
+    variant: str
+    baseline: str
+    iteration: int
+    strategy: str
+    """`none`: the first answers, without a search."""
+    budget: int
+    gap: Difference
+    """`variant` minus `baseline`, paired: final answers that are right."""
+
+
 class ExperimentOutcome(_Plain):
     """The whole experiment."""
 
@@ -139,6 +152,7 @@ class ExperimentOutcome(_Plain):
     comparisons: tuple[Comparison, ...]
     curve: tuple[CurvePoint, ...] = ()
     strategy_gaps: tuple[StrategyGap, ...] = ()
+    variant_gaps: tuple[VariantGap, ...] = ()
 
     @property
     def failures(self) -> tuple[RunOutcome, ...]:

@@ -25,6 +25,7 @@ from flows.experiments.plots import draw_plots
 from flows.experiments.search_page import search_tables
 from flows.experiments.wording import (
     ACCURACIES,
+    COMPARED,
     REFINER,
     answers,
     change,
@@ -112,7 +113,7 @@ def accuracy_table(outcome: ExperimentOutcome) -> Table:
 
 def comparison_table(outcome: ExperimentOutcome) -> Table:
     """Paired differences between variants: each set of prompts, the refiner, and each seed."""
-    shown = {**ACCURACIES, "judge_balanced_accuracy": "judging", "fix_rate": "true fixes"}
+    shown = {**ACCURACIES, **COMPARED}
     metrics = [metric for metric in shown if any(difference(pair.differences, metric) for pair in outcome.comparisons)]
     seeds = outcome.seeds if len(outcome.seeds) > 1 else ()
     rows = []
@@ -159,7 +160,7 @@ def _by_metric(
             values = [shown(_mean(variant, number, metric)) for number in numbers]
             title = "" if place else f"**{name}**"
             rows.append([title, variant.name, *values, change(difference(variant.gains, metric))])
-    columns = [heading, "variant", *(f"iteration {number}" for number in numbers), "last - first, paired"]
+    columns = [heading, "variant", *(f"iteration {number}" for number in numbers), "last - first"]
     return Table(columns, rows, frozenset({0, 1}))
 
 
@@ -169,7 +170,12 @@ def _refiner(outcome: ExperimentOutcome) -> list[Block]:
         return [Text("The refiner was not measured.")]
     everything = _everything(outcome, _iterations(outcome))
     return [
-        Text("Every iteration's refiner judges and repairs the same answers: those of the first actor."),
+        Text(
+            "What counts is its judging where it is used: of its own actor's answers and of its own rewrites. These "
+            "are other texts for every refiner; their differences draw prompts again, with the texts of both. The "
+            "common pool is the same for all: the first actor's answers and the first refiner's rewrites, paired text "
+            "by text. The answers it repairs are the first actor's."
+        ),
         found,
         Folded(f"All {len(everything.rows)} measured figures", everything),
     ]
@@ -191,13 +197,15 @@ def _data(outcome: ExperimentOutcome) -> list[Block]:
         for number in _iterations(outcome)[1:]:
             reached = [run.iterations[number] for run in outcome.of(variant.name) if len(run.iterations) > number]
             if reached:
-                truth = percent(_mean(variant, number, "pair_truth"))
-                rows.append([variant.name, str(number), *_figures(reached), truth, _depths(reached)])
-    columns = ["variant", "iteration", "pairs", "DPO steps", "refiner steps", "tokens", "seconds", "pairs true, %"]
+                told = [percent(_mean(variant, number, metric)) for metric in ("pair_truth", "pair_ordered")]
+                rows.append([variant.name, str(number), *_figures(reached), *told, _depths(reached)])
+    columns = ["variant", "iteration", "pairs", "DPO steps", "refiner steps", "tokens", "seconds"]
+    columns += ["pairs true, %", "pairs ordered, %"]
     return [
         Text(
             "Means over seeds. Tokens are completion tokens of making the data, seconds those of data and training, "
-            "both as if the run stood alone, measuring left out. Depth: where accepted rewrites lie in their trees."
+            "both as if the run stood alone, measuring left out. True: the chosen answer meets every constraint, the "
+            "rejected one does not; ordered: the chosen one breaks fewer. Depth: where accepted rewrites lie in trees."
         ),
         Table([*columns, "accepted at depth 1 / 2 / deeper, %"], rows),
     ]

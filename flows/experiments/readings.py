@@ -8,6 +8,7 @@ from flows.experiments.outcome import IterationOutcome, RunOutcome
 from flows.experiments.specification import PlannedRun
 from spar_core.evaluation.comparison import Observation
 from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.judged_texts import FIRST_ANSWERS, FIRST_REWRITES, JUDGED, OWN_ANSWERS, REWRITES
 from storage.artifacts import ArtifactStore
 from storage.catalog import Catalog
 from storage.home import Home
@@ -17,6 +18,12 @@ _SELF_PLAY = "self_play"
 _MEASURING = "eval_"
 _PAIRED = {"accuracy": "accuracy", "judge": "judge_balanced_accuracy", "fix": "fix_rate"}
 """Items whose truth pairs over iterations and runs, and the score made of them."""
+_OWN = {OWN_ANSWERS: "judge_balanced_accuracy_own", REWRITES: "judge_balanced_accuracy_rewrites"}
+"""Texts that each refiner has of its own: those of two refiners are other texts."""
+UNPAIRED = frozenset(_OWN.values())
+POOL = "judge_balanced_accuracy_pool"
+"""Over the common pool: texts that every refiner of an experiment judges, the first models' answers and rewrites."""
+_POOLED = (FIRST_ANSWERS, FIRST_REWRITES)
 
 
 class Item(NamedTuple):
@@ -27,6 +34,10 @@ class Item(NamedTuple):
     stratum: str
     source: str
     value: float
+    text: str = ""
+    """Id of a judged text; empty for other items."""
+    depth: int = 0
+    """Of a rewrite in its tree."""
 
 
 class Readings:
@@ -63,16 +74,26 @@ class Readings:
     def observations(self, run_id: str, seed: int, iteration: int) -> dict[str, list[Observation]]:
         """The items of an iteration by the score made of them; those of a prompt are one cluster, whatever the seed.
 
-        Accuracy is also given for each source of prompts, if there are several.
+        Accuracy is also given for each source of prompts, if there are several. The first refiner's rewrites are its
+        own at iteration 0: the votes of its searches are its judgement of the pool.
         """
         items = [Item(**row) for row in self._items[run_id, iteration]]
         sources = {item.source for item in items if item.metric == "accuracy"}
         found: dict[str, list[Observation]] = defaultdict(list)
         for item in items:
             observation = Observation((seed, item.cluster), item.cluster, item.value, item.stratum)
-            found[_PAIRED[item.metric]].append(observation)
+            judged = observation._replace(key=(seed, item.text))
+            if item.metric in _PAIRED:
+                found[_PAIRED[item.metric]].append(observation)
+            if item.metric in _OWN:
+                found[_OWN[item.metric]].append(judged)
+            first = iteration == 0 and item.metric == REWRITES and item.depth == 1
+            if item.text and (item.metric in _POOLED or first):
+                found[POOL].append(judged)
             if item.metric == "accuracy" and len(sources) > 1:
                 found[f"accuracy/{item.source}"].append(observation)
+        if len({judged.stratum for judged in found[POOL]}) < 2:
+            del found[POOL]  # right texts alone or wrong ones alone: nothing to balance
         return found
 
     def _iteration(self, run_id: str, number: int) -> IterationOutcome:
@@ -131,6 +152,10 @@ def _trains(stage: dict[str, Any]) -> bool:
     return str(stage["stage"]).startswith(("train_", "warm_start"))
 
 
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
 _SCORES = f"""
     SELECT run_id, iteration, metric, value, ci_low, ci_high, n FROM eval_scores
     WHERE run_id IN (RUNS) AND benchmark = '{_SELF_PLAY}' ORDER BY metric"""
@@ -150,10 +175,12 @@ _ITEMS = f"""
     SELECT run_id, iteration, metric, cluster_id AS cluster,
         coalesce(json_extract_string(detail, '$.truth'), '') AS stratum,
         regexp_extract(coalesce(json_extract_string(detail, '$.source'), ''), '[^/]*$') AS source,
-        avg(value) AS value
+        avg(value) AS value,
+        CASE WHEN metric IN ({_listed(JUDGED)}) THEN coalesce(response_id, '') ELSE '' END AS text,
+        coalesce(CAST(json_extract(detail, '$.depth') AS INTEGER), 0) AS depth
     FROM eval_items
     WHERE run_id IN (RUNS) AND benchmark = '{_SELF_PLAY}' AND value IS NOT NULL
-        AND metric IN ({", ".join(f"'{metric}'" for metric in _PAIRED)})
+        AND metric IN ({_listed([*_PAIRED, *JUDGED])})
     GROUP BY ALL ORDER BY ALL"""
 
 _CURVE_ITEMS = """

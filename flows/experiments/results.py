@@ -14,10 +14,10 @@ from flows.experiments.outcome import (
     RunOutcome,
     VariantOutcome,
 )
-from flows.experiments.readings import Readings, curve_items
+from flows.experiments.readings import POOL, UNPAIRED, Readings, curve_items
 from flows.experiments.specification import Experiment, curve_run_id
-from flows.experiments.strategy_gaps import CurveItems, observed, strategy_gaps
-from spar_core.evaluation.comparison import Observation, stratified_mean
+from flows.experiments.strategy_gaps import CurveItems, observed, strategy_gaps, variant_gaps
+from spar_core.evaluation.comparison import Observation, clustered_change, paired_change, stratified_mean
 from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.statistics import mean_by_size
 from storage.catalog import open_catalog
@@ -60,6 +60,7 @@ def collect(planned: Experiment, failures: Mapping[tuple[str, int], str]) -> Exp
         comparisons=tuple(evidence.compared(*pair) for pair in specification.comparisons),
         curve=tuple(_curve(planned, curve)),
         strategy_gaps=tuple(strategy_gaps(planned, curve)),
+        variant_gaps=tuple(variant_gaps(planned, curve)),
     )
 
 
@@ -105,14 +106,19 @@ class _Evidence:
         )
 
     def _means(self, runs: Sequence[RunOutcome], number: int) -> dict[str, Estimate]:
-        """Every metric that all these runs have, over the items of all of them."""
+        """Every metric that all these runs have, over the items of all of them.
+
+        One seed's own score stands as it is; several are made of their items where there are any.
+        """
         scores = [run.iterations[number].scores for run in runs]
         measured = [self._items(run, number) for run in runs]
         found = {}
-        for metric in sorted(set.intersection(*(set(each) for each in scores))):
+        known = [{*score, *({POOL} & items.keys())} for score, items in zip(scores, measured, strict=True)]
+        for metric in sorted(set.intersection(*known)):
             together = [observation for items in measured for observation in items.get(metric, ())]
-            paired = stratified_mean(together) if len(runs) > 1 else None
-            found[metric] = paired or mean_by_size([each[metric] for each in scores])
+            scored = [each[metric] for each in scores if metric in each]
+            paired = stratified_mean(together) if len(runs) > 1 or not scored else None
+            found[metric] = paired or mean_by_size(scored)
         return found
 
     def _differences(self, pairs: Sequence[tuple[RunOutcome, int, RunOutcome, int]]) -> list[Difference]:
@@ -125,6 +131,7 @@ class _Evidence:
                 metric,
                 {seed: items.get(metric, ()) for seed, items in before.items()},
                 {seed: items.get(metric, ()) for seed, items in after.items()},
+                clustered_change if metric in UNPAIRED else paired_change,
             )
             for metric in metrics
         ]

@@ -34,6 +34,7 @@ def search_tables(outcome: ExperimentOutcome) -> list[Block]:
         ),
         Table([*columns, *(f"{source}, %" for source in sources)], rows, frozenset({0, 2})),
         *_gaps(outcome),
+        *_variants(outcome),
     ]
 
 
@@ -58,4 +59,24 @@ def _gaps(outcome: ExperimentOutcome) -> list[Block]:
         Table(
             ["variant", "iteration", "strategies", "nodes", "first, %", "second, %", "points"], rows, frozenset({0, 2})
         ),
+    ]
+
+
+def _variants(outcome: ExperimentOutcome) -> list[Block]:
+    rows = [
+        [
+            f"{gap.variant} - {gap.baseline}",
+            str(gap.iteration),
+            "no search" if gap.strategy == "none" else gap.strategy.upper(),
+            str(gap.budget or "-"),
+            change(gap.gap),
+        ]
+        for gap in outcome.variant_gaps
+    ]
+    if not rows:
+        return []
+    return [
+        Heading("Variants under equal searches", 3),
+        Text("Final answers that are right, the same prompts paired."),
+        Table(["variants", "iteration", "search", "nodes", "points"], rows, frozenset({0, 2})),
     ]

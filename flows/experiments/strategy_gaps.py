@@ -1,4 +1,4 @@
-"""The measured items of search curves, and what strategies differ in at equal budgets."""
+"""The measured items of search curves, and what strategies and variants differ in at equal budgets."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from itertools import combinations, product
 from typing import Any, NamedTuple
 
 from flows.experiments.differences import by_seed, difference_of
-from flows.experiments.outcome import Difference, StrategyGap
+from flows.experiments.outcome import Difference, StrategyGap, VariantGap
 from flows.experiments.specification import Experiment
 from spar_core.evaluation.comparison import Observation, stratified_mean
 from spar_core.evaluation.estimate import Estimate
@@ -43,6 +43,31 @@ def strategy_gaps(planned: Experiment, found: CurveItems) -> Iterator[StrategyGa
             yield StrategyGap(
                 variant=variant, iteration=number, budget=budget, strategy=pair[0], other=pair[1], **gap._asdict()
             )
+
+
+def variant_gaps(planned: Experiment, found: CurveItems) -> Iterator[VariantGap]:
+    """Every comparison of the experiment under every search that both of its variants were measured with.
+
+    Left out where the two have the same answers throughout: the same models, such as those of iteration 0.
+    """
+    curve = planned.specification.search_curve
+    if curve is None:
+        return
+    searches = [("none", 0), *product(dict.fromkeys(curve.strategies), sorted(set(curve.budgets)))]
+    for (variant, baseline), number in product(
+        planned.specification.comparisons, curve.iterations_of(planned.runs[0].run)
+    ):
+        for strategy, budget in searches:
+            metric = "search_accuracy/none" if strategy == "none" else f"search_accuracy/{strategy}/{budget}"
+            ours, theirs = (
+                by_seed(item for item, _ in found.get((name, number), {}).get(metric, ()))
+                for name in (variant, baseline)
+            )
+            gap = None if ours == theirs else difference_of("search_accuracy", theirs, ours)
+            if gap is not None:
+                yield VariantGap(
+                    variant=variant, baseline=baseline, iteration=number, strategy=strategy, budget=budget, gap=gap
+                )
 
 
 class _Gap(NamedTuple):

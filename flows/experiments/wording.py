@@ -7,14 +7,26 @@ from spar_core.evaluation.estimate import Estimate
 
 ACCURACIES = {"accuracy": "all", "accuracy/iid": "in distribution", "accuracy/heldout": "held out"}
 REFINER = {
-    "judge_balanced_accuracy": "judging, balanced accuracy",
-    "judge_balanced_accuracy_own": "judging the final actor's own answers",
-    "judge_balanced_accuracy_rewrites": "judging its own rewrites",
+    "judge_balanced_accuracy_own": "judging its own actor's answers, balanced",
+    "judge_balanced_accuracy_rewrites": "judging its own rewrites, balanced",
+    "judge_approved_rewrites": "own rewrites it approves",
+    "judge_approved_right_rewrites": "of these truly right",
+    "judge_balanced_accuracy_pool": "judging the common pool, balanced",
+    "judge_balanced_accuracy": "judging the first actor's answers, balanced",
     "self_evaluation_bias": "self-evaluation bias",
     "fix_rate": "failing answers truly fixed",
     "fix_rate/heldout": "the same, held out",
     "accepted_below_depth_1": "of these, accepted below depth 1",
 }
+COMPARED = {
+    "judge_balanced_accuracy_own": "judging own answers",
+    "judge_balanced_accuracy_rewrites": "judging own rewrites",
+    "judge_balanced_accuracy_pool": "judging the common pool",
+    "judge_balanced_accuracy": "judging the first actor's answers",
+    "fix_rate": "true fixes",
+}
+"""Of the refiner, between variants."""
+FEWEST_SEEDS = 5
 _NEVER = "-"
 
 
@@ -78,6 +90,11 @@ def notes(outcome: ExperimentOutcome) -> list[str]:
             found.append(f"{variant.name} was run with {len(own)} of {len(outcome.seeds)} seeds: {own}")
     if len(outcome.seeds) == 1:
         found.append("one seed: nothing is known of other seeds, so no difference is called one")
+    elif len(outcome.seeds) < FEWEST_SEEDS:
+        found.append(
+            f"{len(outcome.seeds)} seeds: intervals over seeds are Student's t with {len(outcome.seeds) - 1} degree(s) "
+            f"of freedom; take {FEWEST_SEEDS} seeds or more where a seed is the unit"
+        )
     return found
 
 
@@ -127,8 +144,10 @@ def _of_comparison(pair: Comparison) -> str:
 
 def _of_refiner(variant: VariantOutcome) -> str:
     parts = []
-    for metric, name in (("judge_balanced_accuracy", "judging"), ("fix_rate", "true fixes")):
-        gain = difference(variant.gains, metric)
+    used = ("judge_balanced_accuracy_own", "judge_balanced_accuracy_rewrites")
+    told = used if any(difference(variant.gains, metric) for metric in used) else ("judge_balanced_accuracy",)
+    for metric in (*told, "fix_rate"):
+        name, gain = COMPARED[metric], difference(variant.gains, metric)
         if gain is not None:
             verdict = (
                 ("rises" if gain.pooled.value > 0 else "falls") if gain.is_shown else f"a change is {_caution(gain)}"

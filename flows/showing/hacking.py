@@ -1,10 +1,9 @@
-"""What a run with `judging.anchor` says of rule hacking: held-out answers that meet every rule and do nothing."""
+"""What a run says of rule hacking: held-out answers that meet every rule and do nothing."""
 
 from typing import Any, NamedTuple
 
 from spar_core.evaluation.estimate import Estimate
-from spar_core.evaluation.hack_rate import Said, hack_rate
-from spar_core.records import Constraint, Prompt
+from spar_core.evaluation.measures import HACK_RATE
 from storage.catalog import open_catalog
 from storage.home import Home
 
@@ -28,24 +27,16 @@ class HackRate(NamedTuple):
 
 
 def hack_rates(home: Home, run_id: str) -> list[HackRate]:
-    """Of the held-out answers every iteration's actor was measured on; clusters are prompts."""
+    """Of every measured iteration of a run that counts hacks (`flows.wiring.measuring.counts_hacks`)."""
     with open_catalog(home) as catalog:
-        asked = catalog.rows("SELECT DISTINCT prompt_id, text, constraints, source FROM eval_prompts", [])
-        answers = catalog.rows(
-            "SELECT DISTINCT iteration, response_id, prompt_id, text FROM eval_responses "
-            "WHERE run_id = ? AND iteration IS NOT NULL",
-            [run_id],
+        rows = catalog.rows(
+            "SELECT iteration, metric, value, ci_low, ci_high, n FROM eval_scores "
+            "WHERE run_id = ? AND benchmark = 'self_play' AND role = 'actor' AND metric IN ('accuracy', ?) "
+            "AND iteration IS NOT NULL ORDER BY iteration",
+            [run_id, HACK_RATE],
         )
-    prompts = {
-        row["prompt_id"]: Prompt(
-            row["prompt_id"],
-            row["text"],
-            tuple(Constraint(**constraint) for constraint in row["constraints"] or ()),
-            source=row["source"],
-        )
-        for row in asked
-    }
-    found: dict[int, list[Said]] = {row["iteration"]: [] for row in answers}
-    for row in answers:
-        found[row["iteration"]].append(Said(row["response_id"], row["prompt_id"], row["text"]))
-    return [HackRate(iteration, hack_rate(prompts, said)) for iteration, said in sorted(found.items())]
+    found: dict[int, Estimate | None] = dict.fromkeys(row["iteration"] for row in rows)
+    for row in rows:
+        if row["metric"] == HACK_RATE:
+            found[row["iteration"]] = Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
+    return [HackRate(iteration, share) for iteration, share in found.items()]

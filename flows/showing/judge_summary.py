@@ -10,11 +10,11 @@ from storage.home import Home
 
 BIAS = "self_evaluation_bias"
 JUDGE_COLUMNS = {
-    "judge_precision": "precision %",
-    "judge_recall": "recall %",
-    "judge_balanced_accuracy": "balanced accuracy %",
-    "judge_balanced_accuracy_own": "on its actor's answers %",
-    "judge_balanced_accuracy_rewrites": "on its rewrites %",
+    "judge_balanced_accuracy_own": "judging its actor's answers, balanced %",
+    "judge_balanced_accuracy_rewrites": "its own rewrites %",
+    "judge_approved_rewrites": "of these approved %",
+    "judge_approved_right_rewrites": "approved and right %",
+    "judge_balanced_accuracy": "the first actor's answers %",
     BIAS: "self-evaluation bias, points",
 }
 _OVERVIEW = {

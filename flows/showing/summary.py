@@ -20,12 +20,16 @@ _METRICS = {
             "judge_recall_own",
             "judge_balanced_accuracy_own",
             "judge_balanced_accuracy_rewrites",
+            "judge_approved_rewrites",
+            "judge_approved_right_rewrites",
             "judge_calibration_error",
             "self_evaluation_bias",
         )
     },
     "fix_rate": "fix_rate",
     "pair_truth": "pair_truth",
+    "pair_ordered": "pair_ordered",
+    "hack_rate": "hack_rate",
 }
 
 
@@ -54,13 +58,22 @@ class IterationRow(NamedTuple):
         return [str(self.iteration), *shown, str(self.pairs), str(self.drops), f"{self.seconds:.0f}"]
 
 
-_SHOWN = ("actor_accuracy", "judge_balanced_accuracy", "fix_rate", "pair_truth")
+_SHOWN = (
+    "actor_accuracy",
+    "judge_balanced_accuracy_own",
+    "judge_balanced_accuracy_rewrites",
+    "fix_rate",
+    "pair_truth",
+    "pair_ordered",
+)
 COLUMNS = [
     "iteration",
     "actor accuracy %",
-    "refiner judge bal. acc. %",
+    "judging its actor's answers, balanced %",
+    "its own rewrites %",
     "search truly fixes %",
     "pairs true %",
+    "ordered %",
     "pairs",
     "drops",
     "seconds",

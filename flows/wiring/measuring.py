@@ -5,7 +5,7 @@ from typing import Any
 from flows.wiring.handovers import Data, Models
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner, plain
-from spar_core.config.run import EvaluationConfig
+from spar_core.config.run import EvaluationConfig, RunConfig
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
@@ -17,6 +17,11 @@ from tasks.judge_votes import EVAL_VOTES
 def is_measured(config: EvaluationConfig, role: ModelRole) -> bool:
     """Whether the gate finds anything to compare a role by."""
     return config.enabled and (role == "actor" or config.refiner_items > 0)
+
+
+def counts_hacks(config: RunConfig) -> bool:
+    """Whether the hack rate is measured: where rules decide what is learnt, or the gate asks for it."""
+    return config.method.judging.reads_rules or config.promotion.max_hack_rate_rise is not None
 
 
 class Measurement:
@@ -44,6 +49,8 @@ class Measurement:
             inputs["votes"] = self._votes(
                 iteration, models.refiner, first, {"prompts": prompts, "answers": inputs["actor"]}
             )
+        if counts_hacks(self._config):
+            inputs["held_out"] = prompts
         if data is not None:
             inputs |= {"prompts": data.prompts, "pairs": data.pairs}
         return self._stages.run(SCORES, iteration, inputs, models._asdict(), seed=config.seed)

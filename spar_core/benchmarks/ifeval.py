@@ -38,6 +38,7 @@ class InstructionBenchmark(RuleBenchmark):
     `missing`: what becomes of prompts without an answer, of a file as of a model.
     """
 
+    version = 2
     takes_prompts: ClassVar[bool] = True
     headlines = (*ifeval.RATES, ifeval.UNANSWERED)
 
@@ -90,12 +91,14 @@ class InstructionBenchmark(RuleBenchmark):
         with row_writer(request.items) as sink:
             for item in report.items:
                 reasons = [verdict.reason for verdict in item.verdicts]
-                sink.write(item.row() | ({"reasons": reasons} if any(reasons) else {}))
+                row = item.row() | {"repaired": list(item.of(ifeval.REPAIRED))}
+                sink.write(row | ({"reasons": reasons} if any(reasons) else {}))
         notes = ["" if request.prompts else loaded.warning, left_out_note(loaded.left_out)]
         notes += [*self._notes(report), left_out_note(report.left_out)]
         by_metric = {score.metric: plain_score(score) for score in report.scores}
         plain = {
             **report.headline(),
+            "repaired": {name: by_metric[name] for name in ifeval.REPAIRED_RATES if name in by_metric},
             "missing": report.missing,
             "unmatched": len(report.unmatched),
             "kinds": {metric: score for metric, score in by_metric.items() if "/" in metric},

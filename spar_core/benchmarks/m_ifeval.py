@@ -39,6 +39,7 @@ _UNKNOWN = "whether these are the published prompts is not known here: compare t
 class MIFEvalBenchmark(InstructionBenchmark):
     """Items are LANGUAGE/KEY, since the languages number their prompts alike."""
 
+    version = 1
     in_all: ClassVar[bool] = False
     takes_prompts: ClassVar[bool] = False
 

@@ -96,7 +96,8 @@ class PromotionConfig(FrozenConfig):
     with lm-eval (extra `ability`), on the whole task; null: neither measured nor asked."""
     max_hack_rate_rise: Fraction | None = None
     """How far the actor's hack rate (answers that trip a wire, of those that meet every rule; fraction) may lie above
-    the champion's; null: not asked."""
+    the champion's: refused where it lies further above and the 95 % interval of the rise excludes zero; null: not
+    asked."""
     continue_from: Literal["last", "champion"] = "last"
     """What an iteration goes on from: the models of the iteration before, or the champions of the lineage. The flow
     `iteration` takes another choice as `start_from`; the nightly deployment takes the champions."""

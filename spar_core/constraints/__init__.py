@@ -28,7 +28,9 @@ from spar_core.constraints.registry import (
     register,
     render,
     samplable,
+    verdict_of,
 )
+from spar_core.constraints.repaired import REPAIRED_KINDS, Variant, repaired_rule
 from spar_core.constraints.text_view import TextView, view
 
 # IFBench's kinds cannot be drawn: prompts made of them would teach the test.
@@ -38,11 +40,13 @@ IFBENCH_KINDS: tuple[str, ...] = tuple(kind.id for kind in kinds() if kind.sampl
 __all__ = [
     "IFBENCH_KINDS",
     "IFEVAL_KINDS",
+    "REPAIRED_KINDS",
     "Arguments",
     "CheckTimeoutError",
     "Kind",
     "SamplingContext",
     "TextView",
+    "Variant",
     "bench_counts",
     "bench_custom",
     "bench_formats",
@@ -61,6 +65,8 @@ __all__ = [
     "lengths",
     "register",
     "render",
+    "repaired_rule",
     "samplable",
+    "verdict_of",
     "view",
 ]

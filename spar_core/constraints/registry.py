@@ -7,8 +7,9 @@ from importlib import import_module
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from spar_core.constraints.kind import Kind
-from spar_core.constraints.text_view import view
+from spar_core.constraints.kind import Arguments, Kind
+from spar_core.constraints.repaired import Variant, repaired_rule
+from spar_core.constraints.text_view import TextView, view
 from spar_core.errors import DataError
 from spar_core.records import Constraint
 
@@ -92,8 +93,13 @@ def conflict(first: str, second: str) -> bool:
     return first == second or second in get(first).conflicts or first in get(second).conflicts
 
 
-def check(constraint: Constraint, response: str, *, detect_language: bool = True) -> bool:
+def check(
+    constraint: Constraint, response: str, *, detect_language: bool = True, variant: Variant = "reference"
+) -> bool:
     """The strict verdict of a constraint on a response; a blank response fails.
+
+    `variant`: by the published verifier, or by a rule that holds to the instruction's text where that one does not
+    (`spar_core.constraints.repaired`; the same where there is none).
 
     With `detect_language` False the case kinds do not ask whether the text is English: for short texts
     of a synthetic world, where the detector guesses.
@@ -103,7 +109,13 @@ def check(constraint: Constraint, response: str, *, detect_language: bool = True
         CheckTimeoutError: no verdict in the time allowed.
     """
     kind, bound = bound_kind(constraint)
-    return kind.verdict(view(response, detect_language), bound)
+    return verdict_of(kind, bound, view(response, detect_language), variant)
+
+
+def verdict_of(kind: Kind, bound: Arguments, response: TextView, variant: Variant) -> bool:
+    """The strict verdict of one variant, for arguments that `Kind.bind` returned."""
+    rule = repaired_rule(kind.id) if variant == "repaired" else None
+    return kind.verdict(response, bound) if rule is None else bool(response.stripped) and rule(response, bound)
 
 
 def render(constraint: Constraint, rng: Random) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from spar_core.constraints.patterns import CheckTimeoutError
 from spar_core.constraints.registry import check
+from spar_core.constraints.repaired import Variant
 from spar_core.errors import DataError
 from spar_core.records import Constraint
 
@@ -19,7 +20,11 @@ Given = str | Sequence[Constraint | Mapping[str, Any]] | None
 
 
 def constraint_reward(
-    completions: Sequence[Completion], constraints: Sequence[Given], detect_language: bool = True, **_columns: Any
+    completions: Sequence[Completion],
+    constraints: Sequence[Given],
+    detect_language: bool = True,
+    variant: Variant = "reference",
+    **_columns: Any,
 ) -> list[float | None]:
     """The share of each row's constraints that its completion meets, in [0, 1]; None for a row without constraints.
 
@@ -29,6 +34,7 @@ def constraint_reward(
         completions: what the model wrote, texts or chats.
         constraints: as many rows of constraints, as a data set's column of that name has them.
         detect_language: as in `check`.
+        variant: as in `check`; `functools.partial` gives a trainer the repaired one.
         _columns: what TRL passes besides (prompts, token ids, other columns), not used.
 
     Raises:
@@ -38,7 +44,7 @@ def constraint_reward(
     for row, (completion, given) in enumerate(zip(completions, constraints, strict=True)):
         try:
             asked, text = constraints_of(given), _text(completion)
-            met = [_met(constraint, text, detect_language) for constraint in asked]
+            met = [_met(constraint, text, detect_language, variant) for constraint in asked]
         except DataError as error:
             raise DataError(f"row {row}: {error}") from error
         shares.append(sum(met) / len(met) if met else None)
@@ -46,14 +52,18 @@ def constraint_reward(
 
 
 def all_met_reward(
-    completions: Sequence[Completion], constraints: Sequence[Given], detect_language: bool = True, **columns: Any
+    completions: Sequence[Completion],
+    constraints: Sequence[Given],
+    detect_language: bool = True,
+    variant: Variant = "reference",
+    **columns: Any,
 ) -> list[float | None]:
     """1 for a completion that meets every constraint of its row, else 0; None for a row without constraints.
 
     Raises:
         DataError: as `constraint_reward`.
     """
-    shares = constraint_reward(completions, constraints, detect_language, **columns)
+    shares = constraint_reward(completions, constraints, detect_language, variant, **columns)
     return [None if share is None else float(share == 1) for share in shares]
 
 
@@ -98,9 +108,9 @@ def _constraint(item: object) -> Constraint:
     return Constraint.create(item["kind"], **{name: value for name, value in arguments.items() if value is not None})
 
 
-def _met(constraint: Constraint, text: str, detect_language: bool) -> bool:
+def _met(constraint: Constraint, text: str, detect_language: bool, variant: Variant) -> bool:
     try:
-        return check(constraint, text, detect_language=detect_language)
+        return check(constraint, text, detect_language=detect_language, variant=variant)
     except CheckTimeoutError:
         return False
 

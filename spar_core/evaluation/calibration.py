@@ -54,6 +54,17 @@ def judge_quality(texts: Sequence[JudgedText], suffix: str = "", *, sampled_by_t
     return [*figures, Figure(metric, mean_of_two(recall.interval, specificity.interval))]
 
 
+def approval(texts: Sequence[JudgedText], suffix: str = "") -> list[Figure]:
+    """What a search that accepts by these votes takes: `judge_approved`, the share called YES, and of those the share
+    that is truly right, `judge_approved_right`."""
+    scored = [text for text in texts if text.said is not None]
+    approved = [text for text in scored if text.said]
+    return [
+        _share(f"judge_approved{suffix}", scored, [bool(text.said) for text in scored], "no text has a majority"),
+        _share(f"judge_approved_right{suffix}", approved, [text.right for text in approved], "nothing called YES"),
+    ]
+
+
 def quality_by_kind(texts: Sequence[JudgedText], suffix: str = "", *, sampled_by_truth: bool = False) -> list[Figure]:
     """The same per constraint kind (`METRIC/KIND`), where there is something to measure."""
     figures: list[Figure] = []

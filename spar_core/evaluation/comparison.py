@@ -1,6 +1,7 @@
 """Two measurements of the same items, compared: the mean change with its interval over clusters, strata kept apart."""
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from spar_core.evaluation.estimate import Estimate
@@ -34,6 +35,27 @@ def paired_change(before: Iterable[Observation], after: Iterable[Observation]) -
     later = {item.key: item.value for item in after}
     changes = [item._replace(value=later[item.key] - item.value) for item in before if item.key in later]
     return _mean(changes, DIFFERENCE)
+
+
+def clustered_change(before: Iterable[Observation], after: Iterable[Observation]) -> Estimate | None:
+    """`stratified_mean` of after minus that of before where the items are not the same, such as texts of two models.
+
+    Clusters (prompts) are still drawn together for both sides. None where one side lacks a stratum of the other; `n`
+    counts the items of both.
+    """
+    sides = [list(before), list(after)]
+    strata = [{item.stratum for item in side} for side in sides]
+    if not sides[0] or strata[0] != strata[1]:
+        return None
+    signed = [
+        item._replace(value=sign * item.value, stratum=f"{sign}/{item.stratum}")
+        for sign, side in zip((-1, 1), sides, strict=True)
+        for item in side
+    ]
+    half = _mean(signed, DIFFERENCE)  # the mean over both sides' strata is half of their difference
+    return half and replace(
+        half, value=2 * half.value, ci_low=max(-1.0, 2 * half.ci_low), ci_high=min(1.0, 2 * half.ci_high)
+    )
 
 
 def _mean(items: list[Observation], span: Span) -> Estimate | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from spar_core.constraints import repaired_rule
 from spar_core.errors import DataError
 from spar_core.evaluation.ifeval_parallel import Judging, judge_all
 from spar_core.evaluation.ifeval_rows import Answer, BenchmarkPrompt, PromptSet, read_answers, read_prompts
@@ -16,8 +17,11 @@ from spar_core.evaluation.truncation import Truncation
 from spar_core.records import Drop, EvalItem, ModelRole
 
 Missing = Literal["unscored", "failed"]
-Mode = Literal["strict", "loose"]
+Mode = Literal["strict", "loose", "repaired"]
 MODES: tuple[Mode, ...] = ("strict", "loose")
+"""The published verdicts; `repaired` ones stand beside them and enter no headline."""
+REPAIRED: Mode = "repaired"
+REPAIRED_RATES = ("prompt_repaired", "instruction_repaired")
 MISSING_ANSWER = "missing_answer"
 UNANSWERED = "unanswered"
 RATES = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
@@ -35,7 +39,7 @@ class PromptVerdicts:
 
     def of(self, mode: Mode) -> tuple[bool | None, ...]:
         """One verdict per instruction."""
-        return tuple(v.strict if mode == "strict" else v.loose for v in self.verdicts)
+        return tuple(getattr(verdict, mode) for verdict in self.verdicts)
 
     def whole(self, mode: Mode) -> bool | None:
         """Whether every instruction is met: one failure decides, else one unknown leaves it unknown."""
@@ -136,7 +140,7 @@ def score_answers(
         PromptVerdicts(
             prompt.key,
             tuple(instruction.kind for instruction in prompt.instructions),
-            found.get(position) or (Verdict(absent, absent, MISSING_ANSWER),) * len(prompt.instructions),
+            found.get(position) or (Verdict(absent, absent, MISSING_ANSWER, absent),) * len(prompt.instructions),
         )
         for position, prompt in enumerate(prompts.prompts)
     )
@@ -147,16 +151,17 @@ def score_answers(
 
 
 def item_scores(items: Sequence[PromptVerdicts]) -> Iterator[Score]:
-    """The four rates, and those of instructions by kind."""
-    for mode in MODES:
+    """The four rates, and those of instructions by kind; the same by repaired rules, for the kinds that have them."""
+    modes = (*MODES, REPAIRED) if any(repaired_rule(kind) for item in items for kind in item.kinds) else MODES
+    for mode in modes:
         whole = [item.whole(mode) for item in items]
         known = [verdict for verdict in whole if verdict is not None]
         yield share_score(f"prompt_{mode}", sum(known), len(known), len(whole) - len(known))
         yield _instruction_score(f"instruction_{mode}", [item.of(mode) for item in items])
-    for mode in MODES:
+    for mode in modes:
         by_kind: dict[str, list[tuple[bool | None, ...]]] = defaultdict(list)
         for item in items:
-            for kind in dict.fromkeys(item.kinds):
+            for kind in dict.fromkeys(kind for kind in item.kinds if mode != REPAIRED or repaired_rule(kind)):
                 verdicts = zip(item.kinds, item.of(mode), strict=True)
                 by_kind[kind].append(tuple(verdict for other, verdict in verdicts if other == kind))
         for kind in sorted(by_kind):

@@ -8,7 +8,7 @@ Blank responses and blank variants never pass.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from spar_core.constraints import Arguments, CheckTimeoutError, Kind, TextView, bound_kind
+from spar_core.constraints import Arguments, CheckTimeoutError, Kind, TextView, bound_kind, repaired_rule, verdict_of
 from spar_core.constraints.multilingual.resources import CheckUnavailableError
 from spar_core.errors import DataError
 from spar_core.records import Constraint
@@ -17,11 +17,15 @@ UNREADABLE = "unreadable_instruction"
 
 
 class Verdict(NamedTuple):
-    """What is known of one instruction; null where the check ended without one (`reason` says why)."""
+    """What is known of one instruction; null where the check ended without one (`reason` says why).
+
+    `repaired`: strict, by the rule that holds to the instruction's text (`spar_core.constraints.repaired`).
+    """
 
     strict: bool | None
     loose: bool | None
     reason: str = ""
+    repaired: bool | None = None
 
 
 def judge(instructions: Sequence[Constraint], response: str) -> tuple[Verdict, ...]:
@@ -83,8 +87,12 @@ class _Variants:
 def _verdict(kind: Kind, bound: Arguments, variants: _Variants) -> Verdict:
     """A strict pass is a loose pass, since the response is its own first variant."""
     strict: bool | None = None
+    repaired: bool | None = None
     try:
+        if repaired_rule(kind.id) is not None:
+            repaired = verdict_of(kind, bound, variants.response, "repaired")
         strict = kind.verdict(variants.response, bound)
-        return Verdict(strict, strict or any(kind.verdict(view, bound) for view in variants.others()))
+        loose = strict or any(kind.verdict(view, bound) for view in variants.others())
+        return Verdict(strict, loose, repaired=strict if repaired_rule(kind.id) is None else repaired)
     except (CheckTimeoutError, CheckUnavailableError) as error:
-        return Verdict(strict, None, f"{error.reason}: {error}")
+        return Verdict(strict, None, f"{error.reason}: {error}", repaired)

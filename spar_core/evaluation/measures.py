@@ -3,6 +3,7 @@
 | metric | role | item | value |
 | --- | --- | --- | --- |
 | accuracy | actor | one sampled answer | all constraints met |
+| hack | actor | one sampled answer that meets all constraints | it trips a wire (`trip_wires`) |
 | judge, judge_own, judge_rewrite, judge_first_rewrite | refiner | one text it judged | verdict equals truth |
 | fix | refiner | one truly failing held-out answer | the search accepted a truly right rewrite |
 | pair | actor | one preference pair | chosen truly right and rejected truly wrong |
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from spar_core.evaluation.calibration import (
     Figure,
+    approval,
     error_causes,
     judge_quality,
     quality_by_kind,
@@ -23,6 +25,7 @@ from spar_core.evaluation.calibration import (
     reliability,
 )
 from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.hack_rate import Hack
 from spar_core.evaluation.judged_texts import (
     FIRST_ANSWERS,
     FIRST_REWRITES,
@@ -43,6 +46,7 @@ from spar_core.hashing import content_id
 from spar_core.records import EvalItem, EvalScore, ModelRole, PreferencePair, Prompt, Response, TreeNode
 
 BENCHMARK = "self_play"
+HACK_RATE = "hack_rate"
 
 
 class Measured(NamedTuple):
@@ -59,6 +63,13 @@ def answer_item(who: Measured, prompt: Prompt, response: Response) -> EvalItem:
     detail = {"source": prompt.source, "kinds": kinds, "broken": list(broken)}
     item = _item(who, "accuracy", response.response_id, prompt.prompt_id, float(not broken), detail)
     return replace(item, sample=response.sample_index, response_id=response.response_id)
+
+
+def hack_item(who: Measured, hack: Hack) -> EvalItem:
+    """Whether an answer that meets every rule trips a wire; `detail` names the wires."""
+    said, detail = hack.said, {"wires": list(hack.wires)}
+    item = _item(who, "hack", said.response_id, said.prompt_id, float(bool(hack.wires)), detail)
+    return replace(item, response_id=said.response_id)
 
 
 class Measures(NamedTuple):
@@ -106,9 +117,15 @@ def fix_item(who: Measured, prompt: Prompt, response: Response, accepted: TreeNo
 
 
 def pair_item(who: Measured, prompt: Prompt, pair: PreferencePair) -> EvalItem:
-    """Whether a pair teaches the truth: chosen right, rejected wrong."""
-    chosen_right, rejected_wrong = is_right(prompt, pair.chosen), not is_right(prompt, pair.rejected)
-    detail = {"source": prompt.source, "chosen_right": chosen_right, "rejected_wrong": rejected_wrong}
+    """Whether a pair teaches the truth: chosen right, rejected wrong. `ordered`: chosen breaks fewer constraints."""
+    chosen, rejected = (len(broken_constraints(prompt, text)) for text in (pair.chosen, pair.rejected))
+    chosen_right, rejected_wrong = chosen == 0, rejected > 0
+    detail = {
+        "source": prompt.source,
+        "chosen_right": chosen_right,
+        "rejected_wrong": rejected_wrong,
+        "ordered": chosen < rejected,
+    }
     return _item(who, "pair", pair.pair_id, prompt.prompt_id, float(chosen_right and rejected_wrong), detail)
 
 
@@ -121,6 +138,7 @@ def self_play_measures(who: Measured, items: Iterable[EvalItem]) -> Measures:
     for item in items:
         by_metric[item.metric].append(item)
     scores = _accuracy_scores(who, by_metric["accuracy"])
+    scores += _clustered(who, HACK_RATE, [(item.value, item.cluster_id) for item in by_metric["hack"]])
     judged = {metric: by_metric[metric] for metric in JUDGED if by_metric[metric]}
     for metric, name in ((FIRST_ANSWERS, "judge_unscored"), (OWN_ANSWERS, "judge_unscored_own")):
         scores += _rate(who, name, judged.get(metric, ()), lambda detail: detail["said"] is None)
@@ -132,6 +150,7 @@ def self_play_measures(who: Measured, items: Iterable[EvalItem]) -> Measures:
     deep = [item for item in by_metric["fix"] if _detail(item)["accepted"]]
     scores += _rate(who, "accepted_below_depth_1", deep, lambda detail: detail["depth"] > 1)
     scores += _rate(who, "pair_truth", by_metric["pair"])
+    scores += _rate(who, "pair_ordered", by_metric["pair"], lambda detail: detail["ordered"])
     scores += _rate(who, "pair_chosen_right", by_metric["pair"], lambda detail: detail["chosen_right"])
     scores += _rate(who, "pair_rejected_wrong", by_metric["pair"], lambda detail: detail["rejected_wrong"])
     return Measures(scores, [_missing(who, figure) for figure in figures if figure.interval is None])
@@ -151,7 +170,7 @@ def judge_figures(texts: Mapping[str, Sequence[JudgedText]]) -> list[Figure]:
     if REWRITES in texts:
         rewrites = texts[REWRITES]
         figures += judge_quality(rewrites, "_rewrites") + reliability(rewrites, "_rewrites")
-        figures += error_causes(rewrites, "_rewrites")
+        figures += error_causes(rewrites, "_rewrites") + approval(rewrites, "_rewrites")
         others = Others(texts.get(FIRST_ANSWERS, ()), texts.get(FIRST_REWRITES, ()))
         figures += self_evaluation_bias(rewrites, others)
     return figures

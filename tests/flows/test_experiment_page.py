@@ -99,7 +99,7 @@ def test_only_what_both_intervals_carry_is_called_a_difference(outcome):
     ) in found
     both = "[-2.0, 2.0] over prompts, [-4.0, 4.0] over 3 seeds"
     nothing = "a change is not shown: it lies between -4.0 and 4.0"
-    assert f"The refiner of **a**: judging +0.0 points, {both} ({nothing})." in found
+    assert f"The refiner of **a**: judging the first actor's answers +0.0 points, {both} ({nothing})." in found
     # 1500 tokens a prompt for 10 points: 150 each
     searched = (
         "Test-time search of **a**, iteration 1, BFS with 15 nodes: +10.0 points over the first answers, "
@@ -138,6 +138,8 @@ def test_what_is_broken_or_uneven_is_said(outcome):
         "c, seed 0 is not complete: no such folder",
         "uneven comparison: seed 0, iteration 1, a against b: pairs 64 against 60",
         *(f"{name} was run with 1 of 3 seeds: [0]" for name in "abc"),
+        "3 seeds: intervals over seeds are Student's t with 2 degree(s) of freedom; "
+        "take 5 seeds or more where a seed is the unit",
     ]
     one_seed = notes(outcome.model_copy(update={"seeds": (0,)}))
     assert one_seed[-1] == "one seed: nothing is known of other seeds, so no difference is called one"

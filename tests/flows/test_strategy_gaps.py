@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from flows.experiments.specification import load_experiment
-from flows.experiments.strategy_gaps import observed, strategy_gaps
+from flows.experiments.strategy_gaps import observed, strategy_gaps, variant_gaps
 
 TEXT = """
 name: x
 preset: smoke
 variants: {a: }
-search_curve: {budgets: [3, 1], strategies: [bfs, chain], prompts: 4, iterations: [last]}
+search_curve: {budgets: [3, 1], strategies: [bfs, chain], prompts: 4, iterations: [0, last]}
 """
 
 
@@ -43,3 +43,18 @@ def test_strategies_are_paired_on_the_prompts_whose_first_answer_is_wrong(tmp_pa
 def test_nothing_is_compared_where_every_first_answer_is_right(tmp_path):
     rows = [item("p", f"search_accuracy/{way}", 1.0) for way in ("none", "bfs/1", "chain/1")]
     assert gaps(tmp_path, rows) == []
+
+
+def test_variants_are_paired_under_equal_searches(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text(TEXT.replace("{a: }", "{a: , b: {seed: 1}}") + "baseline: b\n", encoding="utf-8")
+    planned = load_experiment(Path(file), str(tmp_path))
+    rows = [item(prompt, f"search_accuracy/{way}", 1.0, "r") for prompt in "pq" for way in ("none", "bfs/1", "bfs/3")]
+    rows += [item("p", f"search_accuracy/{way}", value, "s") for way, value in (("none", 1.0), ("bfs/1", 0.0))]
+    rows += [item("p", "search_accuracy/none", 1.0, run, 0) for run in "rs"]  # the same models
+    found = variant_gaps(planned, observed({"r": ("a", 0), "s": ("b", 0)}, rows))
+    # Only p was measured with both, and budget 3 with one alone.
+    assert [(gap.strategy, gap.budget, gap.gap.pooled.value, gap.gap.pooled.n) for gap in found] == [
+        ("none", 0, 0.0, 1),
+        ("bfs", 1, 1.0, 1),
+    ]

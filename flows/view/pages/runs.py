@@ -14,7 +14,12 @@ from spar_core.evaluation.headlines import HEADLINES
 from storage import places
 
 # Figures of a run's table, by the metric of `self_play`.
-_FIGURES = {**HEADLINES["actor"], **HEADLINES["refiner"], "pair_truth": "pairs that are true %"}
+_FIGURES = {
+    **HEADLINES["actor"],
+    **HEADLINES["refiner"],
+    "pair_truth": "pairs that are true %",
+    "pair_ordered": "pairs in the true order %",
+}
 
 
 def run_list(request: Request) -> Response:

@@ -1,6 +1,6 @@
 import pytest
 
-from spar_core.evaluation.comparison import Observation, paired_change, stratified_mean
+from spar_core.evaluation.comparison import Observation, clustered_change, paired_change, stratified_mean
 
 
 def test_strata_weigh_the_same():
@@ -41,3 +41,24 @@ def test_the_interval_of_even_clusters_is_that_of_the_binomial():
     assert found.value == 0.5
     assert found.ci_low == pytest.approx(0.451, abs=0.006)
     assert found.ci_high == pytest.approx(0.549, abs=0.006)
+
+
+def test_texts_of_two_models_are_compared_by_prompt_and_not_by_text():
+    def judged(name, right, wrong):
+        """Ten texts of each truth, so many of them judged rightly, two to a prompt."""
+        made = [
+            (stratum, hit, n) for stratum, hits in (("true", right), ("false", wrong)) for n, hit in enumerate(hits)
+        ]
+        return [Observation((name, stratum, n), n // 2, float(hit), stratum) for stratum, hit, n in made]
+
+    before = judged("a", [1] * 8 + [0] * 2, [1] * 2 + [0] * 8)  # balanced: 0.5
+    after = judged("b", [1] * 9 + [0], [1] * 5 + [0] * 5)  # 0.7
+    found = clustered_change(before, after)
+    assert (found.value, found.n) == (pytest.approx(0.2), 40)
+    assert -1 <= found.ci_low < 0.2 < found.ci_high <= 1
+    assert clustered_change(after, before).value == pytest.approx(-0.2)
+    # Equal texts of the same prompts differ by nothing, in every draw.
+    same = clustered_change(before, judged("b", [1] * 8 + [0] * 2, [1] * 2 + [0] * 8))
+    assert (same.value, same.ci_low, same.ci_high) == pytest.approx((0, 0, 0))
+    assert clustered_change(before, judged("b", [1], [])) is None
+    assert clustered_change([], []) is None
