@@ -1,27 +1,30 @@
 """Stages `pairs`, `refiner_data` and `judge_pairs`: what the actor and the refiner learn from."""
 
-from spar_core.config.method import SCORING, SEARCHING, PairsConfig, RefinerDataConfig
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+from spar_core.config.method import PairsConfig, RefinerDataConfig
 from spar_core.data import (
     IterationRecords,
-    Pairs,
     build_refiner_data,
     judge_pairs,
-    pairs_from_samples,
-    pairs_from_scores,
-    pairs_from_trees,
-    random_pairs,
 )
-from spar_core.data.ruled import repaired_pairs
+from spar_core.methods import method
+from spar_core.methods.plugin import PairsMethod, Rows
 from spar_core.prompts import PromptLibrary
 from spar_core.records import RefinerExample
 from storage.artifacts import ArtifactRef
-from tasks.rule_examples import words_of
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
+_PRODUCTS: Final = {"tree_nodes": "trees", "rubric_scores": "scores"}
+"""The input a table is read of, where it has another name."""
+
 
 def _pairs(context: ShardContext) -> ShardRows:
-    made = _made_pairs(context, PairsConfig.model_validate(context.call.config["pairs"]))
+    config = PairsConfig.model_validate(context.call.config["pairs"])
+    chosen = cast("PairsMethod", method(config.method))
+    made = chosen.pairs(Rows(lambda table: _read(context, table)), config, run_seed=context.call.seed)
     context.part.write("preference_pairs", made.pairs)
     context.part.write("drops", made.drops)
     inputs = context.call.inputs
@@ -29,21 +32,8 @@ def _pairs(context: ShardContext) -> ShardRows:
     return ShardRows(rows, len(made.pairs))
 
 
-def _made_pairs(context: ShardContext, config: PairsConfig) -> Pairs:
-    inputs, seed = context.call.inputs, context.call.seed
-    prompts = inputs["prompts"].read("prompts")
-    if config.method in SEARCHING:
-        trees = inputs["trees"]
-        return pairs_from_trees(prompts, trees.read("trees"), trees.read("tree_nodes"), config, run_seed=seed)
-    responses = inputs["responses"].read("responses")
-    if config.method == "random_pairs":
-        return random_pairs(prompts, responses, config, run_seed=seed)
-    if config.method == "programmatic_refine":
-        held = list(prompts)
-        return repaired_pairs(held, responses, words_of(held), config, run_seed=seed)
-    if config.method in SCORING:
-        return pairs_from_scores(prompts, responses, inputs["scores"].read("rubric_scores"), config, run_seed=seed)
-    return pairs_from_samples(prompts, responses, inputs["judgements"].read("judgements"), config, run_seed=seed)
+def _read(context: ShardContext, table: str) -> Iterable[Any]:
+    return context.call.inputs[_PRODUCTS.get(table, table)].read(table)
 
 
 def _refiner_data(context: ShardContext) -> ShardRows:

@@ -3,7 +3,7 @@
 Stages that methods have in common have equal keys, so that in one home they are computed once for all of them.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from flows.wiring.handovers import Data, Models
 from flows.wiring.models import ModelFinder
@@ -12,7 +12,8 @@ from flows.wiring.request import Run
 from flows.wiring.rule_teaching import RuleTeaching
 from flows.wiring.stage_calls import StageRunner, data_ref, plain
 from flows.wiring.teaching import Teaching
-from spar_core.config.method import SCORING, SearchConfig
+from spar_core.config.method import SearchConfig
+from spar_core.methods.plugin import PairsMethod
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.given_data import GIVEN_EXAMPLES
@@ -47,20 +48,19 @@ class IterationData:
 
         `first`: the models after the warm start, for `judging.second_voter: first`.
         """
-        method, learns_by = self._method.pairs.method, self._config.refiner_learns_by()
+        method, learns_by = cast("PairsMethod", self._method.chosen()), self._config.refiner_learns_by()
         answered, judges = self._answered(iteration, models.actor), self._judges(models.refiner, first.refiner)
         known = dict(answered)
-        search = self._method.search_for_pairs()
-        if search is not None or method == "best_of_n" or learns_by == "rft":
+        if {"judgements", "trees"} & {*method.reads} or learns_by == "rft":
             known["judgements"] = self._judgements(iteration, answered, judges)
-        if search is not None:
-            known["trees"] = self._trees(iteration, known, judges, search)
-        if method in SCORING:
+        if "trees" in method.reads:
+            known["trees"] = self._trees(iteration, known, judges, method.search(self._method.search))
+        if "scores" in method.reads or learns_by == "dpo":
             scorer = models.of(self._method.pairs.scorer)
             known["scores"] = self._scored(iteration, answered, scorer)
             if learns_by == "dpo":
                 known["comparisons"] = self._compared(iteration, known, scorer)
-        pairs = self._pairs(iteration, known)
+        pairs = self._pairs(iteration, method, known)
         refiner = None
         if learns_by == "rft":
             refiner = self._refiner_examples(iteration, known)
@@ -146,16 +146,12 @@ class IterationData:
         inputs = {name: known[name] for name in ("prompts", "responses", "scores")}
         return self._stages.run(META_JUDGEMENTS, iteration, inputs, {"scorer": scorer}, reads)
 
-    def _pairs(self, iteration: int, known: Inputs) -> ArtifactRef:
-        config = self._method.pairs
-        reads = {
-            "best_of_n": ("responses", "judgements"),
-            "random_pairs": ("responses",),
-            "programmatic_refine": ("responses",),
-            **dict.fromkeys(SCORING, ("responses", "scores")),
-        }.get(config.method, ("trees",))
-        inputs = {name: known[name] for name in ("prompts", *reads)}
-        return self._stages.run(PAIRS, iteration, inputs, config={"pairs": plain(config)})
+    def _pairs(self, iteration: int, method: PairsMethod, known: Inputs) -> ArtifactRef:
+        inputs = {name: known[name] for name in ("prompts", *method.reads)}
+        reads: dict[str, Any] = {"pairs": plain(self._method.pairs)}
+        if method.version > 1:
+            reads["version"] = method.version
+        return self._stages.run(PAIRS, iteration, inputs, config=reads)
 
     def _refiner_examples(self, iteration: int, known: Inputs) -> ArtifactRef:
         quotas = self._method.refiner_data

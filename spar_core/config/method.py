@@ -4,13 +4,24 @@ Defaults are profile `ours`; `profiles/paper.yaml` holds every published choice 
 (SPaR, arXiv 2412.11605, and the authors' released code).
 """
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from spar_core.config.base import FrozenConfig
 from spar_core.engines.base import Sampling
 from spar_core.engines.model_reference import check_reference
+from spar_core.methods.registry import method, names
+
+if TYPE_CHECKING:
+    from spar_core.methods.plugin import Method
 
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 TopP = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -177,31 +188,21 @@ class SearchConfig(FrozenConfig):
         return self.model_copy(update={"strategy": "chain"})
 
 
-PairsMethod = Literal[
-    "spar",
-    "single_refine",
-    "iterative_refine",
-    "best_of_n",
-    "self_rewarding",
-    "meta_rewarding",
-    "random_pairs",
-    "programmatic_refine",
-]
-SEARCHING: Final = ("spar", "single_refine", "iterative_refine")
-SCORING: Final = ("self_rewarding", "meta_rewarding")
-FROZEN: Final = ("self_rewarding", "programmatic_refine")
-"""Methods whose refiner does not learn, unless `train_refiner` says so."""
+def _known_method(name: str) -> str:
+    if name not in names():
+        raise ValueError(f"there is no method {name!r}; there are {', '.join(names())}")
+    return name
 
 
 class PairsConfig(FrozenConfig):
     """How preference pairs for the actor are made, and with that what a run compares (docs/method.md)."""
 
-    method: PairsMethod = "spar"
+    method: Annotated[str, AfterValidator(_known_method)] = "spar"
     """spar: accepted rewrite of a tree search over root. single_refine: of one rewrite, iterative_refine: of a chain of
     them. best_of_n: best over worst of the independent samples by the same votes. self_rewarding: by an additive rubric
     (arXiv 2401.10020); meta_rewarding: likewise, and the refiner learns from judgements of its judgements
     (arXiv 2407.19594). random_pairs: two samples in random order, a control. programmatic_refine:
-    a failing sample mended by code, an upper bound that uses rule truth."""
+    a failing sample mended by code, an upper bound that uses rule truth. Or one of your own (spar_core.methods)."""
     scorer: Literal["refiner", "actor"] = "refiner"
     """Whose weights score by the rubric: the refiner's, as in the other methods, or the actor's own (published)."""
     max_pairs: Annotated[int, Field(ge=1)] | None = None
@@ -260,13 +261,20 @@ class MethodConfig(FrozenConfig):
     """A shipped prompt set (`default`; `plain` for small models; `published`; `starter`) or a folder of your own
     with the same file names and, where its answers have another form, a `format.yaml` (docs/method.md)."""
 
+    def chosen(self) -> "Method":
+        """The method that `pairs.method` names."""
+        return method(self.pairs.method)
+
     def search_for_pairs(self) -> SearchConfig | None:
-        """The search that makes the pairs; None where they are made of independent samples."""
-        if self.pairs.method not in SEARCHING:
-            return None
-        if self.pairs.method == "single_refine":
-            return self.search.one_rewrite()
-        return self.search.as_chain() if self.pairs.method == "iterative_refine" else self.search
+        """The search that makes the pairs; None where none is made."""
+        from spar_core.methods.plugin import PairsMethod
+
+        searches = (
+            phase.search(self.search)
+            for phase in self.chosen().phases
+            if isinstance(phase, PairsMethod) and "trees" in phase.reads
+        )
+        return next(searches, None)
 
     @model_validator(mode="after")
     def _rules_alone_judge_no_cut_rewrite(self) -> Self:
@@ -279,9 +287,9 @@ class MethodConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _the_judge_that_learns_is_the_refiner(self) -> Self:
-        if self.pairs.method == "meta_rewarding" and self.pairs.scorer == "actor":
+        if self.pairs.scorer == "actor" and self.chosen().refiner_learns_by == "dpo":
             raise ValueError(
-                "pairs.method `meta_rewarding` trains the judge, which is the refiner, so that the actor cannot score; "
-                "set method.pairs.scorer=refiner, or method.pairs.method=self_rewarding"
+                f"pairs.method `{self.pairs.method}` trains the judge, which is the refiner, so that the actor cannot "
+                "score; set method.pairs.scorer=refiner, or method.pairs.method=self_rewarding"
             )
         return self

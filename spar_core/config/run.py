@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.constraint_counts import ConstraintCounts
-from spar_core.config.method import FROZEN, Fraction, MethodConfig, SamplingConfig
+from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.tracking import TrackingConfig
@@ -246,8 +246,8 @@ class RunConfig(FrozenConfig):
         found = []
         if self.warm_start.source == "rules":
             found.append("warm_start.source=rules")
-        if self.method.pairs.method == "programmatic_refine":
-            found.append("method.pairs.method=programmatic_refine")
+        if any(phase.rules_note for phase in self.method.chosen().phases):
+            found.append(f"method.pairs.method={self.method.pairs.method}")
         if not found:
             return self
         if self.profile == "paper":
@@ -264,11 +264,10 @@ class RunConfig(FrozenConfig):
 
     def refiner_learns_by(self) -> Literal["rft", "dpo"] | None:
         """How the refiner learns; None where it is frozen."""
-        method = self.method.pairs.method
-        learns = method not in FROZEN if self.train_refiner is None else self.train_refiner
-        if not learns:
-            return None
-        return "dpo" if method == "meta_rewarding" else "rft"
+        own = self.method.chosen().refiner_learns_by
+        if self.train_refiner is None:
+            return own
+        return (own or "rft") if self.train_refiner else None
 
     def trainings(self) -> dict[str, OptimisationConfig]:
         """The trainings of this run, by their names in `training`."""

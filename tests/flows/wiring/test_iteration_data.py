@@ -10,8 +10,10 @@ from flows.wiring.handovers import Data, Models
 from flows.wiring.iteration_data import IterationData
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner
+from spar_core import methods
 from spar_core.config.loading import load_config
 from spar_core.engines.server_identity import PROBES
+from spar_core.methods import registry
 from storage.artifacts import ArtifactRef
 from storage.disk import read_json
 from storage.home import Home
@@ -20,6 +22,7 @@ from tasks.engines import ModelRef
 from tasks.runtime import Runtime
 from tests.chat_server import chat_server
 from tests.integration.command_line import SCRIPT
+from tests.spar_core.methods.own_method import plugged_in_example
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 MODELS = Models(ModelRef("actor", "nowhere"), ModelRef("refiner", "nowhere"))
@@ -161,3 +164,13 @@ def test_rules_that_say_no_ask_no_votes_and_are_recorded(make):
     told = anchoring(make.home, "ruled", "rules_then_votes")
     assert (told.judgements, told.judgements_in_all) == (40, 40)
     assert "judging.anchor = rules_then_votes" in told.shown()
+
+
+def test_a_method_of_ones_own_runs_what_it_reads(make, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    methods.register(plugged_in_example())
+    data, entries = make("own", "method.pairs.method=longer_over_shorter")
+    assert list(entries) == [*COMMON, "pairs"]
+    assert data.refiner is None
+    assert data.pairs.rows["preference_pairs"] > 0
+    assert all(len(pair.chosen) >= len(pair.rejected) for pair in data.pairs.read("preference_pairs"))
