@@ -105,7 +105,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         if run.config.method.judging.reads_rules
         else None
     )
-    hacks = hack_rates(run.home, run.run_id) if anchored is not None else []
+    hacks = hack_rates(run.home, run.run_id) if anchored is not None or run.config.method.reinforces() else []
     healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
     lessons = taught(run.home, run.run_id) if run.config.warm_start.source in ("teacher", "rules") else []
     if as_json:
@@ -118,6 +118,8 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         }
         if anchored is not None:
             plain["anchor"] = {**anchored.plain(), "hack_rates": [hack.plain() for hack in hacks]}
+        elif hacks:
+            plain["hack_rates"] = [hack.plain() for hack in hacks]
         if lessons:
             plain["warm_start"] = [lesson.plain() for lesson in lessons]
         if benchmarks:

@@ -13,7 +13,7 @@ from flows.wiring.rule_teaching import RuleTeaching
 from flows.wiring.stage_calls import StageRunner, data_ref, plain
 from flows.wiring.teaching import Teaching
 from spar_core.config.method import SearchConfig
-from spar_core.methods.plugin import PairsMethod
+from spar_core.methods.plugin import OnlineMethod, PairsMethod
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.given_data import GIVEN_EXAMPLES
@@ -48,7 +48,10 @@ class IterationData:
 
         `first`: the models after the warm start, for `judging.second_voter: first`.
         """
-        method, learns_by = cast("PairsMethod", self._method.chosen()), self._config.refiner_learns_by()
+        chosen, learns_by = self._method.chosen().at(iteration), self._config.refiner_learns_by()
+        if isinstance(chosen, OnlineMethod):
+            return Data(self._prompts.of_iteration(iteration), None, None)
+        method = cast("PairsMethod", chosen)
         answered, judges = self._answered(iteration, models.actor), self._judges(models.refiner, first.refiner)
         known = dict(answered)
         if {"judgements", "trees"} & {*method.reads} or learns_by == "rft":

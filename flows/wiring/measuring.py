@@ -44,7 +44,7 @@ class Measurement:
             inputs["votes"] = self._votes(
                 iteration, models.refiner, first, {"prompts": prompts, "answers": inputs["actor"]}
             )
-        if data is not None:
+        if data is not None and data.pairs is not None:
             inputs |= {"prompts": data.prompts, "pairs": data.pairs}
         return self._stages.run(SCORES, iteration, inputs, models._asdict(), seed=config.seed)
 

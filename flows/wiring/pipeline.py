@@ -2,20 +2,27 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from flows.wiring.handovers import Data, Models
 from flows.wiring.iteration_data import IterationData
 from flows.wiring.models import ModelFinder
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner, plain
-from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
 from spar_core.engines.configuration import ThinkingSettings
 from spar_core.training.model_folder import MASTERS
+from spar_core.training.specification import AnyTraining, Kind
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.stages import Stage
-from tasks.training import TRAIN_ACTOR, TRAIN_REFINER, WARM_START_ACTOR, WARM_START_REFINER, training_table
+from tasks.training import (
+    REINFORCE_ACTOR,
+    TRAIN_ACTOR,
+    TRAIN_REFINER,
+    WARM_START_ACTOR,
+    WARM_START_REFINER,
+    training_table,
+)
 
 _log = logging.getLogger(__name__)
 _INTERVALS = ("checkpoint_steps", "log_steps")
@@ -57,7 +64,10 @@ class Pipeline:
     def train(self, iteration: int, models: Models, data: Data) -> Models:
         """Both roles after learning from an iteration's data."""
         training = self._config.training
-        actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
+        if data.pairs is None:
+            actor = self.train_on(REINFORCE_ACTOR, iteration, "grpo", data.prompts, models.actor, training.grpo)
+        else:
+            actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
         if data.refiner is None:
             return Models(actor, models.refiner)
         if self._config.refiner_learns_by() == "dpo":
@@ -70,10 +80,10 @@ class Pipeline:
         self,
         stage: Stage,
         iteration: int,
-        kind: Literal["dpo", "sft"],
+        kind: Kind,
         data: ArtifactRef,
         start: ModelRef,
-        config: DpoTrainingConfig | SftTrainingConfig,
+        config: AnyTraining,
     ) -> ModelRef:
         """A model after one training, or as it is where there is nothing to train on."""
         if not data.rows.get(training_table(kind, data)):

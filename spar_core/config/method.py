@@ -265,6 +265,18 @@ class MethodConfig(FrozenConfig):
         """The method that `pairs.method` names."""
         return method(self.pairs.method)
 
+    def makes_pairs(self) -> bool:
+        """Whether any phase of the method makes preference pairs."""
+        from spar_core.methods.plugin import PairsMethod
+
+        return any(isinstance(phase, PairsMethod) for phase in self.chosen().phases)
+
+    def reinforces(self) -> bool:
+        """Whether in any phase of the method the actor learns from rewards for its own answers."""
+        from spar_core.methods.plugin import OnlineMethod
+
+        return any(isinstance(phase, OnlineMethod) for phase in self.chosen().phases)
+
     def search_for_pairs(self) -> SearchConfig | None:
         """The search that makes the pairs; None where none is made."""
         from spar_core.methods.plugin import PairsMethod

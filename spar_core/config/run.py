@@ -12,7 +12,7 @@ from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.tracking import TrackingConfig
-from spar_core.config.training import OptimisationConfig, TrainingConfig
+from spar_core.config.training import OptimisationConfig, TrainingConfig, check_spread
 from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
 from spar_core.engines.model_reference import check_reference, is_server
@@ -262,6 +262,18 @@ class RunConfig(FrozenConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _online_methods_have_what_they_need(self) -> Self:
+        if not self.method.reinforces():
+            return self
+        check_spread(self.training.grpo, self.training.launch)
+        if self.train_refiner and not self.method.makes_pairs():
+            raise ValueError(
+                f"train_refiner is true, but method.pairs.method={self.method.pairs.method} makes nothing that a "
+                "refiner could learn from: leave train_refiner unset"
+            )
+        return self
+
     def refiner_learns_by(self) -> Literal["rft", "dpo"] | None:
         """How the refiner learns; None where it is frozen."""
         own = self.method.chosen().refiner_learns_by
@@ -275,7 +287,9 @@ class RunConfig(FrozenConfig):
         found: dict[str, OptimisationConfig] = {}
         if warm:
             found |= {"warm_start_actor": training.warm_start_actor, "warm_start_refiner": training.warm_start_refiner}
-        if self.iterations:
+        if self.iterations and self.method.reinforces():
+            found["grpo"] = training.grpo
+        if self.iterations and self.method.makes_pairs():
             found["actor"] = training.actor
             if self.refiner_learns_by() == "rft":
                 found["refiner"] = training.refiner

@@ -106,6 +106,15 @@ class Method(ABC):
         return self
 
 
+class OnlineMethod(Method):
+    """The actor learns from rewards for its own answers to the prompts, by GRPO (`training.grpo`).
+
+    No stage makes anything but the prompts, and the refiner learns nothing.
+    """
+
+    refiner_learns_by: ClassVar[RefinerLearning | None] = None
+
+
 class PairsMethod(Method):
     """The actor learns from preference pairs, by DPO."""
 

@@ -81,6 +81,14 @@ def test_a_wrong_base_or_name_is_told(tmp_path, text, preset, message):
             ["meta_rewarding", "scorer=refiner", "self_rewarding"],
         ),
         (["method.judging.wordings=6"], ["wordings 6", "votes 5"]),
+        (["training.grpo.batch_size=60"], ["batch_size 60", "multiple of group 8"]),
+        (["training.grpo.max_tokens=256"], ["max_tokens 256", "max_length 256"]),
+        (["method.pairs.method=grpo", "profile=paper"], ["method.pairs.method=grpo", "profile=ours"]),
+        (["method.pairs.method=grpo", "train_refiner=true"], ["train_refiner", "leave train_refiner unset"]),
+        (
+            ["method.pairs.method=grpo", "training.launch.sharding=full", "training.launch.processes=2"],
+            ["training.grpo", "launch.sharding=none"],
+        ),
         (["novalue"], ["key.path=value", "novalue"]),
         (["prompts.source=file"], ["prompts.path", "JSONL"]),
         (["engine.kind=openai", "engine.base_urls=[http://a/v1]", "engine.model=m"], ["openai", "spar search"]),
@@ -123,6 +131,15 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
 )
 def test_how_the_refiner_learns_follows_from_the_method(overrides, learns_by):
     assert load_config("starter", overrides=overrides).refiner_learns_by() == learns_by
+
+
+def test_what_is_trained_follows_from_the_method():
+    def trained(*overrides):
+        return [*load_config("starter", overrides=["warm_start.source=none", *overrides]).trainings()]
+
+    assert trained() == ["actor", "refiner"]
+    assert trained("method.pairs.method=grpo") == ["grpo"]
+    assert trained("method.pairs.method=meta_rewarding") == ["actor", "judge"]
 
 
 def test_the_search_behind_the_pairs_follows_from_the_method():

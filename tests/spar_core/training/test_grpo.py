@@ -1,0 +1,201 @@
+"""GRPO: what answers are worth, and trainings by it: tiny ones, and the starter's, whose reward rises."""
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainable_models import save_tiny_model, tiny_tokenizer
+from training_data import WORDS, write_parquet
+from transformers import TrainerCallback
+
+from spar_core.config.launch import LaunchConfig
+from spar_core.config.training import GrpoTrainingConfig
+from spar_core.errors import TrainingError
+from spar_core.hashing import model_digest
+from spar_core.records import Constraint, Prompt
+from spar_core.starter import base_model_dir
+from spar_core.starter.world import generate_prompts
+from spar_core.training import TrainingOutcome, TrainingSpec
+from spar_core.training.answer_rewards import RuleReward
+from spar_core.training.chat_tokens import ChatTokenizer
+from spar_core.training.examples import tokenise
+from spar_core.training.loading import check_packages
+from spar_core.training.session import run_session
+from spar_core.training.workspace import Workspace
+
+STOP = 0
+NO_COMMA = Constraint.create("punctuation:no_comma")
+WORD = Constraint.create("keywords:existence", keywords=["harbor"])
+MakeSpec = Callable[..., TrainingSpec]
+
+
+def valued(kind: str, *answers: tuple[str, bool], constraints: tuple[Constraint, ...] = (NO_COMMA, WORD)) -> Any:
+    """Rewards of (text, whole) answers, and what was logged of them."""
+    prompt = Prompt("p", "Say where the ships of this town are going at night.", constraints)
+    texts = [text for text, _ in answers]
+    logged: dict[str, float] = {}
+    reward = RuleReward([prompt], kind, lambda ids: texts[ids[0]], frozenset({STOP - 1}))
+    ids = [[place, STOP - 1 if whole else 7] for place, (_, whole) in enumerate(answers)]
+    return reward(completion_ids=ids, row=[0] * len(answers), log_metric=logged.__setitem__), logged
+
+
+def test_an_answer_is_worth_the_share_of_its_constraints_and_nothing_where_it_is_none() -> None:
+    good, half = ("The ships lie in the harbor until morning.", True), ("They lie in the harbor, or at sea.", True)
+    cut, echo = (good[0], False), ("Say where the ships of this town are going at night: harbor", True)
+    rewards, logged = valued("share", good, half, cut, echo, ("", True))
+    assert rewards == [1.0, 0.5, 0.0, 0.0, 0.0]
+    assert logged == {"answers/cut": 0.2, "answers/tripped": 0.4, "answers/all_met": 0.6}
+    assert valued("all_met", good, half, cut, echo)[0] == [1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.fixture(autouse=True)
+def _no_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder tests/vllm is on the path of this process, and TRL takes it for a vLLM without a version."""
+    monkeypatch.setattr(import_module("trl.import_utils"), "is_vllm_available", lambda *_, **__: False)
+
+
+@pytest.fixture
+def make_spec(tmp_path: Path) -> MakeSpec:
+    """Six prompts, a step of which takes two with four answers each; what counts is that an answer ends in time."""
+
+    def make(model: Path, output: str = "out", rows: int = 6, tokens: int | None = None, **settings: Any) -> Any:
+        asked = [
+            {
+                "prompt_id": f"p{i}",
+                "text": f"say {WORDS[i]}?",
+                "constraints": [{"kind": NO_COMMA.kind, "kwargs": NO_COMMA.kwargs}],
+                "source": "user",
+            }
+            for i in range(rows)
+        ]
+        common = {"learning_rate": 1e-2, "batch_size": 8, "micro_batch_size": 4, "group": 4}
+        lengths = {"max_length": 100, "max_tokens": 24, "log_steps": 1}
+        return TrainingSpec(
+            kind="grpo",
+            model_folder=model,
+            data_files=(write_parquet(tmp_path / f"{rows}.parquet", asked),),
+            output_folder=tmp_path / output,
+            config=GrpoTrainingConfig(**{**common, **lengths, **settings}),
+            launch=LaunchConfig(threads=1),
+            tokens=tokens,
+        )
+
+    return make
+
+
+class StopAt(TrainerCallback):
+    """Ends the process' work in the middle of training, as a kill would."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: object, state: Any, control: object, **_: object) -> None:
+        if state.global_step == self._step:
+            raise KeyboardInterrupt
+
+
+def run(spec: TrainingSpec, *callbacks: TrainerCallback) -> TrainingOutcome:
+    workspace = Workspace(spec.work)
+    workspace.folder.mkdir(exist_ok=True)
+    workspace.claim("same", "whole")
+    run_session(spec, "same", callbacks=callbacks)
+    return TrainingOutcome.from_json((spec.output_folder / "training_provenance.json").read_text())
+
+
+def curve(spec: TrainingSpec, name: str) -> list[float]:
+    lines = (spec.work / "metrics.jsonl").read_text().splitlines()
+    return [entry["metrics"][name] for entry in map(json.loads, lines) if name in entry["metrics"]]
+
+
+def test_a_kill_changes_nothing_and_every_token_is_counted(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    settings = {"epochs": 2.0, "checkpoint_steps": 2, "log_steps": 3}
+    whole_spec, resumed_spec = make_spec(start, "whole", **settings), make_spec(start, "resumed", **settings)
+    whole = run(whole_spec)
+    with pytest.raises(KeyboardInterrupt):
+        run(resumed_spec, StopAt(5))  # in the second epoch, one step after the checkpoint of step 4
+    resumed = run(resumed_spec)
+    assert (whole.steps, resumed.steps, resumed.resumed_from_step) == (6, 6, 4)
+    assert model_digest(whole.model_folder) == model_digest(resumed.model_folder) != model_digest(start)
+    for name in ("completion_tokens", "prompt_tokens"):
+        assert whole.metrics[name] == resumed.metrics[name] == sum(curve(whole_spec, name)) > 0
+    assert whole.metrics["completion_tokens"] <= 6 * 8 * 24
+
+
+def test_it_ends_with_the_step_that_spends_its_tokens(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    spec = make_spec(start, tokens=500)
+    outcome = run(spec)
+    written = curve(spec, "completion_tokens")
+    assert sum(written) == outcome.metrics["completion_tokens"] >= 500 > sum(written[: outcome.steps - 1])
+    assert outcome.steps > 3  # more than a pass over the prompts
+    assert spec.identity("m", []) != make_spec(start).identity("m", [])
+
+
+def test_answers_that_are_all_alike_teach_nothing_and_say_so(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    with pytest.raises(TrainingError, match=r"nothing was learned.*prompts\.constraints.*group.*max_tokens"):
+        run(make_spec(start, max_tokens=1))  # no answer ends
+
+
+def test_prompts_that_cannot_be_asked_are_dropped_with_their_reason(make_spec: MakeSpec, tmp_path: Path) -> None:
+    rows = [
+        {"prompt_id": name, "text": text, "constraints": constraints, "source": "user"}
+        for name, text, constraints in (
+            ("good", "say red?", [{"kind": NO_COMMA.kind, "kwargs": "{}"}]),
+            ("free", "say blue?", []),
+            ("long", "red " * 40, [{"kind": NO_COMMA.kind, "kwargs": "{}"}]),
+        )
+    ]
+    chat = ChatTokenizer(tiny_tokenizer("llama"))
+    spec = make_spec(tmp_path, batch_size=4)
+    file = write_parquet(tmp_path / "prompts.parquet", rows)
+    read = tokenise(spec.model_copy(update={"data_files": (file,)}), chat, 100)
+    assert [prompt.prompt_id for prompt in read.prompts] == ["good"]
+    assert [(drop.record_id, drop.reason) for drop in read.dropped] == [
+        ("free", "no_constraints"),
+        ("long", "too_long"),
+    ]
+    file = write_parquet(tmp_path / "prompts.parquet", rows[2:])
+    with pytest.raises(TrainingError, match=r"1 too_long.*prompts\.source=verifiable"):
+        tokenise(spec.model_copy(update={"data_files": (file,)}), chat, 100)
+
+
+def test_too_few_prompts_for_a_step_are_told(make_spec: MakeSpec, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="1 prompts are fewer than the 2 of a step"):
+        run(make_spec(save_tiny_model(tmp_path / "m"), rows=1))
+
+
+def test_vllm_must_be_where_the_training_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(TrainingError, match="vllm must be installed in this very environment"):
+        check_packages(GrpoTrainingConfig(generation="vllm"))
+
+
+@pytest.mark.slow
+def test_the_starters_reward_rises(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt_id": prompt.prompt_id,
+            "text": prompt.text,
+            "constraints": [{"kind": each.kind, "kwargs": each.kwargs} for each in prompt.constraints],
+            "source": prompt.source,
+        }
+        for prompt in generate_prompts(128, 5, "train")
+    ]
+    lengths = {"batch_size": 64, "micro_batch_size": 64, "max_length": 256, "max_tokens": 48, "log_steps": 1}
+    spec = TrainingSpec(
+        kind="grpo",
+        model_folder=base_model_dir(),
+        data_files=(write_parquet(tmp_path / "prompts.parquet", rows),),
+        output_folder=tmp_path / "out",
+        config=GrpoTrainingConfig(learning_rate=3e-4, max_steps=40, warmup_ratio=0.0, **lengths),
+        launch=LaunchConfig(threads=1),
+    )
+    run(spec)
+    rewards = curve(spec, "reward")
+    first, last = sum(rewards[:8]) / 8, sum(rewards[-8:]) / 8
+    assert last > first + 0.1, rewards
