@@ -1,6 +1,7 @@
 """Stages `pairs`, `refiner_data` and `judge_pairs`: what the actor and the refiner learn from."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Final, cast
 
 from spar_core.config.method import PairsConfig, RefinerDataConfig
@@ -17,6 +18,8 @@ from storage.artifacts import ArtifactRef
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
+FURTHER: Final = "more_"
+"""Before the name of an input: further rows of that input."""
 _PRODUCTS: Final = {"tree_nodes": "trees", "rubric_scores": "scores"}
 """The input a table is read of, where it has another name."""
 
@@ -33,7 +36,9 @@ def _pairs(context: ShardContext) -> ShardRows:
 
 
 def _read(context: ShardContext, table: str) -> Iterable[Any]:
-    return context.call.inputs[_PRODUCTS.get(table, table)].read(table)
+    name, inputs = _PRODUCTS.get(table, table), context.call.inputs
+    further = inputs[FURTHER + name].read(table) if FURTHER + name in inputs else ()
+    return chain(inputs[name].read(table), further)
 
 
 def _refiner_data(context: ShardContext) -> ShardRows:
@@ -41,8 +46,8 @@ def _refiner_data(context: ShardContext) -> ShardRows:
     searched = inputs.get("trees")
     records = IterationRecords(
         prompts=inputs["prompts"].read("prompts"),
-        responses=inputs["responses"].read("responses"),
-        judgements=inputs["judgements"].read("judgements"),
+        responses=_read(context, "responses"),
+        judgements=_read(context, "judgements"),
         trees=searched.read("trees") if searched else (),
         nodes=searched.read("tree_nodes") if searched else (),
     )

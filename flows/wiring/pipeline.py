@@ -65,7 +65,10 @@ class Pipeline:
         """Both roles after learning from an iteration's data."""
         training = self._config.training
         if data.pairs is None:
-            actor = self.train_on(REINFORCE_ACTOR, iteration, "grpo", data.prompts, models.actor, training.grpo)
+            limit = self._data.tokens.of(iteration)
+            actor = self.train_on(
+                REINFORCE_ACTOR, iteration, "grpo", data.prompts, models.actor, training.grpo, tokens=limit
+            )
         else:
             actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
         if data.refiner is None:
@@ -84,14 +87,21 @@ class Pipeline:
         data: ArtifactRef,
         start: ModelRef,
         config: AnyTraining,
+        *,
+        tokens: int | None = None,
     ) -> ModelRef:
-        """A model after one training, or as it is where there is nothing to train on."""
+        """A model after one training, or as it is where there is nothing to train on.
+
+        `tokens`: what the answers of GRPO come to; null: as many as its steps take.
+        """
         if not data.rows.get(training_table(kind, data)):
             _log.warning("%s, iteration %d: nothing to train on, the model stays as it is", stage.name, iteration)
             return start
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads: dict[str, Any] = {"kind": kind, "training": values}
+        if tokens is not None:
+            reads["tokens"] = tokens
         if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
             reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
         engine = self._config.engine

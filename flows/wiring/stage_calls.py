@@ -121,6 +121,10 @@ class StageRunner:
         """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`)."""
         return stage.run(call)
 
+    def tokens_of(self, artifact: ArtifactRef) -> float:
+        """Completion tokens that a stage's models wrote."""
+        return artifact.manifest().metrics.get("completion_tokens", 0.0)
+
     def trained_model(self, artifact: ArtifactRef) -> ModelRef:
         """The model of a training's artifact."""
         return local_model(artifact.model_folder, self._run.home)

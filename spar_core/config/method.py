@@ -194,6 +194,9 @@ def _known_method(name: str) -> str:
     return name
 
 
+_LATER = ("tokens", "grpo_from")
+
+
 class PairsConfig(FrozenConfig):
     """How preference pairs for the actor are made, and with that what a run compares (docs/method.md)."""
 
@@ -202,13 +205,32 @@ class PairsConfig(FrozenConfig):
     them. best_of_n: best over worst of the independent samples by the same votes. self_rewarding: by an additive rubric
     (arXiv 2401.10020); meta_rewarding: likewise, and the refiner learns from judgements of its judgements
     (arXiv 2407.19594). random_pairs: two samples in random order, a control. programmatic_refine:
-    a failing sample mended by code, an upper bound that uses rule truth. Or one of your own (spar_core.methods)."""
+    a failing sample mended by code, an upper bound that uses rule truth. grpo: no pairs, rewards by rule for its own
+    answers (`training.grpo`); spar_then_grpo: that after iterations of spar. Or one of your own (spar_core.methods)."""
     scorer: Literal["refiner", "actor"] = "refiner"
     """Whose weights score by the rubric: the refiner's, as in the other methods, or the actor's own (published)."""
     max_pairs: Annotated[int, Field(ge=1)] | None = None
     """Cap on pairs per iteration (seeded choice); null keeps all. Compared methods get equal numbers by it."""
     max_negatives: Annotated[int, Field(ge=1)] | None = None
     """Cap on trees searched per iteration (seeded choice); null searches every prompt with a failing answer."""
+    tokens: Annotated[int, Field(ge=1)] | Literal["spar"] | None = None
+    """Completion tokens that an iteration may write to make what the actor learns from. best_of_n draws and judges
+    further samples up to it, GRPO trains until it is spent. `spar`: as many as the run in this home that differs in
+    nothing but its method, `spar`, wrote in the same iteration. Null: as otherwise configured."""
+    grpo_from: Annotated[int, Field(ge=2)] = 3
+    """spar_then_grpo: the first iteration whose actor learns by GRPO."""
+
+    def of_phase(self, method: str) -> Self:
+        """What the pairs of one phase of a method follow from."""
+        untouched = {name: type(self).model_fields[name].default for name in _LATER}
+        return self.model_copy(update={"method": method, **untouched})
+
+    @model_serializer(mode="wrap")
+    def _left_out_where_untouched(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later count only where they are used: what was computed before them keeps its key."""
+        values: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in values.items() if name not in _LATER or value != fields[name].default}
 
 
 class RefinerDataConfig(FrozenConfig):
@@ -265,6 +287,10 @@ class MethodConfig(FrozenConfig):
         """The method that `pairs.method` names."""
         return method(self.pairs.method)
 
+    def at(self, iteration: int) -> "Method":
+        """The method whose turn it is in an iteration."""
+        return self.chosen().at(iteration, self.pairs)
+
     def makes_pairs(self) -> bool:
         """Whether any phase of the method makes preference pairs."""
         from spar_core.methods.plugin import PairsMethod
@@ -294,6 +320,15 @@ class MethodConfig(FrozenConfig):
             raise ValueError(
                 "judging.anchor `rules_only` has no votes that could tell a cut rewrite from a whole one; "
                 "set method.search.accept_truncated=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_follows_the_tokens(self) -> Self:
+        if self.pairs.tokens is not None and not any(phase.follows_tokens for phase in self.chosen().phases):
+            following = ", ".join(name for name in names() if any(each.follows_tokens for each in method(name).phases))
+            raise ValueError(
+                f"pairs.tokens is set, but pairs.method `{self.pairs.method}` does not follow it; these do: {following}"
             )
         return self
 

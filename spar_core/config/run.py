@@ -267,6 +267,13 @@ class RunConfig(FrozenConfig):
         if not self.method.reinforces():
             return self
         check_spread(self.training.grpo, self.training.launch)
+        reached = {self.method.at(number).name for number in range(1, self.iterations + 1)}
+        for phase in self.method.chosen().phases:
+            if reached and phase.name not in reached:
+                raise ValueError(
+                    f"method.pairs.method={self.method.pairs.method} does not come to {phase.name} within "
+                    f"{self.iterations} iterations: raise iterations, or lower method.pairs.grpo_from"
+                )
         if self.train_refiner and not self.method.makes_pairs():
             raise ValueError(
                 f"train_refiner is true, but method.pairs.method={self.method.pairs.method} makes nothing that a "

@@ -12,6 +12,7 @@ class BestOfN(PairsMethod):
     name = "best_of_n"
     summary = "best over worst of the independent samples by the same votes"
     reads = ("responses", "judgements")
+    follows_tokens = True
 
     def pairs(self, rows: Rows, config: PairsConfig, *, run_seed: int) -> Pairs:
         """Best over worst."""

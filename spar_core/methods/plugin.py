@@ -92,6 +92,9 @@ class Method(ABC):
     """Raise it when its code makes other data of the same rows: it is then part of the stage's key."""
     refiner_learns_by: ClassVar[RefinerLearning | None] = "rft"
     """How the refiner learns unless `train_refiner` says otherwise; null: it is frozen."""
+    follows_tokens: ClassVar[bool] = False
+    """Whether `method.pairs.tokens` says how much is written. For a method of pairs, which must read `judgements`,
+    further samples are drawn and judged with what is left: they are among the rows it reads."""
     rules_note: ClassVar[str] = ""
     """How rule truth enters what is learned, said at every run; such a method is refused under the published profile,
     and where prompts hold no rules. Empty: it does not."""
@@ -101,7 +104,7 @@ class Method(ABC):
         """The methods that take turns under this one; most are their own only one."""
         return (self,)
 
-    def at(self, iteration: int) -> "Method":
+    def at(self, iteration: int, config: PairsConfig) -> "Method":
         """Which of the phases an iteration (1, 2, ...) follows."""
         return self
 
@@ -113,6 +116,7 @@ class OnlineMethod(Method):
     """
 
     refiner_learns_by: ClassVar[RefinerLearning | None] = None
+    follows_tokens: ClassVar[bool] = True
 
 
 class PairsMethod(Method):

@@ -85,10 +85,11 @@ def test_a_model_that_no_card_can_serve_says_what_would(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", names())
 def test_every_stage_of_every_method_is_forecast(tmp_path: Path, method: str) -> None:
-    run = Run(Home(tmp_path), "r", load_config("smoke", overrides=[f"method.pairs.method={method}"]))
+    two = ["iterations=2", "method.pairs.grpo_from=2"] if method == "spar_then_grpo" else []
+    run = Run(Home(tmp_path), "r", load_config("smoke", overrides=[f"method.pairs.method={method}", *two]))
     found = make_plan(run, PlanOptions())
     assert not [step.stage for step in found.steps if step.forecast.basis == "unknown"]
-    assert {step.iteration for step in found.steps} == {0, 1}
+    assert {step.iteration for step in found.steps} == ({0, 1, 2} if two else {0, 1})
     steps = {step.stage: step.forecast.work for step in found.steps if step.stage.endswith("_actor")}
     trained = steps.get("train_actor") or steps["reinforce_actor"]
     assert trained.steps == 2  # as the preset says

@@ -84,6 +84,11 @@ def test_a_wrong_base_or_name_is_told(tmp_path, text, preset, message):
         (["training.grpo.batch_size=60"], ["batch_size 60", "multiple of group 8"]),
         (["training.grpo.max_tokens=256"], ["max_tokens 256", "max_length 256"]),
         (["method.pairs.method=grpo", "profile=paper"], ["method.pairs.method=grpo", "profile=ours"]),
+        (["method.pairs.tokens=1000"], ["pairs.method `spar` does not follow", "best_of_n", "grpo"]),
+        (
+            ["method.pairs.method=spar_then_grpo", "iterations=2"],
+            ["does not come to grpo within 2 iterations", "grpo_from"],
+        ),
         (["method.pairs.method=grpo", "train_refiner=true"], ["train_refiner", "leave train_refiner unset"]),
         (
             ["method.pairs.method=grpo", "training.launch.sharding=full", "training.launch.processes=2"],
@@ -139,6 +144,7 @@ def test_what_is_trained_follows_from_the_method():
 
     assert trained() == ["actor", "refiner"]
     assert trained("method.pairs.method=grpo") == ["grpo"]
+    assert trained("method.pairs.method=spar_then_grpo") == ["grpo", "actor", "refiner"]
     assert trained("method.pairs.method=meta_rewarding") == ["actor", "judge"]
 
 

@@ -40,7 +40,7 @@ def test_every_method_says_what_it_is(name):
     assert isinstance(found, Method)
     assert (found.name, bool(found.summary)) == (name, True)
     assert found.phases
-    assert found.at(1) in found.phases
+    assert found.at(1, PairsConfig()) in found.phases
 
 
 def test_an_unknown_name_is_told_the_known_ones():
