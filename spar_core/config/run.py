@@ -267,6 +267,11 @@ class RunConfig(FrozenConfig):
         if not self.method.reinforces():
             return self
         check_spread(self.training.grpo, self.training.launch)
+        if self.method.pairs.tokens is not None and self.training.grpo.schedule != "constant_with_warmup":
+            raise ValueError(
+                f"training.grpo.schedule `{self.training.grpo.schedule}` falls towards a last step, and with "
+                "method.pairs.tokens nobody knows which that is: set training.grpo.schedule=constant_with_warmup"
+            )
         reached = {self.method.at(number).name for number in range(1, self.iterations + 1)}
         for phase in self.method.chosen().phases:
             if reached and phase.name not in reached:

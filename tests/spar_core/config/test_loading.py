@@ -84,6 +84,10 @@ def test_a_wrong_base_or_name_is_told(tmp_path, text, preset, message):
         (["training.grpo.batch_size=60"], ["batch_size 60", "multiple of group 8"]),
         (["training.grpo.max_tokens=256"], ["max_tokens 256", "max_length 256"]),
         (["method.pairs.method=grpo", "profile=paper"], ["method.pairs.method=grpo", "profile=ours"]),
+        (
+            ["method.pairs.method=grpo", "method.pairs.tokens=1000", "training.grpo.schedule=linear"],
+            ["training.grpo.schedule `linear`", "constant_with_warmup"],
+        ),
         (["method.pairs.tokens=1000"], ["pairs.method `spar` does not follow", "best_of_n", "grpo"]),
         (
             ["method.pairs.method=spar_then_grpo", "iterations=2"],

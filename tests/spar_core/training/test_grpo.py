@@ -135,6 +135,21 @@ def test_it_ends_with_the_step_that_spends_its_tokens(make_spec: MakeSpec, tmp_p
     assert spec.identity("m", []) != make_spec(start).identity("m", [])
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"beta": 0.1, "loss": "grpo", "scale_rewards": "none"},
+        {"lora": {"rank": 2, "learning_rate": 1e-2}, "loss": "dr_grpo", "scale_rewards": "batch", "reward": "all_met"},
+    ],
+)
+def test_what_else_can_be_set_trains_too(make_spec: MakeSpec, tmp_path: Path, settings: dict[str, Any]) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    spec = make_spec(start, max_steps=2, warmup_ratio=0.0, **settings)
+    outcome = run(spec)
+    assert model_digest(outcome.model_folder) != model_digest(start)
+    assert ("kl" in outcome.metrics) == ("beta" in settings)
+
+
 def test_answers_that_are_all_alike_teach_nothing_and_say_so(make_spec: MakeSpec, tmp_path: Path) -> None:
     start = save_tiny_model(tmp_path / "m")
     with pytest.raises(TrainingError, match=r"nothing was learned.*prompts\.constraints.*group.*max_tokens"):
