@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
-from spar_core.engines.configuration import ThinkingSettings
+from spar_core.config.method import JudgingConfig
+from spar_core.engines.configuration import ThinkingSettings, TransformersEngineConfig
 from spar_core.errors import TrainingError
 from spar_core.training import TrainingOutcome, TrainingSpec, train
-from spar_core.training.specification import CONFIG_OF_KIND
+from spar_core.training.specification import CONFIG_OF_KIND, JudgeSpec
 from storage.artifacts import ArtifactRef
+from tasks.calls import StageCall
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
+REWARDS = "rewards"
+"""Role of the model that says what the answers of GRPO are worth."""
 _TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 
 
@@ -62,6 +66,7 @@ def training_spec(context: ShardContext) -> TrainingSpec:
         output_folder=workspace / "model",
         config=CONFIG_OF_KIND[kind].model_validate({**call.config["training"], **call.surroundings.training_intervals}),
         tokens=call.config.get("tokens"),
+        judge=_judge(call),
         chat=ThinkingSettings.model_validate(call.config.get("chat", {})),
         launch=call.surroundings.launch,
         seed=call.seed,
@@ -69,6 +74,20 @@ def training_spec(context: ShardContext) -> TrainingSpec:
         label=call.stage,
         meeting_folder=context.runtime.home.meeting(call.run_id),
     )
+
+
+def _judge(call: StageCall) -> JudgeSpec | None:
+    """Who judges the answers of GRPO: served in the training's process, whatever serves models elsewhere."""
+    model = call.models.get(REWARDS)
+    if model is None:
+        return None
+    engine = call.engines[REWARDS]
+    if not isinstance(engine, TransformersEngineConfig):
+        thinking = engine.model_dump(include=set(ThinkingSettings.model_fields))
+        engine = TransformersEngineConfig(**thinking)
+    judging = JudgingConfig.model_validate(call.config["judging"])
+    folder, texts = Path(model.location), call.surroundings.prompt_set
+    return JudgeSpec(model_folder=folder, digest=model.digest, engine=engine, prompt_set=texts, judging=judging)
 
 
 def data_files(artifact: ArtifactRef, table: str) -> tuple[Path, ...]:

@@ -26,8 +26,7 @@ def rule_notes(config: RunConfig) -> list[str]:
         notes.append(TAUGHT_BY_RULES_NOTE)
     if warm.teacher is not None and warm.check_rules:
         notes.append(RULES_NOTE)
-    chosen = config.method.chosen()
-    notes += [f"method.pairs.method is {chosen.name}: {each.rules_note}" for each in chosen.phases if each.rules_note]
+    notes += [f"method.pairs.method is {config.method.pairs.method}: {note}" for note in config.rules_of_method()]
     return notes
 
 

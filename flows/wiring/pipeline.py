@@ -1,6 +1,7 @@
 """The stages of self-play wired together: which artifacts, models and configuration each of them reads."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tasks.engines import ModelRef
 from tasks.stages import Stage
 from tasks.training import (
     REINFORCE_ACTOR,
+    REWARDS,
     TRAIN_ACTOR,
     TRAIN_REFINER,
     WARM_START_ACTOR,
@@ -65,10 +67,7 @@ class Pipeline:
         """Both roles after learning from an iteration's data."""
         training = self._config.training
         if data.pairs is None:
-            limit = self._data.tokens.of(iteration)
-            actor = self.train_on(
-                REINFORCE_ACTOR, iteration, "grpo", data.prompts, models.actor, training.grpo, tokens=limit
-            )
+            actor = self._reinforced(iteration, models, data.prompts)
         else:
             actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
         if data.refiner is None:
@@ -79,6 +78,18 @@ class Pipeline:
         refiner = self.train_on(TRAIN_REFINER, iteration, "sft", data.refiner, models.refiner, training.refiner)
         return Models(actor, refiner)
 
+    def _reinforced(self, iteration: int, models: Models, prompts: ArtifactRef) -> ModelRef:
+        """The actor after learning from rewards; under `judged` from those of the iteration's first refiner."""
+        config, tokens = self._config.training.grpo, self._data.tokens.of(iteration)
+        reads: dict[str, Any] = {} if tokens is None else {"tokens": tokens}
+        judges: dict[str, ModelRef] = {}
+        if config.reward == "judged":
+            judges[REWARDS] = models.refiner
+            reads |= {"judging": plain(self._config.method.judging), **self.stages.templates("judge")}
+        return self.train_on(
+            REINFORCE_ACTOR, iteration, "grpo", prompts, models.actor, config, beside=judges, besides=reads
+        )
+
     def train_on(
         self,
         stage: Stage,
@@ -88,11 +99,12 @@ class Pipeline:
         start: ModelRef,
         config: AnyTraining,
         *,
-        tokens: int | None = None,
+        beside: Mapping[str, ModelRef] | None = None,
+        besides: Mapping[str, Any] | None = None,
     ) -> ModelRef:
         """A model after one training, or as it is where there is nothing to train on.
 
-        `tokens`: what the answers of GRPO come to; null: as many as its steps take.
+        `beside`: other models that it asks; `besides`: what else it reads of the configuration.
         """
         if not data.rows.get(training_table(kind, data)):
             _log.warning("%s, iteration %d: nothing to train on, the model stays as it is", stage.name, iteration)
@@ -100,14 +112,15 @@ class Pipeline:
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads: dict[str, Any] = {"kind": kind, "training": values}
-        if tokens is not None:
-            reads["tokens"] = tokens
+        reads |= besides or {}
         if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
             reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
         engine = self._config.engine
         if isinstance(engine, ThinkingSettings) and (chat := engine.layout()):
             reads["chat"] = chat
-        artifact = self.stages.run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
+        artifact = self.stages.run(
+            stage, iteration, {"data": data}, {"start": start, **(beside or {})}, reads, intervals=intervals
+        )
         model = self.stages.trained_model(artifact)
         self.trained_by[model.digest] = artifact
         return model

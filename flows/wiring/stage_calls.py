@@ -22,8 +22,9 @@ from tasks.engines import ModelRef
 from tasks.judgements import SECOND_VOTER
 from tasks.models import local_model
 from tasks.stages import Stage
+from tasks.training import REWARDS
 
-_ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model")
+_ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model", REWARDS)
 
 
 class StageRunner:

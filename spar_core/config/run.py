@@ -246,7 +246,7 @@ class RunConfig(FrozenConfig):
         found = []
         if self.warm_start.source == "rules":
             found.append("warm_start.source=rules")
-        if any(phase.rules_note for phase in self.method.chosen().phases):
+        if self.rules_of_method():
             found.append(f"method.pairs.method={self.method.pairs.method}")
         if not found:
             return self
@@ -267,6 +267,11 @@ class RunConfig(FrozenConfig):
         if not self.method.reinforces():
             return self
         check_spread(self.training.grpo, self.training.launch)
+        if self.training.grpo.reward == "judged" and self.method.judging.second_voter is not None:
+            raise ValueError(
+                "training.grpo.reward `judged` asks the refiner alone, inside the training: leave "
+                "method.judging.second_voter unset"
+            )
         if self.method.pairs.tokens is not None and self.training.grpo.schedule != "constant_with_warmup":
             raise ValueError(
                 f"training.grpo.schedule `{self.training.grpo.schedule}` falls towards a last step, and with "
@@ -285,6 +290,16 @@ class RunConfig(FrozenConfig):
                 "refiner could learn from: leave train_refiner unset"
             )
         return self
+
+    def rules_of_method(self) -> list[str]:
+        """How the method itself lets rule truth into what is learned: a sentence each; none where it does not."""
+        from spar_core.methods.plugin import OnlineMethod
+
+        judged = self.training.grpo.reward == "judged"
+        phases = self.method.chosen().phases
+        return [
+            each.rules_note for each in phases if each.rules_note and not (judged and isinstance(each, OnlineMethod))
+        ]
 
     def refiner_learns_by(self) -> Literal["rft", "dpo"] | None:
         """How the refiner learns; None where it is frozen."""

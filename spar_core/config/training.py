@@ -158,9 +158,11 @@ class GrpoTrainingConfig(OptimisationConfig):
     """Nucleus mass of the answers."""
     max_tokens: Annotated[int, Field(ge=1)] = 512
     """Limit of new tokens per answer; a prompt must fit into the rest of `max_length`."""
-    reward: Literal["share", "all_met"] = "share"
-    """share: of the prompt's constraints that an answer meets; all_met: 1 where it meets all, else 0. An answer that is
-    cut, empty or trips a wire gets 0 under both, as under `judging.anchor: rules_only` (docs/method.md)."""
+    reward: Literal["share", "all_met", "judged"] = "share"
+    """share: of the prompt's constraints that an answer meets; all_met: 1 where it meets all, else 0; one that trips a
+    wire gets 0 under both. judged: what the run's refiner says of it as `method.judging` has it judge: the share of YES
+    among its votes, and rules where `judging.anchor` names them; 0 where they decide nothing. A cut or empty answer
+    gets 0 under all."""
     beta: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
     """Weight of the KL divergence from the starting model; above 0 it is loaded beside the one that trains."""
     clip: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2

@@ -1,7 +1,7 @@
-"""What an answer is worth to GRPO: the constraints it meets, and nothing where it only looks like an answer."""
+"""What an answer is worth to GRPO: the constraints it meets or what a judge says; nothing where it is no answer."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 from spar_core.constraints import detects_language
 from spar_core.constraints.rewards import constraint_reward
@@ -9,6 +9,23 @@ from spar_core.evaluation.trip_wires import tripped
 from spar_core.records import Prompt
 
 LogMetric = Callable[[str, float], None]
+Judge = Callable[[Sequence[tuple[Prompt, str]]], Sequence[float]]
+"""Prompts and whole answers to them -> what each is worth, in [0, 1]."""
+
+
+class _Answer(NamedTuple):
+    """An answer as it was drawn. `met`: the share of its prompt's constraints; None where it has none."""
+
+    prompt: Prompt
+    text: str
+    whole: bool
+    tripped: bool
+    met: float | None
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is anything to judge."""
+        return self.whole and bool(self.text.strip())
 
 
 class RuleReward:
@@ -19,35 +36,44 @@ class RuleReward:
         kind: `training.grpo.reward`.
         read: generated tokens -> the answer's text.
         stop_ids: an answer whose last token is none of them was cut.
+        judge: who is asked under `judged`.
     """
 
     def __init__(
         self,
         prompts: Sequence[Prompt],
-        kind: Literal["share", "all_met"],
+        kind: Literal["share", "all_met", "judged"],
         read: Callable[[Sequence[int]], str],
         stop_ids: frozenset[int],
+        judge: Judge | None = None,
     ) -> None:
-        self.__name__ = "rules"  # TRL names the reward's curves by it
+        self.__name__ = "answers"  # TRL names the reward's curves by it
         self._prompts = prompts
         self._kind = kind
         self._read = read
         self._stop_ids = stop_ids
+        self._judge = judge
 
     def __call__(
         self, completion_ids: Sequence[Sequence[int]], row: Sequence[int], log_metric: LogMetric, **_columns: Any
     ) -> list[float]:
         """Rewards in [0, 1], one per answer. Also logged: the shares of answers that are cut, trip a wire, meet all."""
-        cut = tripping = met = 0
-        rewards = []
-        for ids, place in zip(completion_ids, row, strict=True):
-            prompt, whole = self._prompts[place], bool(ids) and ids[-1] in self._stop_ids
-            text = self._read(ids)
-            (share,) = constraint_reward([text], [prompt.constraints], detects_language(prompt.source))
-            wired = bool(tripped(prompt, text))
-            cut, tripping, met = cut + (not whole), tripping + wired, met + (share == 1.0)
-            worth = 0.0 if share is None or wired or not whole else share
-            rewards.append(float(worth == 1.0) if self._kind == "all_met" else worth)
-        for name, count in (("cut", cut), ("tripped", tripping), ("all_met", met)):
-            log_metric(f"answers/{name}", count / len(rewards))
-        return rewards
+        answers = [self._looked_at(self._prompts[place], ids) for ids, place in zip(completion_ids, row, strict=True)]
+        log_metric("answers/cut", _share(not answer.whole for answer in answers))
+        log_metric("answers/tripped", _share(answer.tripped for answer in answers))
+        log_metric("answers/all_met", _share(answer.met == 1.0 for answer in answers))
+        if self._judge is not None:
+            judged = iter(self._judge([(each.prompt, each.text) for each in answers if each.is_one]))
+            return [next(judged) if each.is_one else 0.0 for each in answers]
+        worth = [each.met or 0.0 if each.is_one and not each.tripped else 0.0 for each in answers]
+        return [float(value == 1.0) for value in worth] if self._kind == "all_met" else worth
+
+    def _looked_at(self, prompt: Prompt, ids: Sequence[int]) -> _Answer:
+        text = self._read(ids)
+        (met,) = constraint_reward([text], [prompt.constraints], detects_language(prompt.source))
+        return _Answer(prompt, text, bool(ids) and ids[-1] in self._stop_ids, bool(tripped(prompt, text)), met)
+
+
+def _share(which: Iterable[bool]) -> float:
+    counted = list(which)
+    return sum(counted) / len(counted)

@@ -122,7 +122,7 @@ def _questions(spec: TrainingSpec, config: GrpoTrainingConfig, chat: ChatTokeniz
     for record in read_rows(spec.kind, spec.data_files):
         constraints = tuple(Constraint(each["kind"], each["kwargs"]) for each in record["constraints"])
         ids = chat.asked((Message("user", record["text"]),))
-        if not constraints:
+        if not constraints and spec.judge is None:
             dropped.append(Drop(spec.label, record["prompt_id"], "no_constraints", "nothing says what it is worth"))
         elif len(ids) > room:
             dropped.append(Drop(spec.label, record["prompt_id"], "too_long", f"{len(ids)} tokens, at most {room}"))

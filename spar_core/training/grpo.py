@@ -18,6 +18,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from spar_core.config.training import GrpoTrainingConfig
 from spar_core.records import Prompt
 from spar_core.training.adapters import begin_adapters, peft_config
+from spar_core.training.answer_judge import AnswerJudge
 from spar_core.training.answer_rewards import RuleReward
 from spar_core.training.batches import GroupSampler
 from spar_core.training.chat_tokens import ChatTokenizer
@@ -26,8 +27,8 @@ from spar_core.training.specification import TrainingSpec
 
 
 class _TokenBudget(TrainerCallback):  # type: ignore[misc]
-    """Ends a training whose answers have come to so many tokens, and has the tokens logged before each checkpoint, so
-    that a resumed training has counted them all."""
+    """Ends a training whose answers and votes have come to so many tokens, and has the tokens logged before each
+    checkpoint, so that a resumed training has counted them all."""
 
     def __init__(self, tokens: int | None) -> None:
         self._tokens = tokens
@@ -44,8 +45,11 @@ class _TokenBudget(TrainerCallback):  # type: ignore[misc]
 class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]
     """GRPO on rows with prompt (a key of `prompt_ids`) and row; counts the tokens of what it asks and draws."""
 
-    def __init__(self, *args: Any, prompt_ids: Mapping[str, list[int]], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, prompt_ids: Mapping[str, list[int]], judge: AnswerJudge | None = None, **kwargs: Any
+    ) -> None:
         self._prompt_ids = prompt_ids
+        self.judge = judge
         self.unlogged = {READ: 0.0, WRITTEN: 0.0}
         super().__init__(*args, **kwargs)
 
@@ -73,6 +77,16 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]
             lambda: self.state.global_step // steps,
         )
 
+    def _calculate_rewards(self, *args: Any) -> Any:
+        if self.judge is None:
+            return super()._calculate_rewards(*args)
+        before = self.judge.usage
+        found = super()._calculate_rewards(*args)
+        after = self.judge.usage
+        self.unlogged[READ] += sum(gather_object([after.prompt_tokens - before.prompt_tokens]))
+        self.unlogged[WRITTEN] += sum(gather_object([after.completion_tokens - before.completion_tokens]))
+        return found
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's figures, and the tokens since the last ones."""
         logs.update(self.unlogged)
@@ -95,13 +109,15 @@ def build_answer_trainer(
     assert isinstance(config, GrpoTrainingConfig)
     names = [prompt.prompt_id for prompt in prompts]
     budget = _TokenBudget(spec.tokens)
+    judge = None if spec.judge is None else AnswerJudge(spec.judge, prompts, spec.seed)
     trainer = AnswerTrainer(
         prompt_ids=dict(zip(names, (row["prompt_ids"] for row in rows), strict=True)),
         args=arguments,
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_dict({"prompt": names, "row": list(range(len(names)))}),
-        reward_funcs=[RuleReward(prompts, config.reward, chat.answer_text, chat.stop_ids)],
+        reward_funcs=[RuleReward(prompts, config.reward, chat.answer_text, chat.stop_ids, judge)],
+        judge=judge,
         callbacks=[budget, *callbacks],
         peft_config=peft_config(config.lora) if config.lora else None,
     )

@@ -98,6 +98,8 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
     checkpoint = workspace.latest_checkpoint()
     resumed_from = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if (judge := getattr(trainer, "judge", None)) is not None:
+        judge.close()
     _check_converged(trainer.state)
     check_learned(trainer.state.log_history)
     write_model(trainer, spec, workspace)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.config.launch import LaunchConfig
+from spar_core.config.method import JudgingConfig
 from spar_core.config.training import (
     DpoTrainingConfig,
     GrpoTrainingConfig,
@@ -16,8 +17,9 @@ from spar_core.config.training import (
     check_spread,
     uneven_batch,
 )
-from spar_core.engines.configuration import ThinkingSettings
+from spar_core.engines.configuration import ThinkingSettings, TransformersEngineConfig
 from spar_core.hashing import digest
+from spar_core.prompts import PromptLibrary
 from spar_core.records import Drop
 from spar_core.training.model_folder import MASTERS
 
@@ -29,6 +31,26 @@ CONFIG_OF_KIND: Final[dict[str, type[AnyTraining]]] = {
     "grpo": GrpoTrainingConfig,
 }
 """The settings that a kind of training takes."""
+
+
+class JudgeSpec(FrozenConfig):
+    """grpo: who judges the answers that are drawn."""
+
+    model_folder: Path
+    """The refiner."""
+    digest: str
+    """Of its weights."""
+    engine: TransformersEngineConfig
+    """What serves it, inside the training's process."""
+    prompt_set: str
+    """Its requests."""
+    judging: JudgingConfig
+    """How it judges."""
+
+    def identity(self) -> list[Any]:
+        """What of it decides rewards."""
+        texts = PromptLibrary.load(self.prompt_set).digest_of("judge")
+        return [self.digest, self.engine.identity(), texts, self.judging.model_dump(mode="json")]
 
 
 class TrainingSpec(FrozenConfig):
@@ -46,6 +68,8 @@ class TrainingSpec(FrozenConfig):
     """Hyperparameters; their type follows `kind`."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """grpo: it ends with the step that brings the tokens of its answers to so many, whatever `epochs` says."""
+    judge: JudgeSpec | None = None
+    """grpo: who says what an answer is worth, under `reward: judged`."""
     chat: ThinkingSettings = ThinkingSettings()
     """How chats are laid out: as by the engine that serves the model."""
     launch: LaunchConfig = LaunchConfig()
@@ -85,6 +109,8 @@ class TrainingSpec(FrozenConfig):
         expected = CONFIG_OF_KIND[self.kind]
         if not isinstance(self.config, expected):
             raise ValueError(f"kind {self.kind!r} needs a {expected.__name__}, not a {type(self.config).__name__}")
+        if isinstance(self.config, GrpoTrainingConfig) and (self.config.reward == "judged") != (self.judge is not None):
+            raise ValueError("a judge is given where, and only where, training.grpo.reward is judged")
         self.accumulation_steps(self.launch.world)
         check_spread(self.config, self.launch)
         return self
@@ -127,6 +153,8 @@ class TrainingSpec(FrozenConfig):
         content: list[Any] = ["training", self.kind, model_digest, data_digests, config, self.seed, from_masters]
         if self.tokens is not None:
             content.append(["tokens", self.tokens])
+        if self.judge is not None:
+            content.append(["judge", *self.judge.identity()])
         return digest([*content, chat] if chat else content)
 
 

@@ -88,6 +88,10 @@ def test_a_wrong_base_or_name_is_told(tmp_path, text, preset, message):
             ["method.pairs.method=grpo", "method.pairs.tokens=1000", "training.grpo.schedule=linear"],
             ["training.grpo.schedule `linear`", "constant_with_warmup"],
         ),
+        (
+            ["method.pairs.method=grpo", "training.grpo.reward=judged", "method.judging.second_voter=first"],
+            ["reward `judged`", "second_voter"],
+        ),
         (["method.pairs.tokens=1000"], ["pairs.method `spar` does not follow", "best_of_n", "grpo"]),
         (
             ["method.pairs.method=spar_then_grpo", "iterations=2"],
@@ -140,6 +144,15 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
 )
 def test_how_the_refiner_learns_follows_from_the_method(overrides, learns_by):
     assert load_config("starter", overrides=overrides).refiner_learns_by() == learns_by
+
+
+def test_rules_enter_by_the_method_where_it_is_told_by_them():
+    def rules(*overrides):
+        return len(load_config("starter", overrides=[*overrides]).rules_of_method())
+
+    assert [rules(), rules("method.pairs.method=grpo"), rules("method.pairs.method=spar_then_grpo")] == [0, 1, 1]
+    assert rules("method.pairs.method=grpo", "training.grpo.reward=judged") == 0
+    assert rules("method.pairs.method=programmatic_refine", "training.grpo.reward=judged") == 1
 
 
 def test_what_is_trained_follows_from_the_method():

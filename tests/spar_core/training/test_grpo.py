@@ -1,7 +1,7 @@
 """GRPO: what answers are worth, and trainings by it: tiny ones, and the starter's, whose reward rises."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,28 @@ from training_data import WORDS, write_parquet
 from transformers import TrainerCallback
 
 from spar_core.config.launch import LaunchConfig
+from spar_core.config.method import JudgingConfig
 from spar_core.config.training import GrpoTrainingConfig
+from spar_core.engines.base import GenerationRequest
+from spar_core.engines.configuration import TransformersEngineConfig
+from spar_core.engines.scripted import ScriptedEngine
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
 from spar_core.records import Constraint, Prompt
 from spar_core.starter import base_model_dir
 from spar_core.starter.world import generate_prompts
-from spar_core.training import TrainingOutcome, TrainingSpec
+from spar_core.training import TrainingOutcome, TrainingSpec, answer_judge
+from spar_core.training.answer_judge import AnswerJudge
 from spar_core.training.answer_rewards import RuleReward
 from spar_core.training.chat_tokens import ChatTokenizer
 from spar_core.training.examples import tokenise
 from spar_core.training.loading import check_packages
 from spar_core.training.session import run_session
+from spar_core.training.specification import JudgeSpec
 from spar_core.training.workspace import Workspace
 
 STOP = 0
+NOTHING = {"kind": "punctuation:no_comma", "kwargs": "{}"}
 NO_COMMA = Constraint.create("punctuation:no_comma")
 WORD = Constraint.create("keywords:existence", keywords=["harbor"])
 MakeSpec = Callable[..., TrainingSpec]
@@ -49,6 +56,63 @@ def test_an_answer_is_worth_the_share_of_its_constraints_and_nothing_where_it_is
     assert rewards == [1.0, 0.5, 0.0, 0.0, 0.0]
     assert logged == {"answers/cut": 0.2, "answers/tripped": 0.4, "answers/all_met": 0.6}
     assert valued("all_met", good, half, cut, echo)[0] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_a_judge_is_asked_about_what_is_an_answer_alone() -> None:
+    prompt = Prompt("p", "Say where the ships are.", (NO_COMMA,))
+    texts = ["They lie in the harbor.", "They lie", "", "They lie, too."]
+    asked: list[tuple[Prompt, str]] = []
+
+    def judge(answers: Sequence[tuple[Prompt, str]]) -> list[float]:
+        asked.extend(answers)
+        return [0.8, 0.2]
+
+    reward = RuleReward([prompt], "judged", lambda ids: texts[ids[0]], frozenset({STOP - 1}), judge)
+    ids = [[0, STOP - 1], [1, 7], [2, STOP - 1], [3, STOP - 1]]
+    assert reward(completion_ids=ids, row=[0] * 4, log_metric=lambda *_: None) == [0.8, 0.0, 0.0, 0.2]
+    assert asked == [(prompt, texts[0]), (prompt, texts[3])]
+
+
+def votes(request: GenerationRequest, sample: int) -> str:
+    """YES of an answer with an a, four of five of one with a b, no verdict on any other."""
+    said = request.messages[-1].content.rpartition("Response:")[2]
+    if "a" in said:
+        return "Final verdict: YES"
+    return f"Final verdict: {'NO' if sample == 0 else 'YES'}" if "b" in said else "hm"
+
+
+@pytest.fixture
+def judged_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., JudgeSpec]:
+    """A refiner that votes as a script does, on a prompt set that shows the response alone."""
+
+    async def opened(*_: object) -> ScriptedEngine:
+        return ScriptedEngine(votes, model_digest="refiner", log=False)
+
+    monkeypatch.setattr(answer_judge, "open_engine", opened)
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    (folder / "judge.txt").write_text("{{prompt}}\nResponse:{{response}}")
+
+    def spec(**judging: Any) -> JudgeSpec:
+        settings = JudgingConfig(max_reasks=0, **judging)
+        engine = TransformersEngineConfig()
+        return JudgeSpec(model_folder=tmp_path, digest="d", engine=engine, prompt_set=str(folder), judging=settings)
+
+    return spec
+
+
+def test_the_judge_votes_as_in_self_play(judged_by: Callable[..., JudgeSpec]) -> None:
+    prompt = Prompt("p", "Say it.", (NO_COMMA,))
+    answers = [(prompt, text) for text in ("an x", "b, x", "x")]
+    judge = AnswerJudge(judged_by(), [prompt], 0)
+    assert judge(answers) == [1.0, 0.8, 0.0]  # what makes no judgement is worth nothing
+    spent = judge.usage.completion_tokens
+    assert spent > 0
+    judge.close()
+    ruled = AnswerJudge(judged_by(anchor="rules_then_votes"), [prompt], 0)
+    assert ruled(answers[:2]) == [1.0, 0.0]  # a broken rule is a NO
+    assert 0 < ruled.usage.completion_tokens < spent
+    ruled.close()
 
 
 @pytest.fixture(autouse=True)
@@ -188,6 +252,28 @@ def test_vllm_must_be_where_the_training_runs(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TrainingError, match="vllm must be installed in this very environment"):
         check_packages(GrpoTrainingConfig(generation="vllm"))
+
+
+def test_it_trains_on_what_a_judge_says_and_counts_the_votes(
+    make_spec: MakeSpec, tmp_path: Path, judged_by: Callable[..., JudgeSpec]
+) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    asked = tmp_path / "6.parquet"
+    judge = judged_by()
+    plain = make_spec(start, "plain", max_steps=2, warmup_ratio=0.0)
+    write_parquet(
+        asked,
+        [{"prompt_id": f"p{i}", "text": f"say {WORDS[i]}?", "constraints": [NOTHING], "source": "u"} for i in range(6)],
+    )
+    given = plain.model_dump() | {"judge": judge, "output_folder": tmp_path / "judged"}
+    spec = TrainingSpec(**given | {"config": plain.config.model_copy(update={"reward": "judged"})})
+    outcome = run(spec)
+    drawn = sum(curve(spec, "completions/mean_length")) * 8
+    assert outcome.metrics["completion_tokens"] > drawn
+    assert model_digest(outcome.model_folder) != model_digest(start)
+    assert spec.identity("m", []) != plain.identity("m", [])
+    with pytest.raises(ValueError, match="a judge is given where, and only where"):
+        TrainingSpec(**given)
 
 
 @pytest.mark.slow
