@@ -194,7 +194,8 @@ def _known_method(name: str) -> str:
     return name
 
 
-_LATER = ("tokens", "grpo_from")
+_OF_THE_RUN = ("tokens", "grpo_from")
+_LATER = (*_OF_THE_RUN, "length_control", "ranking")
 
 
 class PairsConfig(FrozenConfig):
@@ -220,9 +221,16 @@ class PairsConfig(FrozenConfig):
     grpo_from: Annotated[int, Field(ge=2)] = 3
     """spar_then_grpo: the first iteration whose actor learns by GRPO."""
 
+    length_control: Annotated[float, Field(ge=0.0, lt=0.5)] | None = None
+    """self_rewarding, meta_rewarding: of samples whose scores lie within this share of the range of scores from the
+    highest, the shortest is chosen; of those as near the lowest, the longest is rejected (arXiv 2407.19594). Null: the
+    highest and the lowest, whatever their length (arXiv 2401.10020)."""
+    ranking: Literal["shares", "elo"] = "shares"
+    """meta_rewarding: judgements are ranked by their shares of won comparisons, or by Elo (published)."""
+
     def of_phase(self, method: str) -> Self:
         """What the pairs of one phase of a method follow from."""
-        untouched = {name: type(self).model_fields[name].default for name in _LATER}
+        untouched = {name: type(self).model_fields[name].default for name in _OF_THE_RUN}
         return self.model_copy(update={"method": method, **untouched})
 
     @model_serializer(mode="wrap")
@@ -320,6 +328,16 @@ class MethodConfig(FrozenConfig):
             raise ValueError(
                 "judging.anchor `rules_only` has no votes that could tell a cut rewrite from a whole one; "
                 "set method.search.accept_truncated=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _scores_are_there_to_choose_by(self) -> Self:
+        scoring = any("scores" in getattr(phase, "reads", ()) for phase in self.chosen().phases)
+        if self.pairs.length_control is not None and not scoring:
+            raise ValueError(
+                f"pairs.length_control chooses among samples by their rubric scores, and pairs.method "
+                f"`{self.pairs.method}` has none: leave it unset, or take self_rewarding or meta_rewarding"
             )
         return self
 

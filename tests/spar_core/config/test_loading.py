@@ -101,6 +101,7 @@ def test_a_wrong_base_or_name_is_told(tmp_path, text, preset, message):
             ["method.pairs.method=grpo", "training.grpo.reward=judged", "method.judging.second_voter=first"],
             ["reward `judged`", "second_voter"],
         ),
+        (["method.pairs.length_control=0.1"], ["length_control", "`spar` has none", "meta_rewarding"]),
         (["method.pairs.tokens=1000"], ["pairs.method `spar` does not follow", "best_of_n", "grpo"]),
         (
             ["method.pairs.method=spar_then_grpo", "iterations=2"],
