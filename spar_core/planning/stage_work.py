@@ -4,6 +4,7 @@ A function per stage takes the configuration and the rows of its inputs by table
 how long answers are, comes from `Assumptions`; where earlier runs exist, `calibrated` puts what they took in its place.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -242,7 +243,9 @@ def _reinforced(facts: Facts) -> Work:
     """Answers are written and learned from, a batch of them per step."""
     config, asked = facts.config.training.grpo, facts.given["prompts"]
     each = _within(facts.assumed.answer_tokens, config.max_tokens)
-    steps = planned_steps(config, asked)
+    steps, tokens = planned_steps(config, asked), facts.config.method.pairs.tokens
+    if isinstance(tokens, int):
+        steps = math.ceil(tokens / (config.batch_size * each))
     answers = steps * config.batch_size
     through = answers * min(facts.assumed.instruction_tokens + each, config.max_length)
     return Work("train", asked, {}, read=through, written=answers * each, steps=steps)
