@@ -157,7 +157,7 @@ class GrpoTrainingConfig(OptimisationConfig):
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Nucleus mass of the answers."""
     max_tokens: Annotated[int, Field(ge=1)] = 512
-    """Limit of new tokens per answer; a prompt must fit into the rest of `max_length`."""
+    """Limit of new tokens per answer. A prompt must fit into the rest of `max_length`: it is never cut, but dropped."""
     reward: Literal["share", "all_met", "judged"] = "share"
     """share: of the prompt's constraints that an answer meets; all_met: 1 where it meets all, else 0; one that trips a
     wire gets 0 under both. judged: what the run's refiner says of it as `method.judging` has it judge: the share of YES

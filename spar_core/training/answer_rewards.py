@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from spar_core.constraints import detects_language
+from spar_core.constraints import detects_language, is_known
 from spar_core.constraints.rewards import constraint_reward
 from spar_core.evaluation.trip_wires import tripped
 from spar_core.records import Prompt
@@ -14,7 +14,7 @@ Judge = Callable[[Sequence[tuple[Prompt, str]]], Sequence[float]]
 
 
 class _Answer(NamedTuple):
-    """An answer as it was drawn. `met`: the share of its prompt's constraints; None where it has none."""
+    """An answer as it was drawn. `met`: the share of its prompt's constraints; None where code checks none of them."""
 
     prompt: Prompt
     text: str
@@ -28,7 +28,7 @@ class _Answer(NamedTuple):
         return self.whole and bool(self.text.strip())
 
 
-class RuleReward:
+class AnswerReward:
     """A reward function of TRL over the prompts of a training.
 
     Args:
@@ -70,7 +70,9 @@ class RuleReward:
 
     def _looked_at(self, prompt: Prompt, ids: Sequence[int]) -> _Answer:
         text = self._read(ids)
-        (met,) = constraint_reward([text], [prompt.constraints], detects_language(prompt.source))
+        checkable = all(is_known(constraint.kind) for constraint in prompt.constraints)
+        asked = prompt.constraints if checkable else ()
+        (met,) = constraint_reward([text], [asked], detects_language(prompt.source))
         return _Answer(prompt, text, bool(ids) and ids[-1] in self._stop_ids, bool(tripped(prompt, text)), met)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.config.training import GrpoTrainingConfig, SftTrainingConfig
+from spar_core.constraints import is_known
 from spar_core.errors import TrainingError
 from spar_core.records import Constraint, Drop, Message, Prompt
 from spar_core.training.chat_tokens import ChatTokenizer, RewrittenTurnError
@@ -124,6 +125,8 @@ def _questions(spec: TrainingSpec, config: GrpoTrainingConfig, chat: ChatTokeniz
         ids = chat.asked((Message("user", record["text"]),))
         if not constraints and spec.judge is None:
             dropped.append(Drop(spec.label, record["prompt_id"], "no_constraints", "nothing says what it is worth"))
+        elif spec.judge is None and (strange := [each.kind for each in constraints if not is_known(each.kind)]):
+            dropped.append(Drop(spec.label, record["prompt_id"], "unknown_constraint", ", ".join(strange)))
         elif len(ids) > room:
             dropped.append(Drop(spec.label, record["prompt_id"], "too_long", f"{len(ids)} tokens, at most {room}"))
         else:

@@ -19,7 +19,7 @@ from spar_core.config.training import GrpoTrainingConfig
 from spar_core.records import Prompt
 from spar_core.training.adapters import begin_adapters, peft_config
 from spar_core.training.answer_judge import AnswerJudge
-from spar_core.training.answer_rewards import RuleReward
+from spar_core.training.answer_rewards import AnswerReward
 from spar_core.training.batches import GroupSampler
 from spar_core.training.chat_tokens import ChatTokenizer
 from spar_core.training.drawn import READ, WRITTEN, tokens_of
@@ -116,7 +116,7 @@ def build_answer_trainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_dict({"prompt": names, "row": list(range(len(names)))}),
-        reward_funcs=[RuleReward(prompts, config.reward, chat.answer_text, chat.stop_ids, judge)],
+        reward_funcs=[AnswerReward(prompts, config.reward, chat.answer_text, chat.stop_ids, judge)],
         judge=judge,
         callbacks=[budget, *callbacks],
         peft_config=peft_config(config.lora) if config.lora else None,

@@ -24,7 +24,7 @@ from spar_core.starter import base_model_dir
 from spar_core.starter.world import generate_prompts
 from spar_core.training import TrainingOutcome, TrainingSpec, answer_judge
 from spar_core.training.answer_judge import AnswerJudge
-from spar_core.training.answer_rewards import RuleReward
+from spar_core.training.answer_rewards import AnswerReward
 from spar_core.training.chat_tokens import ChatTokenizer
 from spar_core.training.examples import tokenise
 from spar_core.training.loading import check_packages
@@ -44,7 +44,7 @@ def valued(kind: str, *answers: tuple[str, bool], constraints: tuple[Constraint,
     prompt = Prompt("p", "Say where the ships of this town are going at night.", constraints)
     texts = [text for text, _ in answers]
     logged: dict[str, float] = {}
-    reward = RuleReward([prompt], kind, lambda ids: texts[ids[0]], frozenset({STOP - 1}))
+    reward = AnswerReward([prompt], kind, lambda ids: texts[ids[0]], frozenset({STOP - 1}))
     ids = [[place, STOP - 1 if whole else 7] for place, (_, whole) in enumerate(answers)]
     return reward(completion_ids=ids, row=[0] * len(answers), log_metric=logged.__setitem__), logged
 
@@ -67,7 +67,7 @@ def test_a_judge_is_asked_about_what_is_an_answer_alone() -> None:
         asked.extend(answers)
         return [0.8, 0.2]
 
-    reward = RuleReward([prompt], "judged", lambda ids: texts[ids[0]], frozenset({STOP - 1}), judge)
+    reward = AnswerReward([prompt], "judged", lambda ids: texts[ids[0]], frozenset({STOP - 1}), judge)
     ids = [[0, STOP - 1], [1, 7], [2, STOP - 1], [3, STOP - 1]]
     assert reward(completion_ids=ids, row=[0] * 4, log_metric=lambda *_: None) == [0.8, 0.0, 0.0, 0.2]
     assert asked == [(prompt, texts[0]), (prompt, texts[3])]
@@ -226,6 +226,7 @@ def test_prompts_that_cannot_be_asked_are_dropped_with_their_reason(make_spec: M
         for name, text, constraints in (
             ("good", "say red?", [{"kind": NO_COMMA.kind, "kwargs": "{}"}]),
             ("free", "say blue?", []),
+            ("odd", "say blue?", [{"kind": "shop:sku", "kwargs": "{}"}]),
             ("long", "red " * 40, [{"kind": NO_COMMA.kind, "kwargs": "{}"}]),
         )
     ]
@@ -234,11 +235,9 @@ def test_prompts_that_cannot_be_asked_are_dropped_with_their_reason(make_spec: M
     file = write_parquet(tmp_path / "prompts.parquet", rows)
     read = tokenise(spec.model_copy(update={"data_files": (file,)}), chat, 100)
     assert [prompt.prompt_id for prompt in read.prompts] == ["good"]
-    assert [(drop.record_id, drop.reason) for drop in read.dropped] == [
-        ("free", "no_constraints"),
-        ("long", "too_long"),
-    ]
-    file = write_parquet(tmp_path / "prompts.parquet", rows[2:])
+    reasons = {"free": "no_constraints", "odd": "unknown_constraint", "long": "too_long"}
+    assert {drop.record_id: drop.reason for drop in read.dropped} == reasons
+    file = write_parquet(tmp_path / "prompts.parquet", rows[3:])
     with pytest.raises(TrainingError, match=r"1 too_long.*prompts\.source=verifiable"):
         tokenise(spec.model_copy(update={"data_files": (file,)}), chat, 100)
 
