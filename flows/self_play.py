@@ -180,7 +180,8 @@ def _iterate(run: Run, number: int, start: Start) -> Models:
         pipeline = Pipeline(run)
         measurement = Measurement(run, pipeline.stages)
         data = pipeline.data(number, start.models, start.first)
-        require_fruit(run.home, run.run_id, number, data.pairs, run.config.health)
+        if data.pairs is not None:
+            require_fruit(run.home, run.run_id, number, data.pairs, run.config.health)
         models = pipeline.train(number, start.models, data)
         scores = measurement.evaluate(number, models, start.first, data)
         _publish_judge(run, number)

@@ -66,6 +66,7 @@ _UP: dict[ThingKind, tuple[str, ...]] = {
         "SELECT 'model' AS kind, p.role || '/' || p.version AS id, p.run_id || ', iteration ' || p.iteration AS said "
         "FROM models m JOIN models p ON p.role = m.role AND p.digest = m.parent_digest "
         "WHERE m.role || '/' || m.version = ?",
+        _DATA.format(kind="prompt", key="prompt_id", text="r.text", table="prompts"),  # of rewards for its answers
         _DATA.format(kind="pair", key="pair_id", text="r.chosen", table="preference_pairs"),
         _DATA.format(kind="pair", key="pair_id", text="r.chosen", table="judge_pairs"),
         _DATA.format(kind="pair", key="pair_id", text="r.chosen", table="given_pairs"),
@@ -112,6 +113,7 @@ _DOWN: dict[ThingKind, tuple[str, ...]] = {
         "SELECT 'answer' AS kind, response_id AS id, text AS said FROM responses WHERE prompt_id = ?",
         "SELECT 'answer' AS kind, response_id AS id, 'measured: ' || text AS said FROM eval_responses "
         "WHERE prompt_id = ?",
+        _TRAINED.format(table="prompts", key="prompt_id"),
     ),
     "answer": (
         "SELECT 'tree' AS kind, tree_id AS id, stop_reason AS said FROM trees WHERE root_response_id = ?",

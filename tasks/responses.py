@@ -13,9 +13,9 @@ def _work(context: ShardContext) -> ShardRows:
 
 
 async def _respond(context: ShardContext) -> ShardRows:
-    actor = Actor(
-        context.engine("actor"), ResponsesConfig.model_validate(context.call.config["responses"]), context.watch()
-    )
+    config = context.call.config
+    sampling = ResponsesConfig.model_validate(config["responses"])
+    actor = Actor(context.engine("actor"), sampling, context.watch(), first=config.get("first", 0))
     limit = context.call.surroundings.orchestration.requests_in_flight
     context.part.write("responses", ())
     prompts = answered = 0

@@ -5,15 +5,13 @@ Made of the base actor's own answers to prompts that hold constraints, beside a 
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from typing import get_args
 
-from spar_core.data.rule_words import PlainWords, RuleWords
 from spar_core.data.ruled import Ruled, ruled_answers, ruled_refiner
 from spar_core.errors import FruitlessError
 from spar_core.prompts import PromptLibrary
-from spar_core.records import Drop, ModelRole, Prompt, RefinerExample
-from spar_core.starter.rule_words import StarterWords
+from spar_core.records import Drop, ModelRole, RefinerExample
+from spar_core.starter.rule_words import words_of
 from tasks.shards import ShardContext, ShardRows
 from tasks.sources import STARTER_WORLD
 from tasks.stages import Stage
@@ -36,11 +34,6 @@ def _work(context: ShardContext) -> ShardRows:
     context.part.write("drops", made.drops)
     rows = len(made.examples) + len(beside)
     return ShardRows(rows + len(made.drops), rows)
-
-
-def words_of(prompts: Sequence[Prompt]) -> RuleWords:
-    """The words of the prompts' world, whose prompts are never mixed with others."""
-    return StarterWords() if prompts and prompts[0].source.startswith("starter/") else PlainWords()
 
 
 def _tell(role: ModelRole, made: Ruled, wanted: int) -> None:

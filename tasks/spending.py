@@ -112,12 +112,15 @@ class Spending:
         """Count the tokens of an answer that was computed."""
         written = sum(done.completion_tokens for done in generation.completions)
         with self._lock:
-            spent = self._spent
             self._answers += 1
             self._answer_tokens += generation.prompt_tokens + written
-            self._spent = spent.model_copy(
-                update={"read": spent.read + generation.prompt_tokens, "written": spent.written + written}
-            )
+        self.counted(generation.prompt_tokens, written)
+
+    def counted(self, read: int, written: int) -> None:
+        """Count tokens that a model has read and written."""
+        with self._lock:
+            spent = self._spent
+            self._spent = spent.model_copy(update={"read": spent.read + read, "written": spent.written + written})
             if self._since is not None and time.monotonic() - self._saved > _SAVED_EVERY_S:
                 self._save()
 

@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
-from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
-from spar_core.engines.configuration import ThinkingSettings
+from spar_core.config.method import JudgingConfig
+from spar_core.engines.configuration import ThinkingSettings, TransformersEngineConfig
 from spar_core.errors import TrainingError
 from spar_core.training import TrainingOutcome, TrainingSpec, train
+from spar_core.training.specification import CONFIG_OF_KIND, JudgeSpec
 from storage.artifacts import ArtifactRef
+from tasks.calls import StageCall
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
+REWARDS = "rewards"
+"""Role of the model that says what the answers of GRPO are worth."""
+_TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
+
 
 def training_table(kind: str, data: ArtifactRef) -> str:
-    """The table of a stage's artifact that a training of this kind (dpo or sft) reads."""
+    """The table of a stage's artifact that a training of this kind (dpo, sft or grpo) reads."""
+    if kind == "grpo":
+        return "prompts"
     if kind == "sft":
         return "refiner_examples"
     return next((table for table in ("judge_pairs", "given_pairs") if table in data.rows), "preference_pairs")
@@ -22,13 +30,15 @@ def _work(context: ShardContext) -> ShardRows:
     call, runtime = context.call, context.runtime
     runtime.engines.close_all()  # serving and training never share an accelerator
     spec = training_spec(context)
+    spending, budget = runtime.spending(call.run_id), call.surroundings.budget
     curves = runtime.tracking.curves(call)
 
     def on_metrics(step: int, metrics: dict[str, float]) -> None:
         curves.add(step, metrics)
         runtime.reporter.training_progress(call, step, metrics)
+        if metrics.keys() >= _TOKENS:  # it draws answers
+            spending.counted(*(int(metrics[name]) for name in sorted(_TOKENS, reverse=True)))
 
-    spending, budget = runtime.spending(call.run_id), call.surroundings.budget
     try:
         outcome = train(spec, on_metrics, lambda: runtime.interrupted.is_set() or spending.is_over(budget))
     except TrainingError:
@@ -36,7 +46,8 @@ def _work(context: ShardContext) -> ShardRows:
         raise
     context.store.adopt_model(call.stage, call.key, outcome.model_folder)
     context.part.write("drops", outcome.dropped)
-    context.part.measure({"steps": outcome.steps, "rows_trained": outcome.rows_trained})
+    drawn = {name: outcome.metrics[name] for name in _TOKENS if name in outcome.metrics}
+    context.part.measure({"steps": outcome.steps, "rows_trained": outcome.rows_trained, **drawn})
     curves.finish(call.inputs["data"], _summary(outcome))
     data = call.inputs["data"]
     return ShardRows(data.rows[training_table(spec.kind, data)], outcome.rows_trained)
@@ -48,14 +59,14 @@ def training_spec(context: ShardContext) -> TrainingSpec:
     kind = call.config["kind"]
     data = call.inputs["data"]
     workspace = context.store.workspace(call.stage, call.key)
-    configuration: type[DpoTrainingConfig] | type[SftTrainingConfig]
-    configuration = DpoTrainingConfig if kind == "dpo" else SftTrainingConfig
     return TrainingSpec(
         kind=kind,
         model_folder=Path(call.models["start"].location),
         data_files=data_files(data, training_table(kind, data)),
         output_folder=workspace / "model",
-        config=configuration.model_validate({**call.config["training"], **call.surroundings.training_intervals}),
+        config=CONFIG_OF_KIND[kind].model_validate({**call.config["training"], **call.surroundings.training_intervals}),
+        tokens=call.config.get("tokens"),
+        judge=_judge(call),
         chat=ThinkingSettings.model_validate(call.config.get("chat", {})),
         launch=call.surroundings.launch,
         seed=call.seed,
@@ -63,6 +74,20 @@ def training_spec(context: ShardContext) -> TrainingSpec:
         label=call.stage,
         meeting_folder=context.runtime.home.meeting(call.run_id),
     )
+
+
+def _judge(call: StageCall) -> JudgeSpec | None:
+    """Who judges the answers of GRPO: served in the training's process, whatever serves models elsewhere."""
+    model = call.models.get(REWARDS)
+    if model is None:
+        return None
+    engine = call.engines[REWARDS]
+    if not isinstance(engine, TransformersEngineConfig):
+        thinking = engine.model_dump(include=set(ThinkingSettings.model_fields))
+        engine = TransformersEngineConfig(**thinking)
+    judging = JudgingConfig.model_validate(call.config["judging"])
+    folder, texts = Path(model.location), call.surroundings.prompt_set
+    return JudgeSpec(model_folder=folder, digest=model.digest, engine=engine, prompt_set=texts, judging=judging)
 
 
 def data_files(artifact: ArtifactRef, table: str) -> tuple[Path, ...]:
@@ -81,6 +106,7 @@ def _summary(outcome: TrainingOutcome) -> dict[str, float]:
     }
 
 
+REINFORCE_ACTOR = Stage("reinforce_actor", version=1, work=_work)
 TRAIN_ACTOR = Stage("train_actor", version=3, work=_work)
 TRAIN_REFINER = Stage("train_refiner", version=3, work=_work)
 WARM_START_ACTOR = Stage("warm_start_actor", version=3, work=_work)

@@ -1,27 +1,33 @@
 """Stages `pairs`, `refiner_data` and `judge_pairs`: what the actor and the refiner learn from."""
 
-from spar_core.config.method import SCORING, SEARCHING, PairsConfig, RefinerDataConfig
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, Final, cast
+
+from spar_core.config.method import PairsConfig, RefinerDataConfig
 from spar_core.data import (
     IterationRecords,
-    Pairs,
     build_refiner_data,
     judge_pairs,
-    pairs_from_samples,
-    pairs_from_scores,
-    pairs_from_trees,
-    random_pairs,
 )
-from spar_core.data.ruled import repaired_pairs
+from spar_core.methods import method
+from spar_core.methods.plugin import PairsMethod, Rows
 from spar_core.prompts import PromptLibrary
 from spar_core.records import RefinerExample
 from storage.artifacts import ArtifactRef
-from tasks.rule_examples import words_of
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
+FURTHER: Final = "more_"
+"""Before the name of an input: further rows of that input."""
+_PRODUCTS: Final = {"tree_nodes": "trees", "rubric_scores": "scores"}
+"""The input a table is read of, where it has another name."""
+
 
 def _pairs(context: ShardContext) -> ShardRows:
-    made = _made_pairs(context, PairsConfig.model_validate(context.call.config["pairs"]))
+    config = PairsConfig.model_validate(context.call.config["pairs"])
+    chosen = cast("PairsMethod", method(config.method))
+    made = chosen.pairs(Rows(lambda table: _read(context, table)), config, run_seed=context.call.seed)
     context.part.write("preference_pairs", made.pairs)
     context.part.write("drops", made.drops)
     inputs = context.call.inputs
@@ -29,21 +35,10 @@ def _pairs(context: ShardContext) -> ShardRows:
     return ShardRows(rows, len(made.pairs))
 
 
-def _made_pairs(context: ShardContext, config: PairsConfig) -> Pairs:
-    inputs, seed = context.call.inputs, context.call.seed
-    prompts = inputs["prompts"].read("prompts")
-    if config.method in SEARCHING:
-        trees = inputs["trees"]
-        return pairs_from_trees(prompts, trees.read("trees"), trees.read("tree_nodes"), config, run_seed=seed)
-    responses = inputs["responses"].read("responses")
-    if config.method == "random_pairs":
-        return random_pairs(prompts, responses, config, run_seed=seed)
-    if config.method == "programmatic_refine":
-        held = list(prompts)
-        return repaired_pairs(held, responses, words_of(held), config, run_seed=seed)
-    if config.method in SCORING:
-        return pairs_from_scores(prompts, responses, inputs["scores"].read("rubric_scores"), config, run_seed=seed)
-    return pairs_from_samples(prompts, responses, inputs["judgements"].read("judgements"), config, run_seed=seed)
+def _read(context: ShardContext, table: str) -> Iterable[Any]:
+    name, inputs = _PRODUCTS.get(table, table), context.call.inputs
+    further = inputs[FURTHER + name].read(table) if FURTHER + name in inputs else ()
+    return chain(inputs[name].read(table), further)
 
 
 def _refiner_data(context: ShardContext) -> ShardRows:
@@ -51,8 +46,8 @@ def _refiner_data(context: ShardContext) -> ShardRows:
     searched = inputs.get("trees")
     records = IterationRecords(
         prompts=inputs["prompts"].read("prompts"),
-        responses=inputs["responses"].read("responses"),
-        judgements=inputs["judgements"].read("judgements"),
+        responses=_read(context, "responses"),
+        judgements=_read(context, "judgements"),
         trees=searched.read("trees") if searched else (),
         nodes=searched.read("tree_nodes") if searched else (),
     )

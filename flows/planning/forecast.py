@@ -117,6 +117,8 @@ class Forecaster:
             epochs=config.epochs,
             reference=isinstance(config, DpoTrainingConfig),
         )
+        if work.written:  # its answers are drawn in between
+            seconds += self._written(work, party, 0.0).seconds
         return Forecast(work, start + seconds, "assumed")
 
 

@@ -214,7 +214,8 @@ def _disk(config: RunConfig, shapes: Mapping[ModelRole, ModelShape], steps: tupl
         shape = shapes["actor" if stage.endswith("actor") else "refiner"]
         masters = 4 if getattr(config.training, TRAININGS[stage]).keep_masters else 0
         models += shape.parameters * (shape.stored_bytes + masters)
-    texts = sum(step.forecast.work.written for step in steps if step.state == "compute") * _TEXT_BYTES
+    kept = (step for step in steps if step.state == "compute" and step.stage not in TRAININGS)
+    texts = sum(step.forecast.work.written for step in kept) * _TEXT_BYTES
     largest = max((entry.memory.checkpoint for entry in fit.trainings if entry.stage in made), default=0.0)
     return Disk(models, texts, _KEPT_CHECKPOINTS * largest)
 

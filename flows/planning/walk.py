@@ -42,6 +42,12 @@ class LookingRunner(StageRunner):
         self.steps: list[Step] = []
         self._forecaster = forecaster
         self._seen: dict[str, ArtifactRef] = {}
+        self._forecasts: dict[str, Forecast] = {}
+
+    def tokens_of(self, artifact: ArtifactRef) -> float:
+        """Completion tokens that a stage's models wrote, or will write."""
+        forecast = self._forecasts.get(artifact.stage_key)
+        return super().tokens_of(artifact) if forecast is None else forecast.work.written
 
     def trained_model(self, artifact: ArtifactRef) -> ModelRef:
         """The model that a training made, or will make."""
@@ -60,7 +66,7 @@ class LookingRunner(StageRunner):
     def beside(self) -> "LookingRunner":
         """Another runner that adds to the same plan."""
         other = LookingRunner(self._run, self._forecaster)
-        other.steps, other._seen = self.steps, self._seen
+        other.steps, other._seen, other._forecasts = self.steps, self._seen, self._forecasts
         return other
 
     def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
@@ -79,6 +85,7 @@ class LookingRunner(StageRunner):
         models = {role: model.digest for role, model in call.models.items()}
         forecast = self._forecaster.of(stage.name, _rows(call.inputs), models)
         self.steps.append(Step(call.iteration, stage.name, "compute", forecast))
+        self._forecasts[key] = forecast
         return ArtifactRef(stage.name, key, UNKNOWN + key, forecast.work.tables, None, Path())
 
 

@@ -16,10 +16,6 @@ TAUGHT_BY_RULES_NOTE = (
     "warm_start.source is rules: the warm start learns what a checker says of the base actor's answers, and how code "
     "mends them. Rule truth enters the models by it; votes of self-play stay free of it unless judging.anchor says so"
 )
-REPAIRED_PAIRS_NOTE = (
-    "method.pairs.method is programmatic_refine: a checker chooses the pairs and code writes what is preferred. It is "
-    "an upper bound to compare with, not the method"
-)
 _STAGES = {"teacher": "warm_start_examples", "rules": "rule_examples"}
 
 
@@ -30,8 +26,7 @@ def rule_notes(config: RunConfig) -> list[str]:
         notes.append(TAUGHT_BY_RULES_NOTE)
     if warm.teacher is not None and warm.check_rules:
         notes.append(RULES_NOTE)
-    if config.method.pairs.method == "programmatic_refine":
-        notes.append(REPAIRED_PAIRS_NOTE)
+    notes += [f"method.pairs.method is {config.method.pairs.method}: {note}" for note in config.rules_of_method()]
     return notes
 
 

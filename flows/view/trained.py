@@ -16,10 +16,10 @@ def trained_on_artifact(reader: Reader, stage_key: str) -> Rows:
 
 
 def trained_on_prompt(reader: Reader, prompt_id: str) -> Rows:
-    """The models that were trained on pairs or examples made of a prompt."""
+    """The models that were trained on a prompt, or on pairs or examples made of it."""
     joined = _TRAINED.format(key="r.stage_key")
     parts = [
         f"SELECT {_MODEL} FROM {table} r {joined} WHERE r.prompt_id = ?"
-        for table in ("preference_pairs", "judge_pairs", "refiner_examples")
+        for table in ("prompts", "preference_pairs", "judge_pairs", "refiner_examples")
     ]
     return reader.rows(f"{' UNION '.join(parts)} ORDER BY ALL", [prompt_id] * len(parts))

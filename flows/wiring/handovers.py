@@ -22,7 +22,8 @@ class Data(NamedTuple):
     """What one iteration made."""
 
     prompts: ArtifactRef
-    pairs: ArtifactRef
+    pairs: ArtifactRef | None
+    """What the actor learns from by DPO; null where it learns from rewards for its own answers to the prompts."""
     refiner: ArtifactRef | None
     """What the refiner learns from: examples (RFT) or pairs of judgements (DPO); null where it is frozen."""
     trees: ArtifactRef | None = None

@@ -3,7 +3,7 @@
 Stages that methods have in common have equal keys, so that in one home they are computed once for all of them.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from flows.wiring.handovers import Data, Models
 from flows.wiring.models import ModelFinder
@@ -12,7 +12,9 @@ from flows.wiring.request import Run
 from flows.wiring.rule_teaching import RuleTeaching
 from flows.wiring.stage_calls import StageRunner, data_ref, plain
 from flows.wiring.teaching import Teaching
-from spar_core.config.method import SCORING, SearchConfig
+from flows.wiring.token_budget import TokenBudget
+from spar_core.config.method import SearchConfig
+from spar_core.methods.plugin import OnlineMethod, PairsMethod
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.given_data import GIVEN_EXAMPLES
@@ -20,11 +22,13 @@ from tasks.judgements import JUDGEMENTS, SECOND_VOTER
 from tasks.negatives import NEGATIVES
 from tasks.responses import RESPONSES
 from tasks.rubric_scores import META_JUDGEMENTS, RUBRIC_SCORES
-from tasks.training_data import JUDGE_PAIRS, PAIRS, REFINER_DATA
+from tasks.training_data import FURTHER, JUDGE_PAIRS, PAIRS, REFINER_DATA
 from tasks.trees import TREES
 from tasks.warm_start import WARM_START_EXAMPLES
 
 Inputs = dict[str, ArtifactRef]
+_MORE = "more"
+"""Place of the stages that draw and judge further samples."""
 
 
 class IterationData:
@@ -37,9 +41,16 @@ class IterationData:
         self._stages = stages
         self._finder = finder or ModelFinder(run.home, run.config.engine)
         self._prompts = RunPrompts(run, stages, self._finder)
+        self.tokens = TokenBudget(run)
+        """What an iteration may write (`method.pairs.tokens`)."""
 
     def prepare(self) -> None:
-        """What is made once for all iterations, before the first: prompts that a model evolves."""
+        """What is made once for all iterations, before the first: prompts that a model evolves.
+
+        Raises:
+            ConfigError: the run whose tokens this one is to match is not there.
+        """
+        self.tokens.check()
         self._prompts.evolve_up_front()
 
     def make(self, iteration: int, models: Models, first: Models) -> Data:
@@ -47,20 +58,24 @@ class IterationData:
 
         `first`: the models after the warm start, for `judging.second_voter: first`.
         """
-        method, learns_by = self._method.pairs.method, self._config.refiner_learns_by()
+        chosen, learns_by = self._method.at(iteration), self._config.refiner_learns_by()
+        if isinstance(chosen, OnlineMethod):
+            return Data(self._prompts.of_iteration(iteration), None, None)
+        method = cast("PairsMethod", chosen)
         answered, judges = self._answered(iteration, models.actor), self._judges(models.refiner, first.refiner)
         known = dict(answered)
-        search = self._method.search_for_pairs()
-        if search is not None or method == "best_of_n" or learns_by == "rft":
+        if {"judgements", "trees"} & {*method.reads} or learns_by == "rft":
             known["judgements"] = self._judgements(iteration, answered, judges)
-        if search is not None:
-            known["trees"] = self._trees(iteration, known, judges, search)
-        if method in SCORING:
+            if method.follows_tokens:
+                known |= self._further(iteration, known, models.actor, judges)
+        if "trees" in method.reads:
+            known["trees"] = self._trees(iteration, known, judges, method.search(self._method.search))
+        if "scores" in method.reads or learns_by == "dpo":
             scorer = models.of(self._method.pairs.scorer)
             known["scores"] = self._scored(iteration, answered, scorer)
             if learns_by == "dpo":
                 known["comparisons"] = self._compared(iteration, known, scorer)
-        pairs = self._pairs(iteration, known)
+        pairs = self._pairs(iteration, method, known)
         refiner = None
         if learns_by == "rft":
             refiner = self._refiner_examples(iteration, known)
@@ -97,6 +112,21 @@ class IterationData:
                 config |= self._stages.templates("judge", "refine", "rubric", "meta_judge")
             examples[role] = self._stages.run(stage, 0, config=config)
         return examples
+
+    def _further(self, iteration: int, known: Inputs, actor: ModelRef, judges: dict[str, ModelRef]) -> Inputs:
+        """Samples beyond the usual ones, and their judgements: as many as what is left of the tokens pays for."""
+        sampling = self._method.responses
+        spent = sum(self._stages.tokens_of(known[name]) for name in ("responses", "judgements"))
+        more = self.tokens.further_samples(iteration, spent, sampling.per_prompt)
+        if not more:
+            return {}
+        reads = {"responses": plain(sampling.model_copy(update={"per_prompt": more})), "first": sampling.per_prompt}
+        asked = {"prompts": known["prompts"]}
+        answered = self._stages.run(RESPONSES.named(_MORE), iteration, asked, {"actor": actor}, reads)
+        judging = {"judging": self._judging(), **self._stages.templates("judge")}
+        inputs = {**asked, "responses": answered}
+        judged = self._stages.run(JUDGEMENTS.named(_MORE), iteration, inputs, judges, judging)
+        return {f"{FURTHER}responses": answered, f"{FURTHER}judgements": judged}
 
     def _answered(self, iteration: int, actor: ModelRef) -> Inputs:
         prompts = self._prompts.of_iteration(iteration)
@@ -148,20 +178,17 @@ class IterationData:
         inputs = {name: known[name] for name in ("prompts", "responses", "scores")}
         return self._stages.run(META_JUDGEMENTS, iteration, inputs, {"scorer": scorer}, reads)
 
-    def _pairs(self, iteration: int, known: Inputs) -> ArtifactRef:
-        config = self._method.pairs
-        reads = {
-            "best_of_n": ("responses", "judgements"),
-            "random_pairs": ("responses",),
-            "programmatic_refine": ("responses",),
-            **dict.fromkeys(SCORING, ("responses", "scores")),
-        }.get(config.method, ("trees",))
-        inputs = {name: known[name] for name in ("prompts", *reads)}
-        return self._stages.run(PAIRS, iteration, inputs, config={"pairs": plain(config)})
+    def _pairs(self, iteration: int, method: PairsMethod, known: Inputs) -> ArtifactRef:
+        names = ("prompts", *method.reads, *(FURTHER + name for name in method.reads))
+        inputs = {name: known[name] for name in names if name in known}
+        reads: dict[str, Any] = {"pairs": plain(self._method.pairs.of_phase(method.name))}
+        if method.version > 1:
+            reads["version"] = method.version
+        return self._stages.run(PAIRS, iteration, inputs, config=reads)
 
     def _refiner_examples(self, iteration: int, known: Inputs) -> ArtifactRef:
         quotas = self._method.refiner_data
-        read = ("prompts", "responses", "judgements", "trees")
+        read = ("prompts", "responses", "judgements", "trees", f"{FURTHER}responses", f"{FURTHER}judgements")
         sources: Inputs = {name: known[name] for name in read if name in known}
         if quotas.replay_fraction > 0 and "refiner" in (examples := self.warm_start_examples()):
             sources["replay"] = examples["refiner"]

@@ -20,8 +20,9 @@ def is_measured(config: EvaluationConfig, role: ModelRole) -> bool:
 
 
 def counts_hacks(config: RunConfig) -> bool:
-    """Whether the hack rate is measured: where rules decide what is learnt, or the gate asks for it."""
-    return config.method.judging.reads_rules or config.promotion.max_hack_rate_rise is not None
+    """Whether the hack rate is measured: where rules decide what is learnt, or reward it, or the gate asks for it."""
+    by_rules = config.method.judging.reads_rules or config.method.reinforces()
+    return by_rules or config.promotion.max_hack_rate_rise is not None
 
 
 class Measurement:
@@ -51,7 +52,7 @@ class Measurement:
             )
         if counts_hacks(self._config):
             inputs["held_out"] = prompts
-        if data is not None:
+        if data is not None and data.pairs is not None:
             inputs |= {"prompts": data.prompts, "pairs": data.pairs}
         return self._stages.run(SCORES, iteration, inputs, models._asdict(), seed=config.seed)
 

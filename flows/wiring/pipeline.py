@@ -1,21 +1,30 @@
 """The stages of self-play wired together: which artifacts, models and configuration each of them reads."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from flows.wiring.handovers import Data, Models
 from flows.wiring.iteration_data import IterationData
 from flows.wiring.models import ModelFinder
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner, plain
-from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig
 from spar_core.engines.configuration import ThinkingSettings
 from spar_core.training.model_folder import MASTERS
+from spar_core.training.specification import AnyTraining, Kind
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.stages import Stage
-from tasks.training import TRAIN_ACTOR, TRAIN_REFINER, WARM_START_ACTOR, WARM_START_REFINER, training_table
+from tasks.training import (
+    REINFORCE_ACTOR,
+    REWARDS,
+    TRAIN_ACTOR,
+    TRAIN_REFINER,
+    WARM_START_ACTOR,
+    WARM_START_REFINER,
+    training_table,
+)
 
 _log = logging.getLogger(__name__)
 _INTERVALS = ("checkpoint_steps", "log_steps")
@@ -57,7 +66,10 @@ class Pipeline:
     def train(self, iteration: int, models: Models, data: Data) -> Models:
         """Both roles after learning from an iteration's data."""
         training = self._config.training
-        actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
+        if data.pairs is None:
+            actor = self._reinforced(iteration, models, data.prompts)
+        else:
+            actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
         if data.refiner is None:
             return Models(actor, models.refiner)
         if self._config.refiner_learns_by() == "dpo":
@@ -66,28 +78,49 @@ class Pipeline:
         refiner = self.train_on(TRAIN_REFINER, iteration, "sft", data.refiner, models.refiner, training.refiner)
         return Models(actor, refiner)
 
+    def _reinforced(self, iteration: int, models: Models, prompts: ArtifactRef) -> ModelRef:
+        """The actor after learning from rewards; under `judged` from those of the iteration's first refiner."""
+        config, tokens = self._config.training.grpo, self._data.tokens.of(iteration)
+        reads: dict[str, Any] = {} if tokens is None else {"tokens": tokens}
+        judges: dict[str, ModelRef] = {}
+        if config.reward == "judged":
+            judges[REWARDS] = models.refiner
+            reads |= {"judging": plain(self._config.method.judging), **self.stages.templates("judge")}
+        return self.train_on(
+            REINFORCE_ACTOR, iteration, "grpo", prompts, models.actor, config, beside=judges, besides=reads
+        )
+
     def train_on(
         self,
         stage: Stage,
         iteration: int,
-        kind: Literal["dpo", "sft"],
+        kind: Kind,
         data: ArtifactRef,
         start: ModelRef,
-        config: DpoTrainingConfig | SftTrainingConfig,
+        config: AnyTraining,
+        *,
+        beside: Mapping[str, ModelRef] | None = None,
+        besides: Mapping[str, Any] | None = None,
     ) -> ModelRef:
-        """A model after one training, or as it is where there is nothing to train on."""
+        """A model after one training, or as it is where there is nothing to train on.
+
+        `beside`: other models that it asks; `besides`: what else it reads of the configuration.
+        """
         if not data.rows.get(training_table(kind, data)):
             _log.warning("%s, iteration %d: nothing to train on, the model stays as it is", stage.name, iteration)
             return start
         values = plain(config)
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads: dict[str, Any] = {"kind": kind, "training": values}
+        reads |= besides or {}
         if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
             reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
         engine = self._config.engine
         if isinstance(engine, ThinkingSettings) and (chat := engine.layout()):
             reads["chat"] = chat
-        artifact = self.stages.run(stage, iteration, {"data": data}, {"start": start}, reads, intervals=intervals)
+        artifact = self.stages.run(
+            stage, iteration, {"data": data}, {"start": start, **(beside or {})}, reads, intervals=intervals
+        )
         model = self.stages.trained_model(artifact)
         self.trained_by[model.digest] = artifact
         return model

@@ -22,8 +22,9 @@ from tasks.engines import ModelRef
 from tasks.judgements import SECOND_VOTER
 from tasks.models import local_model
 from tasks.stages import Stage
+from tasks.training import REWARDS
 
-_ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model")
+_ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model", REWARDS)
 
 
 class StageRunner:
@@ -120,6 +121,10 @@ class StageRunner:
     def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
         """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`)."""
         return stage.run(call)
+
+    def tokens_of(self, artifact: ArtifactRef) -> float:
+        """Completion tokens that a stage's models wrote."""
+        return artifact.manifest().metrics.get("completion_tokens", 0.0)
 
     def trained_model(self, artifact: ArtifactRef) -> ModelRef:
         """The model of a training's artifact."""

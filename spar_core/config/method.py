@@ -4,13 +4,24 @@ Defaults are profile `ours`; `profiles/paper.yaml` holds every published choice 
 (SPaR, arXiv 2412.11605, and the authors' released code).
 """
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from spar_core.config.base import FrozenConfig
 from spar_core.engines.base import Sampling
 from spar_core.engines.model_reference import check_reference
+from spar_core.methods.registry import method, names
+
+if TYPE_CHECKING:
+    from spar_core.methods.plugin import Method
 
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 TopP = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -177,37 +188,57 @@ class SearchConfig(FrozenConfig):
         return self.model_copy(update={"strategy": "chain"})
 
 
-PairsMethod = Literal[
-    "spar",
-    "single_refine",
-    "iterative_refine",
-    "best_of_n",
-    "self_rewarding",
-    "meta_rewarding",
-    "random_pairs",
-    "programmatic_refine",
-]
-SEARCHING: Final = ("spar", "single_refine", "iterative_refine")
-SCORING: Final = ("self_rewarding", "meta_rewarding")
-FROZEN: Final = ("self_rewarding", "programmatic_refine")
-"""Methods whose refiner does not learn, unless `train_refiner` says so."""
+def _known_method(name: str) -> str:
+    if name not in names():
+        raise ValueError(f"there is no method {name!r}; there are {', '.join(names())}")
+    return name
+
+
+_OF_THE_RUN = ("tokens", "grpo_from")
+_LATER = (*_OF_THE_RUN, "length_control", "ranking")
 
 
 class PairsConfig(FrozenConfig):
     """How preference pairs for the actor are made, and with that what a run compares (docs/method.md)."""
 
-    method: PairsMethod = "spar"
+    method: Annotated[str, AfterValidator(_known_method)] = "spar"
     """spar: accepted rewrite of a tree search over root. single_refine: of one rewrite, iterative_refine: of a chain of
     them. best_of_n: best over worst of the independent samples by the same votes. self_rewarding: by an additive rubric
     (arXiv 2401.10020); meta_rewarding: likewise, and the refiner learns from judgements of its judgements
     (arXiv 2407.19594). random_pairs: two samples in random order, a control. programmatic_refine:
-    a failing sample mended by code, an upper bound that uses rule truth."""
+    a failing sample mended by code, an upper bound that uses rule truth. grpo: no pairs, rewards by rule for its own
+    answers (`training.grpo`); spar_then_grpo: that after iterations of spar. Or one of your own (spar_core.methods)."""
     scorer: Literal["refiner", "actor"] = "refiner"
     """Whose weights score by the rubric: the refiner's, as in the other methods, or the actor's own (published)."""
     max_pairs: Annotated[int, Field(ge=1)] | None = None
     """Cap on pairs per iteration (seeded choice); null keeps all. Compared methods get equal numbers by it."""
     max_negatives: Annotated[int, Field(ge=1)] | None = None
     """Cap on trees searched per iteration (seeded choice); null searches every prompt with a failing answer."""
+    tokens: Annotated[int, Field(ge=1)] | Literal["spar"] | None = None
+    """Completion tokens that an iteration may write to make what the actor learns from. best_of_n draws and judges
+    further samples up to it, GRPO trains until it is spent. `spar`: as many as the run in this home that differs in
+    nothing but its method, `spar`, wrote in the same iteration. Null: as otherwise configured."""
+    grpo_from: Annotated[int, Field(ge=2)] = 3
+    """spar_then_grpo: the first iteration whose actor learns by GRPO."""
+
+    length_control: Annotated[float, Field(ge=0.0, lt=0.5)] | None = None
+    """self_rewarding, meta_rewarding: of samples whose scores lie within this share of the range of scores from the
+    highest, the shortest is chosen; of those as near the lowest, the longest is rejected (arXiv 2407.19594). Null: the
+    highest and the lowest, whatever their length (arXiv 2401.10020)."""
+    ranking: Literal["shares", "elo"] = "shares"
+    """meta_rewarding: judgements are ranked by their shares of won comparisons, or by Elo (published)."""
+
+    def of_phase(self, method: str) -> Self:
+        """What the pairs of one phase of a method follow from."""
+        untouched = {name: type(self).model_fields[name].default for name in _OF_THE_RUN}
+        return self.model_copy(update={"method": method, **untouched})
+
+    @model_serializer(mode="wrap")
+    def _left_out_where_untouched(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later count only where they are used: what was computed before them keeps its key."""
+        values: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in values.items() if name not in _LATER or value != fields[name].default}
 
 
 class RefinerDataConfig(FrozenConfig):
@@ -260,13 +291,36 @@ class MethodConfig(FrozenConfig):
     """A shipped prompt set (`default`; `plain` for small models; `published`; `starter`) or a folder of your own
     with the same file names and, where its answers have another form, a `format.yaml` (docs/method.md)."""
 
+    def chosen(self) -> "Method":
+        """The method that `pairs.method` names."""
+        return method(self.pairs.method)
+
+    def at(self, iteration: int) -> "Method":
+        """The method whose turn it is in an iteration."""
+        return self.chosen().at(iteration, self.pairs)
+
+    def makes_pairs(self) -> bool:
+        """Whether any phase of the method makes preference pairs."""
+        from spar_core.methods.plugin import PairsMethod
+
+        return any(isinstance(phase, PairsMethod) for phase in self.chosen().phases)
+
+    def reinforces(self) -> bool:
+        """Whether in any phase of the method the actor learns from rewards for its own answers."""
+        from spar_core.methods.plugin import OnlineMethod
+
+        return any(isinstance(phase, OnlineMethod) for phase in self.chosen().phases)
+
     def search_for_pairs(self) -> SearchConfig | None:
-        """The search that makes the pairs; None where they are made of independent samples."""
-        if self.pairs.method not in SEARCHING:
-            return None
-        if self.pairs.method == "single_refine":
-            return self.search.one_rewrite()
-        return self.search.as_chain() if self.pairs.method == "iterative_refine" else self.search
+        """The search that makes the pairs; None where none is made."""
+        from spar_core.methods.plugin import PairsMethod
+
+        searches = (
+            phase.search(self.search)
+            for phase in self.chosen().phases
+            if isinstance(phase, PairsMethod) and "trees" in phase.reads
+        )
+        return next(searches, None)
 
     @model_validator(mode="after")
     def _rules_alone_judge_no_cut_rewrite(self) -> Self:
@@ -278,10 +332,29 @@ class MethodConfig(FrozenConfig):
         return self
 
     @model_validator(mode="after")
-    def _the_judge_that_learns_is_the_refiner(self) -> Self:
-        if self.pairs.method == "meta_rewarding" and self.pairs.scorer == "actor":
+    def _scores_are_there_to_choose_by(self) -> Self:
+        scoring = any("scores" in getattr(phase, "reads", ()) for phase in self.chosen().phases)
+        if self.pairs.length_control is not None and not scoring:
             raise ValueError(
-                "pairs.method `meta_rewarding` trains the judge, which is the refiner, so that the actor cannot score; "
-                "set method.pairs.scorer=refiner, or method.pairs.method=self_rewarding"
+                f"pairs.length_control chooses among samples by their rubric scores, and pairs.method "
+                f"`{self.pairs.method}` has none: leave it unset, or take self_rewarding or meta_rewarding"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_follows_the_tokens(self) -> Self:
+        if self.pairs.tokens is not None and not any(phase.follows_tokens for phase in self.chosen().phases):
+            following = ", ".join(name for name in names() if any(each.follows_tokens for each in method(name).phases))
+            raise ValueError(
+                f"pairs.tokens is set, but pairs.method `{self.pairs.method}` does not follow it; these do: {following}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_judge_that_learns_is_the_refiner(self) -> Self:
+        if self.pairs.scorer == "actor" and self.chosen().refiner_learns_by == "dpo":
+            raise ValueError(
+                f"pairs.method `{self.pairs.method}` trains the judge, which is the refiner, so that the actor cannot "
+                "score; set method.pairs.scorer=refiner, or method.pairs.method=self_rewarding"
             )
         return self

@@ -7,12 +7,12 @@ from pydantic import Field, field_validator, model_validator
 from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.constraint_counts import ConstraintCounts
-from spar_core.config.method import FROZEN, Fraction, MethodConfig, SamplingConfig
+from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
 from spar_core.config.prompts import PromptsConfig
 from spar_core.config.run_identity import naming
 from spar_core.config.tracking import TrackingConfig
-from spar_core.config.training import OptimisationConfig, TrainingConfig
+from spar_core.config.training import OptimisationConfig, TrainingConfig, check_spread
 from spar_core.config.warm_start import WarmStartConfig
 from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
 from spar_core.engines.model_reference import check_reference, is_server
@@ -195,8 +195,8 @@ class RunConfig(FrozenConfig):
         found = []
         if self.warm_start.source == "rules":
             found.append("warm_start.source=rules")
-        if self.method.pairs.method == "programmatic_refine":
-            found.append("method.pairs.method=programmatic_refine")
+        if self.rules_of_method():
+            found.append(f"method.pairs.method={self.method.pairs.method}")
         if not found:
             return self
         if self.profile == "paper":
@@ -211,13 +211,51 @@ class RunConfig(FrozenConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _online_methods_have_what_they_need(self) -> Self:
+        if not self.method.reinforces():
+            return self
+        check_spread(self.training.grpo, self.training.launch)
+        if self.training.grpo.reward == "judged" and self.method.judging.second_voter is not None:
+            raise ValueError(
+                "training.grpo.reward `judged` asks the refiner alone, inside the training: leave "
+                "method.judging.second_voter unset"
+            )
+        if self.method.pairs.tokens is not None and self.training.grpo.schedule != "constant_with_warmup":
+            raise ValueError(
+                f"training.grpo.schedule `{self.training.grpo.schedule}` falls towards a last step, and with "
+                "method.pairs.tokens nobody knows which that is: set training.grpo.schedule=constant_with_warmup"
+            )
+        reached = {self.method.at(number).name for number in range(1, self.iterations + 1)}
+        for phase in self.method.chosen().phases:
+            if reached and phase.name not in reached:
+                raise ValueError(
+                    f"method.pairs.method={self.method.pairs.method} does not come to {phase.name} within "
+                    f"{self.iterations} iterations: raise iterations, or lower method.pairs.grpo_from"
+                )
+        if self.train_refiner and not self.method.makes_pairs():
+            raise ValueError(
+                f"train_refiner is true, but method.pairs.method={self.method.pairs.method} makes nothing that a "
+                "refiner could learn from: leave train_refiner unset"
+            )
+        return self
+
+    def rules_of_method(self) -> list[str]:
+        """How the method itself lets rule truth into what is learned: a sentence each; none where it does not."""
+        from spar_core.methods.plugin import OnlineMethod
+
+        judged = self.training.grpo.reward == "judged"
+        phases = self.method.chosen().phases
+        return [
+            each.rules_note for each in phases if each.rules_note and not (judged and isinstance(each, OnlineMethod))
+        ]
+
     def refiner_learns_by(self) -> Literal["rft", "dpo"] | None:
         """How the refiner learns; None where it is frozen."""
-        method = self.method.pairs.method
-        learns = method not in FROZEN if self.train_refiner is None else self.train_refiner
-        if not learns:
-            return None
-        return "dpo" if method == "meta_rewarding" else "rft"
+        own = self.method.chosen().refiner_learns_by
+        if self.train_refiner is None:
+            return own
+        return (own or "rft") if self.train_refiner else None
 
     def trainings(self) -> dict[str, OptimisationConfig]:
         """The trainings of this run, by their names in `training`."""
@@ -225,7 +263,9 @@ class RunConfig(FrozenConfig):
         found: dict[str, OptimisationConfig] = {}
         if warm:
             found |= {"warm_start_actor": training.warm_start_actor, "warm_start_refiner": training.warm_start_refiner}
-        if self.iterations:
+        if self.iterations and self.method.reinforces():
+            found["grpo"] = training.grpo
+        if self.iterations and self.method.makes_pairs():
             found["actor"] = training.actor
             if self.refiner_learns_by() == "rft":
                 found["refiner"] = training.refiner

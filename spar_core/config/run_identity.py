@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from spar_core.engines.configuration import EngineConfig
+from spar_core.methods.registry import method, names
 
 NO_RESULTS: Final = frozenset(
     {
@@ -37,6 +38,8 @@ _ENGINE: TypeAdapter[Any] = TypeAdapter(EngineConfig)
 def deciding(config: Mapping[str, Any], without: Set[str] = NO_RESULTS) -> dict[str, Any]:
     """What of a configuration, as plain values, decides results: the rest of it may differ and nothing is made anew."""
     kept = _kept(config, without)
+    if _is_idle(config, "grpo"):
+        kept["training"].pop("grpo")
     if "engine" in config:
         try:
             kept["engine"] = _ENGINE.validate_python(config["engine"]).identity()
@@ -48,6 +51,16 @@ def deciding(config: Mapping[str, Any], without: Set[str] = NO_RESULTS) -> dict[
 def naming(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration tells runs apart: the same on other hardware."""
     return deciding(config, NO_RESULTS | FITTING)
+
+
+def _is_idle(config: Mapping[str, Any], name: str) -> bool:
+    """Whether the section `training.NAME` stands there for a method that is not chosen: it came after the others."""
+    chosen = config.get("method", {}).get("pairs", {}).get("method")
+    if chosen not in names() or name not in config.get("training", {}):
+        return False  # of a version with other keys, or a method that is not installed: it counts as it stands
+    from spar_core.methods.plugin import OnlineMethod
+
+    return not any(isinstance(phase, OnlineMethod) for phase in method(chosen).phases)
 
 
 def _kept(values: Mapping[str, Any], without: Set[str], above: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training configuration: DPO for the actor, SFT for both roles, how the subprocess is launched."""
+"""Training configuration: DPO and GRPO for the actor, SFT for both roles, how the subprocess is launched."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -138,14 +138,72 @@ class SftTrainingConfig(OptimisationConfig):
     several, such as refinements under a prompt set with `refine: continuation`, whose critique is then learned too."""
 
 
+class GrpoTrainingConfig(OptimisationConfig):
+    """Actor training by GRPO (arXiv 2402.03300) on its own answers: methods `grpo` and `spar_then_grpo`. Rows of a
+    batch are answers; an epoch is a pass over the prompts. Where nothing else is said, values are TRL's defaults."""
+
+    _ADAPTER_RATE = 1e-5
+
+    learning_rate: LearningRate = 1e-6
+    """Peak learning rate."""
+    schedule: Schedule = "constant_with_warmup"
+    """Shape after warm-up."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Answers per optimiser step over all processes: batch_size / group prompts."""
+    group: Annotated[int, Field(ge=2, le=256)] = 8
+    """Answers per prompt, whose rewards are compared with one another."""
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
+    """Softmax temperature of the answers."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Nucleus mass of the answers."""
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    """Limit of new tokens per answer. A prompt must fit into the rest of `max_length`: it is never cut, but dropped."""
+    reward: Literal["share", "all_met", "judged"] = "share"
+    """share: of the prompt's constraints that an answer meets; all_met: 1 where it meets all, else 0; one that trips a
+    wire gets 0 under both. judged: what the run's refiner says of it as `method.judging` has it judge: the share of YES
+    among its votes, and rules where `judging.anchor` names them; 0 where they decide nothing. A cut or empty answer
+    gets 0 under all."""
+    beta: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """Weight of the KL divergence from the starting model; above 0 it is loaded beside the one that trains."""
+    clip: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """How far the ratio of probabilities may move from 1 before it is clipped."""
+    loss: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
+    """How token losses are averaged: per answer, over all tokens of the batch, or by the constant `max_tokens`."""
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    """What advantages are divided by: the standard deviation of rewards in the group, in the batch, or nothing."""
+    generation: Literal["transformers", "vllm"] = "transformers"
+    """What draws the answers: the model that trains itself, or vLLM beside it on the same GPU (TRL's `colocate`; vllm
+    must be installed in this environment)."""
+
+    @model_validator(mode="after")
+    def _groups_fill_a_batch(self) -> Self:
+        if self.batch_size % self.group:
+            raise ValueError(
+                f"batch_size {self.batch_size} counts answers and must be a multiple of group {self.group}, so that "
+                "all answers to a prompt share a step"
+            )
+        if self.max_tokens >= self.max_length:
+            raise ValueError(
+                f"max_tokens {self.max_tokens} leaves no room for a prompt in max_length {self.max_length}; raise "
+                "max_length, or lower max_tokens"
+            )
+        return self
+
+
 def check_spread(config: OptimisationConfig, launch: LaunchConfig) -> None:
     """Refuse what cannot be shared out over processes.
+
+    For GRPO it is asked where a run takes it (`RunConfig`): what is not used refuses nothing.
 
     Raises:
         ValueError: says what to set instead.
     """
     if not launch.shards:
         return
+    if isinstance(config, GrpoTrainingConfig):
+        raise ValueError(
+            "training.grpo draws its answers with the model that trains, which must be whole: set launch.sharding=none"
+        )
     if config.optimizer != "adamw":
         raise ValueError(
             f"optimizer {config.optimizer} cannot step on sharded weights (bitsandbytes knows no DTensor): take adamw, "
@@ -184,6 +242,8 @@ class TrainingConfig(FrozenConfig):
     """Iteration 0, actor (paper: lr 2e-6, 5 epochs on 8k answers)."""
     warm_start_refiner: SftTrainingConfig = SftTrainingConfig(learning_rate=2e-6)
     """Iteration 0, refiner (paper: lr 2e-6, 3 epochs on 5k judgements and refinements)."""
+    grpo: GrpoTrainingConfig = GrpoTrainingConfig()
+    """GRPO on the prompts of an iteration, under the methods that have it."""
     launch: LaunchConfig = LaunchConfig()
     """The subprocess."""
 

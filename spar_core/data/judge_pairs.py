@@ -1,14 +1,15 @@
 """Preference pairs of judgements: what the judge learns from under Meta-Rewarding (Wu et al. 2024, arXiv 2407.19594).
 
-A judgement is ranked among those of its response by its share of won comparisons. As in the paper a win counts the more
-the less its place (first or second shown) wins over all comparisons, against a judge that likes a place.
-Ours: the paper fits Elo to these wins; where every two are compared in both orders the shares give nearly the same
-order. Its length control (how much longer a chosen text may be) is left out.
+A judgement is ranked among those of its response by its share of won comparisons, or as in the paper by Elo
+(`pairs.ranking`); where every two are compared in both orders both give nearly the same order. As in the paper a win
+counts the more the less its place (first or second shown) wins over all comparisons, against a judge that likes a
+place. Its limit on the length of a chosen judgement is left out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from spar_core.config.method import PairsConfig
+from spar_core.data.elo import Win, elo
 from spar_core.data.pairs import Pairs, make_pair
 from spar_core.data.seeded_choice import cap, rank
 from spar_core.prompts.library import PromptLibrary
@@ -16,6 +17,7 @@ from spar_core.records import Drop, MetaVote, Prompt, Response, RubricScore, Rub
 from spar_core.roles.requests import rubric_messages
 
 STAGE = "judge_pairs"
+_DIGITS = 6  # of a fitted strength: equal ones differ in the last bits
 
 
 def most_contested(
@@ -63,7 +65,10 @@ def judge_pairs(
         own = battles.get(response.response_id)
         if own is None:
             continue
-        shares = win_shares(own, weights)
+        shares = won = win_shares(own, weights)
+        if config.ranking == "elo":
+            fitted = elo(weighted_wins(own, weights))
+            shares = {index: round(strength, _DIGITS) for index, strength in fitted.items()}
         ordered = sorted(
             shares, key=lambda index: (-shares[index], rank(run_seed, STAGE, f"{own[0].response_id}.{index}"))
         )
@@ -73,7 +78,7 @@ def judge_pairs(
         (request,) = rubric_messages(library, texts[response.prompt_id], response.text)
         name = response.response_id
         best, worst = ((judgements[name][index], f"{name}/{index}") for index in (ordered[0], ordered[-1]))
-        pairs.append(make_pair(response.prompt_id, request.content, best, worst, shares[ordered[0]]))
+        pairs.append(make_pair(response.prompt_id, request.content, best, worst, won[ordered[0]]))
     kept, over = cap(
         pairs,
         config.max_pairs,
@@ -95,6 +100,18 @@ def place_weights(comparisons: Iterable[MetaVote]) -> tuple[float, float]:
     return (second / won, first / won) if won else (0.5, 0.5)
 
 
+def weighted_wins(comparisons: Iterable[MetaVote], weights: tuple[float, float]) -> list[Win]:
+    """The comparisons that could be read, each with what its winner's place counts."""
+    found = []
+    for vote in comparisons:
+        if vote.better != "UNPARSEABLE":
+            both = (vote.first_index, vote.second_index)
+            first_won = vote.better == "A"
+            winner, loser = both if first_won else both[::-1]
+            found.append(Win(winner, loser, weights[0] if first_won else weights[1]))
+    return found
+
+
 def win_shares(comparisons: Sequence[MetaVote], weights: tuple[float, float]) -> dict[int, float]:
     """Weighted wins over weighted wins and losses of each judgement, by its vote's index.
 
@@ -102,12 +119,8 @@ def win_shares(comparisons: Sequence[MetaVote], weights: tuple[float, float]) ->
     """
     won: dict[int, float] = {}
     fought: dict[int, float] = {}
-    for comparison in comparisons:
-        if comparison.better == "UNPARSEABLE":
-            continue
-        first_won = comparison.better == "A"
-        weight = weights[0] if first_won else weights[1]
-        for index, wins in ((comparison.first_index, first_won), (comparison.second_index, not first_won)):
-            fought[index] = fought.get(index, 0.0) + weight
-            won[index] = won.get(index, 0.0) + weight * wins
+    for win in weighted_wins(comparisons, weights):
+        for index, wins in ((win.winner, 1.0), (win.loser, 0.0)):
+            fought[index] = fought.get(index, 0.0) + win.weight
+            won[index] = won.get(index, 0.0) + win.weight * wins
     return {index: won[index] / total for index, total in fought.items() if total > 0.0}

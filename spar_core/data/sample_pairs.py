@@ -4,6 +4,7 @@ What is chosen among equals follows from a seeded rank of the responses, so that
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from spar_core.config.method import PairsConfig
@@ -14,6 +15,7 @@ from spar_core.records import Drop, Judgement, PreferencePair, Prompt, Response,
 UNKNOWN_VALUE = 0.5  # of a random pair: nothing says that its chosen answer is the better one
 
 _Rank: TypeAlias = tuple[int, str]
+_Choose: TypeAlias = Callable[[Iterable[Response], Mapping[str, float], int], "dict[str, _Choice]"]
 
 
 class _Choice(NamedTuple):
@@ -60,6 +62,9 @@ def pairs_from_scores(
 ) -> Pairs:
     """`self_rewarding` and `meta_rewarding`: highest over lowest mean score (arXiv 2401.10020).
 
+    With `length_control` r (arXiv 2407.19594): of the responses within r of the range of scores below the highest the
+    shortest, over the longest of those within r of the range above the lowest.
+
     Drops, by prompt id: `not_scored`, `equal_scores`, `identical`, `over_cap`.
     Reads each iterable once, scores first; holds two responses per prompt.
     """
@@ -68,7 +73,9 @@ def pairs_from_scores(
     def unfit(best: float, worst: float) -> str | None:
         return None if best > worst else "equal_scores"
 
-    return _best_over_worst(prompts, responses, values, "not_scored", unfit, config, run_seed)
+    share = config.length_control
+    choose = _extremes if share is None else partial(_extremes_by_length, share=share)
+    return _best_over_worst(prompts, responses, values, "not_scored", unfit, config, run_seed, choose)
 
 
 def random_pairs(
@@ -107,8 +114,9 @@ def _best_over_worst(
     unfit: Callable[[float, float], str | None],
     config: PairsConfig,
     run_seed: int,
+    choose: "_Choose | None" = None,
 ) -> Pairs:
-    choices = _extremes(responses, values, run_seed)
+    choices = (choose or _extremes)(responses, values, run_seed)
     pairs: list[PreferencePair] = []
     drops: list[Drop] = []
     for prompt in prompts:
@@ -147,6 +155,28 @@ def _extremes(responses: Iterable[Response], values: Mapping[str, float], run_se
         if low < held.rejected_place:
             held = held._replace(rejected=response, rejected_place=low)
         found[response.prompt_id] = held
+    return found
+
+
+def _extremes_by_length(
+    responses: Iterable[Response], values: Mapping[str, float], run_seed: int, *, share: float
+) -> dict[str, _Choice]:
+    """Per prompt the shortest of its best samples and the longest of its worst; holds all samples that have values."""
+    scored: dict[str, list[Response]] = {}
+    for response in responses:
+        if response.response_id in values:
+            scored.setdefault(response.prompt_id, []).append(response)
+    found = {}
+    for prompt_id, own in scored.items():
+        places = {each.response_id: rank(run_seed, "pairs.samples", each.response_id) for each in own}
+        of = [values[each.response_id] for each in own]
+        room = share * (max(of) - min(of))
+        best = [each for each in own if values[each.response_id] >= max(of) - room]
+        worst = [each for each in own if values[each.response_id] <= min(of) + room]
+        chosen = min(best, key=lambda each: (len(each.text), places[each.response_id]))
+        rejected = min(worst, key=lambda each: (-len(each.text), places[each.response_id]))
+        ranks = places[chosen.response_id], places[rejected.response_id]
+        found[prompt_id] = _Choice(chosen, (0.0, ranks[0]), rejected, (0.0, ranks[1]))
     return found
 
 

@@ -4,6 +4,7 @@ A function per stage takes the configuration and the rows of its inputs by table
 how long answers are, comes from `Assumptions`; where earlier runs exist, `calibrated` puts what they took in its place.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -238,6 +239,18 @@ def _training(name: str, role: Literal["actor", "refiner"]) -> Callable[[Facts],
     return work
 
 
+def _reinforced(facts: Facts) -> Work:
+    """Answers are written and learned from, a batch of them per step."""
+    config, asked = facts.config.training.grpo, facts.given["prompts"]
+    each = _within(facts.assumed.answer_tokens, config.max_tokens)
+    steps, tokens = planned_steps(config, asked), facts.config.method.pairs.tokens
+    if isinstance(tokens, int):
+        steps = math.ceil(tokens / (config.batch_size * each))
+    answers = steps * config.batch_size
+    through = answers * min(facts.assumed.instruction_tokens + each, config.max_length)
+    return Work("train", asked, {}, read=through, written=answers * each, steps=steps)
+
+
 def _row_tokens(facts: Facts, config: OptimisationConfig, role: str) -> float:
     """Tokens of one row: both texts of a pair, an answer, a judgement, or a refinement."""
     asked = facts.assumed.instruction_tokens + facts.answer
@@ -254,6 +267,7 @@ TRAININGS: Final = {
     "warm_start_refiner": "warm_start_refiner",
     "train_actor": "actor",
     "train_refiner": "refiner",
+    "reinforce_actor": "grpo",
 }
 """Stages that train, and which part of `training` says how."""
 
@@ -277,6 +291,7 @@ _STAGES: Final[dict[str, Callable[[Facts], Work]]] = {
     "warm_start_refiner": _training("warm_start_refiner", "refiner"),
     "train_actor": _training("actor", "actor"),
     "train_refiner": _training("refiner", "refiner"),
+    "reinforce_actor": _reinforced,
     "eval_prompts": _eval_prompts,
     "eval_actor": _eval_actor,
     "eval_refiner": _eval_refiner,

@@ -23,10 +23,16 @@ class ActorOutcome(NamedTuple):
 
 
 class Actor:
-    """Samples `config.per_prompt` answers per prompt in one request, under a system text where one is given."""
+    """Samples `config.per_prompt` answers per prompt in one request, under a system text where one is given.
 
-    def __init__(self, engine: Engine, config: ResponsesConfig, watch: Watch | None = None, system: str = "") -> None:
+    `first`: the index of the first of them, where so many were drawn before.
+    """
+
+    def __init__(
+        self, engine: Engine, config: ResponsesConfig, watch: Watch | None = None, system: str = "", *, first: int = 0
+    ) -> None:
         self._engine = engine
+        self._first = first
         self._system = system
         self._watch = watch or Watch({})
         self._sampling = config.sampling()
@@ -43,10 +49,10 @@ class Actor:
             EngineUnavailableError: no answer after all retries.
             FruitlessError: too many of the answers so far are cut.
         """
-        request_seed = derive_seed(seed, "respond", prompt.prompt_id)
-        return await self._ask(
-            prompt, answer_messages(prompt.text, self._system), request_seed, range(self._per_prompt)
-        )
+        later = (self._first,) if self._first else ()
+        request_seed = derive_seed(seed, "respond", prompt.prompt_id, *later)
+        samples = range(self._first, self._first + self._per_prompt)
+        return await self._ask(prompt, answer_messages(prompt.text, self._system), request_seed, samples)
 
     async def converse(self, turns: Sequence[Prompt], seed: int, sample: int = 0) -> list[ActorOutcome]:
         """Answer the turns of a chat one after another, each with all that was said before; an outcome per turn.

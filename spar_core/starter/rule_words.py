@@ -1,14 +1,21 @@
 """The words in which rules speak in the starter's world: its models know no others."""
 
+from collections.abc import Sequence
 from random import Random
 
 from spar_core.constraints.repairs import repair_all
+from spar_core.data.rule_words import PlainWords, RuleWords
 from spar_core.prompts.format import VerdictForm
 from spar_core.records import Prompt
 from spar_core.starter.tokenizer import is_sayable
 from spar_core.starter.verification import true_verification
 
 _TRIES = 12
+
+
+def words_of(prompts: Sequence[Prompt]) -> RuleWords:
+    """The words of the prompts' world, whose prompts are never mixed with others."""
+    return StarterWords() if prompts and prompts[0].source.startswith("starter/") else PlainWords()
 
 
 class StarterWords:

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from spar_core.config.launch import LaunchConfig
-from spar_core.config.training import DpoTrainingConfig, OptimisationConfig
+from spar_core.config.training import DpoTrainingConfig, GrpoTrainingConfig, OptimisationConfig
 from spar_core.training.specification import TrainingSpec
 from spar_core.training.steps import planned_steps
 
@@ -16,13 +17,15 @@ _KEPT_CHECKPOINTS = 2  # the newest may be half written when the process dies
 _OPTIMISERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
-def training_arguments(spec: TrainingSpec, rows: int, processes: int) -> DPOConfig | SFTConfig:
+def training_arguments(spec: TrainingSpec, rows: int, processes: int) -> DPOConfig | SFTConfig | GRPOConfig:
     """Arguments for `rows` rows on `processes` processes; joins the process group where there are several.
 
     Made before the model is loaded: only then do the libraries know that it is to be shared out.
     """
     settings = {**_schedule(spec, rows, processes), **_memory(spec, processes), **_bookkeeping(spec)}
     config = spec.config
+    if isinstance(config, GrpoTrainingConfig):
+        return GRPOConfig(**settings, **_answers(config))
     if not isinstance(config, DpoTrainingConfig):
         return SFTConfig(**settings, max_length=None, packing=False)
     by_token = config.sft_weight > 0 and config.sft_reduction == "token"
@@ -34,6 +37,23 @@ def training_arguments(spec: TrainingSpec, rows: int, processes: int) -> DPOConf
         max_length=None,
         precompute_ref_log_probs=config.lora is None,
     )
+
+
+def _answers(config: GrpoTrainingConfig) -> dict[str, Any]:
+    """How answers are drawn and compared; a batch of them is used for one optimiser step."""
+    return {
+        "num_generations": config.group,
+        "max_completion_length": config.max_tokens,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "beta": config.beta,
+        "epsilon": config.clip,
+        "loss_type": config.loss,
+        "scale_rewards": config.scale_rewards,
+        "use_vllm": config.generation == "vllm",
+        "vllm_mode": "colocate",
+        "vllm_max_model_length": config.max_length,
+    }
 
 
 def warmup_steps(config: OptimisationConfig, steps: int) -> int:
@@ -48,11 +68,15 @@ def computes_in_bf16(config: OptimisationConfig) -> bool:
 
 def _schedule(spec: TrainingSpec, rows: int, processes: int) -> dict[str, Any]:
     config = spec.config
-    steps = planned_steps(config, rows)
+    steps, warm = planned_steps(config, rows), None
+    if isinstance(config, GrpoTrainingConfig) and spec.tokens is not None:
+        # Answers are no longer than they may be, and no shorter than a token.
+        warm = warmup_steps(config, max(1, spec.tokens // (config.batch_size * config.max_tokens)))
+        steps = -(-spec.tokens // config.batch_size)
     return {
         "learning_rate": config.peak_learning_rate,
         "lr_scheduler_type": config.schedule,
-        "warmup_steps": warmup_steps(config, steps),
+        "warmup_steps": warmup_steps(config, steps) if warm is None else warm,
         "max_steps": steps,
         "per_device_train_batch_size": spec.micro_batch_size,
         "gradient_accumulation_steps": spec.accumulation_steps(processes),

@@ -52,6 +52,27 @@ class ChatTokenizer:
         self._turn_end: list[int] | None = None
         self._no_thought = self._empty_thought()
 
+    def asked(self, prompt: Chat) -> list[int]:
+        """Token ids an engine is sent.
+
+        Raises:
+            TrainingError: the template refuses the turns.
+        """
+        try:
+            return list(self._format.tokens(prompt))
+        except EngineError as error:
+            raise TrainingError(str(error)) from error
+
+    def answer_text(self, ids: Sequence[int]) -> str:
+        """What an engine would hand on of these generated tokens: the answer without its thought."""
+        kept = [token for token in ids if token not in self._stop_ids]
+        return self._format.rules.split(self._format.decode(kept)).text
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end a turn."""
+        return self._stop_ids
+
     def prompt_text(self, prompt: Chat) -> str:
         """The exact text an engine is sent: rendered turns and the generation prompt.
 

@@ -1,20 +1,27 @@
 """Training rows from Parquet to token ids; what does not fit is a recorded drop, or cut where the settings say so."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spar_core.config.training import SftTrainingConfig
+from spar_core.config.training import GrpoTrainingConfig, SftTrainingConfig
+from spar_core.constraints import is_known
 from spar_core.errors import TrainingError
-from spar_core.records import Drop, Message
+from spar_core.records import Constraint, Drop, Message, Prompt
 from spar_core.training.chat_tokens import ChatTokenizer, RewrittenTurnError
 from spar_core.training.overlong import cut_pair, cut_turns
 from spar_core.training.specification import TrainingSpec
 
 _LOG = logging.getLogger(__name__)
-COLUMNS = {"dpo": ("pair_id", "prompt", "chosen", "rejected"), "sft": ("example_id", "messages")}
-"""Columns read per kind: those of records.PreferencePair, or of records.GivenPair, and of records.RefinerExample."""
+COLUMNS = {
+    "dpo": ("pair_id", "prompt", "chosen", "rejected"),
+    "sft": ("example_id", "messages"),
+    "grpo": ("prompt_id", "text", "constraints", "source"),
+}
+"""Columns read per kind: those of records.PreferencePair, or of records.GivenPair, of records.RefinerExample, and of
+records.Prompt."""
 IGNORED_LABEL = -100
 """Label of a token that carries no loss (torch's default `ignore_index`)."""
 
@@ -22,11 +29,13 @@ IGNORED_LABEL = -100
 class TokenRows(NamedTuple):
     """Rows ready for TRL.
 
-    dpo: prompt_ids, chosen_ids, rejected_ids; sft: input_ids, labels (`IGNORED_LABEL` but in the turns learned).
+    dpo: prompt_ids, chosen_ids, rejected_ids; sft: input_ids, labels (`IGNORED_LABEL` but in the turns learned); grpo:
+    prompt_ids, and `prompts` has what they ask, row by row.
     """
 
     rows: list[dict[str, list[int]]]
     dropped: tuple[Drop, ...]
+    prompts: tuple[Prompt, ...] = ()
 
 
 def read_rows(kind: str, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -68,6 +77,8 @@ def tokenise(spec: TrainingSpec, chat: ChatTokenizer, max_tokens: int) -> TokenR
     Raises:
         TrainingError: unreadable data, no row at all, or none that fits.
     """
+    if isinstance(spec.config, GrpoTrainingConfig):
+        return _questions(spec, spec.config, chat, max_tokens - spec.config.max_tokens)
     limit = max_tokens if spec.config.overlong == "truncate" else None
     id_column = COLUMNS[spec.kind][0]
     rows, dropped, cut = [], [], 0
@@ -100,6 +111,37 @@ def tokenise(spec: TrainingSpec, chat: ChatTokenizer, max_tokens: int) -> TokenR
     if not rows:
         raise TrainingError(f"All {len(dropped)} rows are longer than {max_tokens} tokens; raise max_length.")
     return TokenRows(rows, tuple(dropped))
+
+
+def _questions(spec: TrainingSpec, config: GrpoTrainingConfig, chat: ChatTokenizer, room: int) -> TokenRows:
+    """Prompts that hold constraints and whose tokens are at most `room`; a question is never cut.
+
+    Raises:
+        TrainingError: unreadable data, or fewer prompts than a step takes.
+    """
+    rows, dropped, prompts = [], [], []
+    for record in read_rows(spec.kind, spec.data_files):
+        constraints = tuple(Constraint(each["kind"], each["kwargs"]) for each in record["constraints"])
+        ids = chat.asked((Message("user", record["text"]),))
+        if not constraints and spec.judge is None:
+            dropped.append(Drop(spec.label, record["prompt_id"], "no_constraints", "nothing says what it is worth"))
+        elif spec.judge is None and (strange := [each.kind for each in constraints if not is_known(each.kind)]):
+            dropped.append(Drop(spec.label, record["prompt_id"], "unknown_constraint", ", ".join(strange)))
+        elif len(ids) > room:
+            dropped.append(Drop(spec.label, record["prompt_id"], "too_long", f"{len(ids)} tokens, at most {room}"))
+        else:
+            rows.append({"prompt_ids": ids})
+            prompts.append(Prompt(record["prompt_id"], record["text"], constraints, source=record["source"]))
+    if not rows:
+        lost = ", ".join(f"{count} {reason}" for reason, count in Counter(drop.reason for drop in dropped).items())
+        raise TrainingError(
+            f"No prompt to train on ({lost or 'there are none'}): rewards need prompts whose constraints code can "
+            "check (prompts.source=verifiable, or a file whose prompts hold some), short enough for max_length - "
+            "max_tokens."
+        )
+    if len(rows) < (needed := config.batch_size // config.group):
+        raise TrainingError(f"{len(rows)} prompts are fewer than the {needed} of a step; lower batch_size.")
+    return TokenRows(rows, tuple(dropped), tuple(prompts))
 
 
 def _dpo_row(chat: ChatTokenizer, record: dict[str, Any], limit: int | None) -> _Row | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
-from spar_core.config.training import OptimisationConfig
+from spar_core.config.training import GrpoTrainingConfig, OptimisationConfig
 from spar_core.errors import TrainingError
 from spar_core.training.arguments import computes_in_bf16
 from spar_core.training.sharding import empty_model
@@ -70,6 +70,12 @@ def check_packages(config: OptimisationConfig) -> None:
         raise TrainingError(
             "8-bit optimisers and 4-bit weights come from bitsandbytes: pip install 'spar[quantised]', or leave "
             "`optimizer` and `lora.base_bits` at their defaults."
+        )
+    by_vllm = isinstance(config, GrpoTrainingConfig) and config.generation == "vllm"
+    if by_vllm and importlib.util.find_spec("vllm") is None:
+        raise TrainingError(
+            "training.grpo.generation: vllm draws answers inside the training, so vllm must be installed in this very "
+            "environment (the vLLM servers of runs have one of their own); or take `transformers`."
         )
     if config.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         raise TrainingError("attention: flash_attention_2 needs the package flash-attn; install it, or take `auto`.")

@@ -3,18 +3,21 @@
 import logging
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import distributed
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from spar_core.config.training import GrpoTrainingConfig
 from spar_core.errors import TrainingError
 from spar_core.processors import SLOW_BF16, computes_bfloat16
+from spar_core.records import Prompt
 from spar_core.training.adapters import check_targets
 from spar_core.training.arguments import computes_in_bf16, training_arguments
 from spar_core.training.chat_tokens import ChatTokenizer
+from spar_core.training.drawn import check_learned, tokens_of
 from spar_core.training.examples import TokenRows, tokenise
 from spar_core.training.export import DIVERGED, write_model
 from spar_core.training.loading import ModelFacts, check_packages, load_model, load_tokenizer, read_facts
@@ -25,6 +28,9 @@ from spar_core.training.specification import TrainingOutcome, TrainingSpec
 from spar_core.training.speed import SpeedMeter
 from spar_core.training.trainers import ExampleTrainer, PairTrainer, build_trainer
 from spar_core.training.workspace import Workspace
+
+if TYPE_CHECKING:
+    from spar_core.training.grpo import AnswerTrainer
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,14 +89,19 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
     make_deterministic()
     tokenizer, facts = load_tokenizer(spec.model_folder), read_facts(spec.model_folder)
     limit = min(spec.config.max_length, facts.context or spec.config.max_length)
-    data = tokenise(spec, ChatTokenizer(tokenizer, facts.stop_ids, spec.chat), limit)
+    chat = ChatTokenizer(tokenizer, facts.stop_ids, spec.chat)
+    data = tokenise(spec, chat, limit)
     workspace, meter = Workspace(spec.work), SpeedMeter(processes)
-    trainer = prepare(spec, tokenizer, facts, data.rows, processes, [_Recorder(workspace, spec, meter), *callbacks])
+    recorders = [_Recorder(workspace, spec, meter), *callbacks]
+    trainer = prepare(spec, tokenizer, facts, data.rows, processes, recorders, asks=(chat, data.prompts))
     meter.model_is(trainer.model, facts.config, data.rows)
     checkpoint = workspace.latest_checkpoint()
     resumed_from = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if (judge := getattr(trainer, "judge", None)) is not None:
+        judge.close()
     _check_converged(trainer.state)
+    check_learned(trainer.state.log_history)
     write_model(trainer, spec, workspace)
     if trainer.is_world_process_zero():
         outcome = _outcome(spec, identity, data, trainer.state, resumed_from, time.monotonic() - started)
@@ -106,8 +117,11 @@ def prepare(
     rows: list[dict[str, list[int]]],
     processes: int = 1,
     callbacks: list[Any] | None = None,
-) -> PairTrainer | ExampleTrainer:
-    """Trainer with its model, whole or shared out over the processes.
+    *,
+    asks: tuple[ChatTokenizer, tuple[Prompt, ...]] | None = None,
+) -> "PairTrainer | ExampleTrainer | AnswerTrainer":
+    """Trainer with its model, whole or shared out over the processes. `asks`: what GRPO reads answers with, and what it
+    asks row by row.
 
     Raises:
         TrainingError: the batch cannot be shared out, or the model cannot be loaded.
@@ -121,7 +135,15 @@ def prepare(
     how: dict[str, Any] = {"seed": spec.seed, "bf16": computes_in_bf16(spec.config)}
     if spec.launch.shards and spec.config.lora is None:
         shard(model, spec.weights_folder, spec.launch, **how)  # before TRL asks it for the reference's probabilities
-    trainer = build_trainer(spec, arguments, model, tokenizer, rows, callbacks or [])
+    if isinstance(spec.config, GrpoTrainingConfig):
+        from spar_core.training.grpo import build_answer_trainer  # seconds of imports that no other kind needs
+
+        assert asks is not None
+        trainer: AnswerTrainer | PairTrainer | ExampleTrainer = build_answer_trainer(
+            spec, arguments, model, tokenizer, rows, *asks, callbacks or []
+        )
+    else:
+        trainer = build_trainer(spec, arguments, model, tokenizer, rows, callbacks or [])
     give_back(trainer.model)
     if spec.config.lora is not None:
         check_targets(trainer.model, spec.model_folder)
@@ -143,6 +165,7 @@ def _outcome(
     metrics: dict[str, float] = {}
     for entry in state.log_history:
         metrics.update({name: float(value) for name, value in entry.items() if isinstance(value, (int, float))})
+    metrics.update(tokens_of(state.log_history))
     return TrainingOutcome(
         model_folder=spec.output_folder,
         identity=identity,

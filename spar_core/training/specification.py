@@ -3,37 +3,73 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 from spar_core.config.launch import LaunchConfig
-from spar_core.config.training import DpoTrainingConfig, SftTrainingConfig, check_spread, uneven_batch
-from spar_core.engines.configuration import ThinkingSettings
+from spar_core.config.method import JudgingConfig
+from spar_core.config.training import (
+    DpoTrainingConfig,
+    GrpoTrainingConfig,
+    SftTrainingConfig,
+    check_spread,
+    uneven_batch,
+)
+from spar_core.engines.configuration import ThinkingSettings, TransformersEngineConfig
 from spar_core.hashing import digest
+from spar_core.prompts import PromptLibrary
 from spar_core.records import Drop
 from spar_core.training.model_folder import MASTERS
 
-_CONFIG_OF_KIND: dict[str, type[DpoTrainingConfig] | type[SftTrainingConfig]] = {
+AnyTraining = DpoTrainingConfig | SftTrainingConfig | GrpoTrainingConfig
+Kind = Literal["dpo", "sft", "grpo"]
+CONFIG_OF_KIND: Final[dict[str, type[AnyTraining]]] = {
     "dpo": DpoTrainingConfig,
     "sft": SftTrainingConfig,
+    "grpo": GrpoTrainingConfig,
 }
+"""The settings that a kind of training takes."""
+
+
+class JudgeSpec(FrozenConfig):
+    """grpo: who judges the answers that are drawn."""
+
+    model_folder: Path
+    """The refiner."""
+    digest: str
+    """Of its weights."""
+    engine: TransformersEngineConfig
+    """What serves it, inside the training's process."""
+    prompt_set: str
+    """Its requests."""
+    judging: JudgingConfig
+    """How it judges."""
+
+    def identity(self) -> list[Any]:
+        """What of it decides rewards."""
+        texts = PromptLibrary.load(self.prompt_set).digest_of("judge")
+        return [self.digest, self.engine.identity(), texts, self.judging.model_dump(mode="json")]
 
 
 class TrainingSpec(FrozenConfig):
     """One training: starting model, data, settings and where the new model goes. Written as JSON for the worker."""
 
-    kind: Literal["dpo", "sft"]
-    """dpo reads columns pair_id, prompt, chosen, rejected; sft reads example_id, messages."""
+    kind: Kind
+    """dpo reads columns pair_id, prompt, chosen, rejected; sft reads example_id, messages; grpo those of prompts."""
     model_folder: Path
     """Starting model: safetensors, config.json, tokenizer and chat template. Also the reference model of DPO."""
     data_files: Annotated[tuple[Path, ...], Field(min_length=1)]
     """Parquet files, read in this order."""
     output_folder: Path
     """Folder of the new model; it appears complete or not at all."""
-    config: DpoTrainingConfig | SftTrainingConfig
+    config: AnyTraining
     """Hyperparameters; their type follows `kind`."""
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """grpo: it ends with the step that brings the tokens of its answers to so many, whatever `epochs` says."""
+    judge: JudgeSpec | None = None
+    """grpo: who says what an answer is worth, under `reward: judged`."""
     chat: ThinkingSettings = ThinkingSettings()
     """How chats are laid out: as by the engine that serves the model."""
     launch: LaunchConfig = LaunchConfig()
@@ -64,19 +100,17 @@ class TrainingSpec(FrozenConfig):
     @model_validator(mode="before")
     @classmethod
     def _config_of_kind(cls, data: Any) -> Any:
-        if (
-            isinstance(data, Mapping)
-            and isinstance(data.get("config"), Mapping)
-            and data.get("kind") in _CONFIG_OF_KIND
-        ):
-            return {**data, "config": _CONFIG_OF_KIND[data["kind"]].model_validate(data["config"])}
+        if isinstance(data, Mapping) and isinstance(data.get("config"), Mapping) and data.get("kind") in CONFIG_OF_KIND:
+            return {**data, "config": CONFIG_OF_KIND[data["kind"]].model_validate(data["config"])}
         return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        expected = _CONFIG_OF_KIND[self.kind]
+        expected = CONFIG_OF_KIND[self.kind]
         if not isinstance(self.config, expected):
             raise ValueError(f"kind {self.kind!r} needs a {expected.__name__}, not a {type(self.config).__name__}")
+        if isinstance(self.config, GrpoTrainingConfig) and (self.config.reward == "judged") != (self.judge is not None):
+            raise ValueError("a judge is given where, and only where, training.grpo.reward is judged")
         self.accumulation_steps(self.launch.world)
         check_spread(self.config, self.launch)
         return self
@@ -116,7 +150,11 @@ class TrainingSpec(FrozenConfig):
         """Digest of all that decides the resulting weights; paths, launcher, labels and intervals play no part."""
         config = self.config.model_dump(mode="json", exclude={"checkpoint_steps", "log_steps"})
         from_masters, chat = self.weights_folder != self.model_folder, self.chat.layout()
-        content = ["training", self.kind, model_digest, data_digests, config, self.seed, from_masters]
+        content: list[Any] = ["training", self.kind, model_digest, data_digests, config, self.seed, from_masters]
+        if self.tokens is not None:
+            content.append(["tokens", self.tokens])
+        if self.judge is not None:
+            content.append(["judge", *self.judge.identity()])
         return digest([*content, chat] if chat else content)
 
 

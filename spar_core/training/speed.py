@@ -104,8 +104,10 @@ def mean_length(rows: Sequence[dict[str, list[int]]]) -> float:
     for row in rows:
         if "input_ids" in row:
             lengths.append(len(row["input_ids"]))
-        else:
+        elif "chosen_ids" in row:
             lengths += [len(row["prompt_ids"]) + len(row[name]) for name in ("chosen_ids", "rejected_ids")]
+        else:  # its answers are not there yet
+            lengths.append(len(row["prompt_ids"]))
     return sum(lengths) / len(lengths)
 
 

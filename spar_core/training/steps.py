@@ -1,6 +1,6 @@
 """How many optimiser steps a training takes: known before anything is loaded."""
 
-from spar_core.config.training import OptimisationConfig
+from spar_core.config.training import GrpoTrainingConfig, OptimisationConfig
 
 
 def planned_steps(config: OptimisationConfig, rows: int) -> int:
@@ -10,5 +10,8 @@ def planned_steps(config: OptimisationConfig, rows: int) -> int:
     """
     if config.max_steps is not None:
         return config.max_steps
-    per_epoch = -(-rows // config.batch_size)
+    if isinstance(config, GrpoTrainingConfig):  # whole batches alone: a group that is not whole has no baseline
+        per_epoch = rows * config.group // config.batch_size
+    else:
+        per_epoch = -(-rows // config.batch_size)
     return -(-int(per_epoch * config.epochs * 1_000_000) // 1_000_000)

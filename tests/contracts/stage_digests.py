@@ -41,7 +41,7 @@ NEUTRAL = (
     "tasks.versions",
 )
 # Modules that find others of a package by name, which no import statement tells.
-FINDERS = {"spar_core.benchmarks.registry": "spar_core.benchmarks"}
+FINDERS = {"spar_core.benchmarks.registry": "spar_core.benchmarks", "spar_core.methods.registry": "spar_core.methods"}
 
 
 def stages() -> dict[str, Stage]:

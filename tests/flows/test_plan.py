@@ -14,8 +14,8 @@ from flows.commands.plan import plan as command
 from flows.planning.plan import PlanOptions, make_plan
 from flows.wiring.request import Run
 from spar_core.config.loading import load_config
-from spar_core.config.method import PairsMethod
 from spar_core.errors import ConfigError
+from spar_core.methods import names
 from storage.home import Home
 from tests.integration.command_line import ROOT
 
@@ -83,15 +83,17 @@ def test_a_model_that_no_card_can_serve_says_what_would(tmp_path: Path) -> None:
     assert any("engine.tensor_parallel=2" in problem for problem in found["problems"])
 
 
-@pytest.mark.parametrize("method", PairsMethod.__args__)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("method", names())
 def test_every_stage_of_every_method_is_forecast(tmp_path: Path, method: str) -> None:
-    run = Run(Home(tmp_path), "r", load_config("smoke", overrides=[f"method.pairs.method={method}"]))
+    two = ["iterations=2", "method.pairs.grpo_from=2"] if method == "spar_then_grpo" else []
+    run = Run(Home(tmp_path), "r", load_config("smoke", overrides=[f"method.pairs.method={method}", *two]))
     found = make_plan(run, PlanOptions())
     assert not [step.stage for step in found.steps if step.forecast.basis == "unknown"]
-    assert {step.iteration for step in found.steps} == {0, 1}
-    trained = {step.stage: step.forecast.work for step in found.steps if step.stage.startswith("train_")}
-    assert trained["train_actor"].steps == 2  # as the preset says
-    assert trained["train_actor"].rows > 0
+    assert {step.iteration for step in found.steps} == ({0, 1, 2} if two else {0, 1})
+    steps = {step.stage: step.forecast.work for step in found.steps if step.stage.endswith("_actor")}
+    trained = steps.get("train_actor") or steps["reinforce_actor"]
+    assert trained.steps == 2  # as the preset says
+    assert trained.rows > 0
 
 
 def test_rates_and_assumptions_are_taken_as_given(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from flows.view.rendering import missing, reader_of, render
 _SCORE = {"actor": "accuracy", "refiner": "judge_balanced_accuracy"}
 # The rows of a training's data, by table, with the path their pages have.
 _LEARNED = (
+    ("prompts", "prompt_id", "prompts", "text"),
     ("preference_pairs", "pair_id", "pairs", "prompt"),
     ("judge_pairs", "pair_id", "pairs", "prompt"),
     ("given_pairs", "pair_id", "pairs", "chosen"),

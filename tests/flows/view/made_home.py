@@ -35,12 +35,14 @@ def made_home(root, text=HOSTILE) -> Home:
     """One run with an iteration: a prompt, two answers, a tree of three nodes, a pair, an example, models, scores."""
     home = Home(root)
     home.settle()
-    maker = _Maker(home, text)
+    maker = Maker(home, text)
     maker.make()
     return home
 
 
-class _Maker:
+class Maker:
+    """Writes what a home holds, stage by stage."""
+
     def __init__(self, home: Home, text: str) -> None:
         self.home, self.text = home, text
         self.store, self.ledger = ArtifactStore(home), Ledger(home)

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from flows.cli import invoke
+from storage.artifacts import Provenance
 from storage.catalog import open_catalog
+from storage.home import Home
 from storage.row_lineage import Thing, found, neighbours
-from tests.flows.view.made_home import made_home
+from tests.flows.view.made_home import Maker, made_home
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,21 @@ def test_both_ways(catalog, kind, name, up, down):
         near = neighbours(catalog, Thing(kind, name), direction)
         assert {f"{thing.kind} {thing.id}" for thing in near.things} == expected
         assert near.total == len(expected)
+
+
+def test_what_learned_from_rewards_was_made_of_its_prompts(tmp_path):
+    home = Home(tmp_path / "home")
+    home.settle()
+    maker = Maker(home, "a text")
+    maker.make()
+    prompts = maker.store.get("prompts", "prompts-key")
+    trained = maker.put("reinforce_actor", provenance=Provenance(inputs=(prompts,)), drops=[])
+    maker.model("actor", 3, 2, "newer", "new", trained.stage_key)
+    with open_catalog(home) as opened:
+        up = neighbours(opened, Thing("model", "actor/3"), "up")
+        down = neighbours(opened, Thing("prompt", "p1"), "down")
+    assert {f"{thing.kind} {thing.id}" for thing in up.things} == {"model actor/2", "prompt p1"}
+    assert {thing.id for thing in down.things if thing.kind == "model"} == {"actor/3"}
 
 
 def test_what_a_terminal_would_obey_is_not_written_to_it(tmp_path, capsys):

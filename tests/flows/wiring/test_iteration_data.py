@@ -10,8 +10,12 @@ from flows.wiring.handovers import Data, Models
 from flows.wiring.iteration_data import IterationData
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner
+from flows.wiring.token_budget import TokenBudget
+from spar_core import methods
 from spar_core.config.loading import load_config
 from spar_core.engines.server_identity import PROBES
+from spar_core.errors import ConfigError
+from spar_core.methods import registry
 from storage.artifacts import ArtifactRef
 from storage.disk import read_json
 from storage.home import Home
@@ -20,6 +24,7 @@ from tasks.engines import ModelRef
 from tasks.runtime import Runtime
 from tests.chat_server import chat_server
 from tests.integration.command_line import SCRIPT
+from tests.spar_core.methods.own_method import plugged_in_example
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 MODELS = Models(ModelRef("actor", "nowhere"), ModelRef("refiner", "nowhere"))
@@ -99,6 +104,71 @@ def test_each_method_runs_its_stages_and_shares_what_it_has_in_common(make):
     assert data["spar"].refiner.rows["refiner_examples"] > 0
 
 
+def test_best_of_n_draws_further_samples_up_to_its_tokens(make):
+    _, plain = make("five", "method.pairs.method=best_of_n")
+    store = Runtime.of(str(make.home.root)).store
+    both = [store.get(name, plain[name][0]) for name in ("responses", "judgements")]
+    spent = sum(artifact.manifest().metrics["completion_tokens"] for artifact in both)
+    most = int(spent * 1.62)  # 8.1 samples in place of 5, so three more
+    data, entries = make("eight", "method.pairs.method=best_of_n", f"method.pairs.tokens={most}")
+    further = ["responses-more", "judgements-more"]
+    assert list(entries) == [*COMMON, "judgements", *further, "pairs", "refiner_data"]
+    assert entries["judgements"] == (plain["judgements"][0], True)
+    more = list(store.get(further[0], entries[further[0]][0]).read("responses"))
+    assert {response.sample_index for response in more} == {5, 6, 7}
+    assert len({response.response_id for artifact in (both[0],) for response in artifact.read("responses")}) == 40
+    assert not {response.response_id for response in more} & {r.response_id for r in both[0].read("responses")}
+    read = {entry.stage for entry in data.pairs.manifest().inputs}
+    assert read == {"prompts", "responses", "judgements", *further}
+    assert {entry.stage for entry in data.refiner.manifest().inputs} >= {"judgements", *further}
+    used = {pair.chosen_id for pair in data.pairs.read("preference_pairs")}
+    used |= {pair.rejected_id for pair in data.pairs.read("preference_pairs")}
+    assert used & {response.response_id for response in more}
+
+    _, fewer = make("enough", "method.pairs.method=best_of_n", f"method.pairs.tokens={int(spent)}")
+    assert {stage: key for stage, (key, _) in fewer.items()} == {stage: key for stage, (key, _) in plain.items()}
+
+
+def test_tokens_are_those_of_the_run_that_differs_in_its_method_alone(make):
+    def budget(*settings: str) -> TokenBudget:
+        return TokenBudget(Run(make.home, "any", load_config("smoke", overrides=[*SMALL, *settings])))
+
+    matching = ["method.pairs.method=best_of_n", "method.pairs.tokens=spar", "seed=3"]
+    with pytest.raises(ConfigError, match=r"no run with the settings.*method\.pairs\.method=spar whose iteration 1"):
+        budget(*matching).check()
+    config = load_config("smoke", overrides=[*SMALL, "seed=3"])
+    Ledger(make.home).open_run("searched", config.model_dump(mode="json"))
+    _, entries = make("searched", "seed=3")
+    store = Runtime.of(str(make.home.root)).store
+    written = [store.get(name, entries[name][0]).manifest().metrics for name in ("responses", "judgements", "trees")]
+    budget(*matching).check()
+    assert budget(*matching).of(1) == sum(metrics["completion_tokens"] for metrics in written)
+    assert budget("method.pairs.method=grpo", "method.pairs.tokens=spar", "seed=3").of(1) == budget(*matching).of(1)
+    for other in ("seed=4", "method.search.node_budget=3"):
+        with pytest.raises(ConfigError, match="run it first"):
+            budget(*matching, other).check()
+    assert budget("method.pairs.method=grpo").of(1) is None
+    assert budget(*matching[:1], "method.pairs.tokens=1000").further_samples(1, 500.0, 5) == 5
+    with pytest.raises(ConfigError, match="64 is the most"):
+        budget(*matching[:1], "method.pairs.tokens=100000").further_samples(1, 500.0, 5)
+
+
+def test_grpo_makes_nothing_but_prompts(make):
+    data, entries = make("rewards", "method.pairs.method=grpo")
+    assert list(entries) == ["prompts"]
+    assert (data.pairs, data.refiner, data.trees) == (None, None, None)
+    assert data.prompts.rows["prompts"] == 8
+
+
+def test_spar_then_grpo_takes_turns_and_shares_the_stages_of_spar(make):
+    _, searched = make("spar-alone")
+    before, entries = make("turns", "method.pairs.method=spar_then_grpo", "iterations=3")
+    assert entries == {stage: (key, True) for stage, (key, _) in searched.items()}
+    assert before.refiner is not None
+    method = load_config("starter", overrides=["method.pairs.method=spar_then_grpo"]).method
+    assert [method.at(number).name for number in (1, 2, 3, 4)] == ["spar", "spar", "grpo", "grpo"]
+
+
 def test_a_second_voter_gives_two_of_five_votes_and_counts_by_its_weights(make):
     _, entries = make("two-voters", "method.judging.second_voter=first")
     store = Runtime.of(str(make.home.root)).store
@@ -161,3 +231,13 @@ def test_rules_that_say_no_ask_no_votes_and_are_recorded(make):
     told = anchoring(make.home, "ruled", "rules_then_votes")
     assert (told.judgements, told.judgements_in_all) == (40, 40)
     assert "judging.anchor = rules_then_votes" in told.shown()
+
+
+def test_a_method_of_ones_own_runs_what_it_reads(make, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    methods.register(plugged_in_example())
+    data, entries = make("own", "method.pairs.method=longer_over_shorter")
+    assert list(entries) == [*COMMON, "pairs"]
+    assert data.refiner is None
+    assert data.pairs.rows["preference_pairs"] > 0
+    assert all(len(pair.chosen) >= len(pair.rejected) for pair in data.pairs.read("preference_pairs"))

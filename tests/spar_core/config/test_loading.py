@@ -90,6 +90,28 @@ def test_a_wrong_base_or_name_is_told(tmp_path, text, preset, message):
             ["meta_rewarding", "scorer=refiner", "self_rewarding"],
         ),
         (["method.judging.wordings=6"], ["wordings 6", "votes 5"]),
+        (["training.grpo.batch_size=60"], ["batch_size 60", "multiple of group 8"]),
+        (["training.grpo.max_tokens=256"], ["max_tokens 256", "max_length 256"]),
+        (["method.pairs.method=grpo", "profile=paper"], ["method.pairs.method=grpo", "profile=ours"]),
+        (
+            ["method.pairs.method=grpo", "method.pairs.tokens=1000", "training.grpo.schedule=linear"],
+            ["training.grpo.schedule `linear`", "constant_with_warmup"],
+        ),
+        (
+            ["method.pairs.method=grpo", "training.grpo.reward=judged", "method.judging.second_voter=first"],
+            ["reward `judged`", "second_voter"],
+        ),
+        (["method.pairs.length_control=0.1"], ["length_control", "`spar` has none", "meta_rewarding"]),
+        (["method.pairs.tokens=1000"], ["pairs.method `spar` does not follow", "best_of_n", "grpo"]),
+        (
+            ["method.pairs.method=spar_then_grpo", "iterations=2"],
+            ["does not come to grpo within 2 iterations", "grpo_from"],
+        ),
+        (["method.pairs.method=grpo", "train_refiner=true"], ["train_refiner", "leave train_refiner unset"]),
+        (
+            ["method.pairs.method=grpo", "training.launch.sharding=full", "training.launch.processes=2"],
+            ["training.grpo", "launch.sharding=none"],
+        ),
         (["novalue"], ["key.path=value", "novalue"]),
         (["prompts.source=file"], ["prompts.path", "JSONL"]),
         (["engine.kind=openai", "engine.base_urls=[http://a/v1]", "engine.model=m"], ["openai", "spar search"]),
@@ -132,6 +154,25 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
 )
 def test_how_the_refiner_learns_follows_from_the_method(overrides, learns_by):
     assert load_config("starter", overrides=overrides).refiner_learns_by() == learns_by
+
+
+def test_rules_enter_by_the_method_where_it_is_told_by_them():
+    def rules(*overrides):
+        return len(load_config("starter", overrides=[*overrides]).rules_of_method())
+
+    assert [rules(), rules("method.pairs.method=grpo"), rules("method.pairs.method=spar_then_grpo")] == [0, 1, 1]
+    assert rules("method.pairs.method=grpo", "training.grpo.reward=judged") == 0
+    assert rules("method.pairs.method=programmatic_refine", "training.grpo.reward=judged") == 1
+
+
+def test_what_is_trained_follows_from_the_method():
+    def trained(*overrides):
+        return [*load_config("starter", overrides=["warm_start.source=none", *overrides]).trainings()]
+
+    assert trained() == ["actor", "refiner"]
+    assert trained("method.pairs.method=grpo") == ["grpo"]
+    assert trained("method.pairs.method=spar_then_grpo") == ["grpo", "actor", "refiner"]
+    assert trained("method.pairs.method=meta_rewarding") == ["actor", "judge"]
 
 
 def test_the_search_behind_the_pairs_follows_from_the_method():

@@ -38,6 +38,7 @@ method.search.accept_above method.search.selection method.search.tie_break metho
 method.search.detect_duplicates method.search.accept_truncated method.search.failed_expansion_costs
 method.search.rewrite_attempts method.search.max_reasks method.search.cache_values
 method.pairs.method method.pairs.scorer method.pairs.max_pairs method.pairs.max_negatives
+method.pairs.tokens method.pairs.grpo_from method.pairs.length_control method.pairs.ranking
 method.refiner_data.refinements method.refiner_data.tree_yes method.refiner_data.tree_no
 method.refiner_data.response_no method.refiner_data.response_yes method.refiner_data.unanimous
 method.refiner_data.order method.refiner_data.balance method.refiner_data.deduplicate
@@ -48,6 +49,8 @@ training.*.overlong training.*.loss_turns training.*.optimizer training.*.keep_m
 training.*.lora.alpha training.*.lora.dropout
 training.*.lora.target_modules training.*.lora.learning_rate training.*.lora.base_bits
 training.*.beta training.*.sft_weight training.*.sft_reduction
+training.*.group training.*.temperature training.*.top_p training.*.max_tokens training.*.reward training.*.clip
+training.*.loss training.*.scale_rewards training.*.generation
 evaluation.enabled evaluation.source evaluation.split evaluation.constraints evaluation.prompts
 evaluation.samples evaluation.seed
 evaluation.actor.temperature evaluation.actor.top_p evaluation.actor.max_tokens
@@ -190,6 +193,14 @@ def test_a_configuration_of_another_version_is_compared_as_it_stands():
     older = {**plain, "engine": {**plain["engine"], "gone": 1}}
     assert deciding(older) != deciding(plain)
     assert deciding({"lr": 1}) == {"lr": 1}
+
+
+def test_the_section_of_a_method_that_is_not_chosen_names_no_run():
+    assert "grpo" not in deciding(load_config("starter").model_dump(mode="json"))["training"]
+    slower, chosen = "training.grpo.learning_rate=1e-5", "method.pairs.method=grpo"
+    assert load_config("starter", overrides=[slower]).default_run_id() == load_config("starter").default_run_id()
+    ids = {load_config("starter", overrides=[chosen, *more]).default_run_id() for more in ([], [slower])}
+    assert len(ids) == 2
 
 
 def test_spreading_the_work_changes_no_run_id():

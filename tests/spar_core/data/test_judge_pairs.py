@@ -1,5 +1,6 @@
 """What the judge learns from: ranks of judgements, derived by hand."""
 
+import math
 from typing import Literal
 
 import pytest
@@ -7,6 +8,7 @@ from finished_records import prompt, response
 
 from spar_core.config.method import PairsConfig
 from spar_core.data import judge_pairs, most_contested
+from spar_core.data.elo import Win, elo
 from spar_core.data.judge_pairs import place_weights, win_shares
 from spar_core.prompts import PromptLibrary
 from spar_core.records import MetaVote, RubricScore, RubricVote
@@ -73,3 +75,32 @@ def test_the_response_whose_scores_vary_most_is_compared() -> None:
     }
     chosen = most_contested(responses, scores, 0)
     assert {prompt_id: found.response_id for prompt_id, found in chosen.items()} == {"p1": "b", "p2": "d"}
+
+
+def test_elo_is_the_likeliest_strength() -> None:
+    # Of two, the odds are those of the wins, a tenth of a win drawn on either side.
+    alone = elo([Win(0, 1, 3.0), Win(1, 0, 1.0)])
+    assert alone[0] - alone[1] == pytest.approx(math.log(3.1 / 1.1))
+    assert sum(alone.values()) == pytest.approx(0.0)
+    # Of three, what each won is what its strength says it should have won.
+    wins = {(0, 1): 2.0, (1, 0): 0.5, (0, 2): 1.0, (2, 1): 1.0}
+    found = elo([Win(*both, weight) for both, weight in wins.items()])
+    for one in range(3):
+        won = expected = 0.0
+        for other in {0, 1, 2} - {one}:
+            mine, theirs = wins.get((one, other), 0.0) + 0.1, wins.get((other, one), 0.0) + 0.1
+            won += mine
+            expected += (mine + theirs) / (1 + math.exp(found[other] - found[one]))
+        assert won == pytest.approx(expected, abs=1e-6)
+    assert elo([Win(0, 1, 0.0)]) == {}
+
+
+def test_ranking_by_elo_looks_at_whom_one_has_beaten() -> None:
+    # 3 won its only comparison, against 2, who lost all. 0 won three of four against 1, who won four of four against 2.
+    weak = [meta(3, 2, "A"), meta(1, 2, "A"), meta(1, 2, "A"), meta(2, 1, "B"), meta(2, 1, "B")]
+    strong = [meta(0, 1, "A"), meta(1, 0, "B"), meta(1, 0, "B"), meta(1, 0, "A")]
+    asked = [prompt("p")], [response("r", "p")], [rubric(index) for index in range(4)], [*weak, *strong], LIBRARY
+    by_shares = judge_pairs(*asked, PairsConfig(), run_seed=0).pairs[0]
+    by_elo = judge_pairs(*asked, PairsConfig(ranking="elo"), run_seed=0).pairs[0]
+    assert (by_shares.chosen_id, by_shares.rejected_id) == ("r/3", "r/2")
+    assert (by_elo.chosen_id, by_elo.rejected_id) == ("r/0", "r/2")

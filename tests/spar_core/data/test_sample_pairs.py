@@ -37,6 +37,22 @@ def test_highest_over_lowest_score() -> None:
     ]
 
 
+def test_length_control_takes_the_shortest_of_the_best_over_the_longest_of_the_worst() -> None:
+    texts = {"a": ("long and good", 1.0), "b": ("good", 0.92), "c": ("so", 0.5), "d": ("bad", 0.0)}
+    texts |= {"e": ("long and bad", 0.08), "f": ("b", 0.89)}
+    responses = [response(name, "p1", text) for name, (text, _) in texts.items()]
+    scores = [score(name, value) for name, (_, value) in texts.items()]
+
+    def chosen(control: float | None) -> tuple[str, str, float]:
+        config = PairsConfig(method="self_rewarding", length_control=control)
+        (pair,) = pairs_from_scores([prompt("p1")], responses, scores, config, run_seed=0).pairs
+        return pair.chosen, pair.rejected, pair.value
+
+    assert chosen(None) == chosen(0.0) == ("long and good", "bad", 1.0)
+    assert chosen(0.1) == ("good", "long and bad", 0.92)  # within a tenth of 1.0 and of 0.0
+    assert chosen(0.2) == ("b", "long and bad", 0.89)
+
+
 def test_random_pairs_are_two_different_samples() -> None:
     prompts = [prompt("p1"), prompt("p2"), prompt("p3")]
     responses = [response("a", "p1", "same"), response("b", "p1", " same"), response("c", "p1", "other")]
