@@ -18,7 +18,8 @@ from storage.artifacts import ArtifactStore
 from storage.entries import StageRun
 from storage.home import Home
 from storage.ledger import Ledger
-from tasks.progress import artifact_key, drop_reasons, tokens
+from storage.manifest_figures import drop_reasons, tokens
+from tasks.progress import artifact_key
 from tasks.runtime import Runtime
 
 _log = logging.getLogger(__name__)

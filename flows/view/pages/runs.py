@@ -14,7 +14,7 @@ from spar_core.evaluation.headlines import HEADLINES
 from storage import places
 
 # Figures of a run's table, by the metric of `self_play`.
-_FIGURES = {**HEADLINES["actor"], **HEADLINES["refiner"], "pair_truth": "pairs that are true %"}
+FIGURES = {**HEADLINES["actor"], **HEADLINES["refiner"], "pair_truth": "pairs that are true %"}
 
 
 def run_list(request: Request) -> Response:
@@ -32,17 +32,17 @@ def run(request: Request) -> Response:
     name = request.path_params["run_id"]
     reader = reader_of(request)
     found = _run(reader, name)
-    stages = _stages(reader, name)
-    figures = _figures(reader, name)
+    stages = stages_of(reader, name)
+    figures = figures_of(reader, name)
     shown = {
         "run": found,
         "iterations": sorted({stage["iteration"] for stage in stages if stage["iteration"] is not None}),
         "figures": figures,
-        "names": {metric: said for metric, said in _FIGURES.items() if any(metric in row for row in figures.values())},
-        "totals": _totals(stages),
-        "loop": _loop(reader, name, None),
+        "names": {metric: said for metric, said in FIGURES.items() if any(metric in row for row in figures.values())},
+        "totals": totals_of(stages),
+        "loop": loop_of(reader, name, None),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? ORDER BY time", [name]),
-        "models": _models(reader, name),
+        "models": models_of(reader, name),
         "config": json.dumps(json.loads(found["config"] or "{}"), indent=2, ensure_ascii=False),
     }
     return render(request, "run.html", shown)
@@ -54,8 +54,8 @@ def iteration(request: Request) -> Response:
     reader = reader_of(request)
     found = _run(reader, name)
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    stages = [stage for stage in _stages(reader, name) if stage["iteration"] == number]
-    models = [model for model in _models(reader, name) if model["iteration"] == number]
+    stages = [stage for stage in stages_of(reader, name) if stage["iteration"] == number]
+    models = [model for model in models_of(reader, name) if model["iteration"] == number]
     if not stages and not models:
         raise missing(f"run {name} has no iteration {text}")
     numbers = [row["iteration"] for row in reader.rows(
@@ -66,9 +66,9 @@ def iteration(request: Request) -> Response:
         "number": number,
         "numbers": numbers,
         "stages": stages,
-        "figures": _figures(reader, name).get(number, {}),
-        "names": _FIGURES,
-        "loop": _loop(reader, name, number),
+        "figures": figures_of(reader, name).get(number, {}),
+        "names": FIGURES,
+        "loop": loop_of(reader, name, number),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? AND iteration = ?", [name, number]),
         "models": models,
         "reasons": reader.rows(
@@ -88,7 +88,7 @@ class Box(NamedTuple):
     place: str
 
 
-def _loop(reader: Reader, run_id: str, number: int | None) -> list[Box]:
+def loop_of(reader: Reader, run_id: str, number: int | None) -> list[Box]:
     """The loop's stations in order, with their numbers in one iteration, or in all."""
     where, values = "run_id = ?", [run_id]
     asked: dict[str, str] = {"run": run_id}
@@ -120,22 +120,23 @@ def _run(reader: Reader, name: str) -> dict[str, Any]:
     return found
 
 
-def _stages(reader: Reader, name: str) -> Rows:
+def stages_of(reader: Reader, name: str) -> Rows:
+    """A run's stages, in the order of iterations and of time."""
     return reader.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started, stage", [name])
 
 
-def _figures(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]]:
+def figures_of(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]]:
     """By iteration and metric."""
     found: dict[int, dict[str, dict[str, Any]]] = {}
     for row in reader.rows(
         "SELECT * FROM eval_scores WHERE run_id = ? AND benchmark = 'self_play' AND list_contains(?, metric)",
-        [name, list(_FIGURES)],
+        [name, list(FIGURES)],
     ):
         found.setdefault(row["iteration"], {})[row["metric"]] = row
     return found
 
 
-def _totals(stages: Rows) -> Mapping[int, Mapping[str, float]]:
+def totals_of(stages: Rows) -> Mapping[int, Mapping[str, float]]:
     """Seconds, and rows dropped, by iteration."""
     totals: dict[int, dict[str, float]] = {}
     for stage in stages:
@@ -145,7 +146,8 @@ def _totals(stages: Rows) -> Mapping[int, Mapping[str, float]]:
     return totals
 
 
-def _models(reader: Reader, name: str) -> Rows:
+def models_of(reader: Reader, name: str) -> Rows:
+    """A run's registered models, by iteration."""
     return reader.rows("SELECT DISTINCT * FROM models WHERE run_id = ? ORDER BY iteration, role, version", [name])
 
 

@@ -125,13 +125,13 @@ def tree(request: Request) -> Response:
     found = read_tree(reader, name)
     if found is None:
         raise missing(f"no tree {name} in this home")
-    node = _chosen(found, request.query_params.get("node"))
+    node = chosen_node(found, request.query_params.get("node"))
     before, after = LISTER.neighbours(request, reader, "tree_id", name)
     shown = {
         "found": found,
         "picture": tree_picture(found.nodes, node["node_id"]),
         "node": node,
-        "facts": _facts(found, node),
+        "facts": facts_of(found, node),
         "previous": before,
         "next": after,
         "listed": LISTER.asked_query(request),
@@ -139,7 +139,7 @@ def tree(request: Request) -> Response:
     return render(request, "tree.html", shown)
 
 
-def _chosen(found: TreeReading, node_id: str | None) -> dict[str, Any]:
+def chosen_node(found: TreeReading, node_id: str | None) -> dict[str, Any]:
     """The node asked for, else the accepted one, else the best."""
     by_id = {node["node_id"]: node for node in found.nodes}
     if node_id in by_id:
@@ -150,7 +150,7 @@ def _chosen(found: TreeReading, node_id: str | None) -> dict[str, Any]:
     return accepted or max(found.nodes, key=lambda node: (node["value"] or 0.0, -node["visit_order"]))
 
 
-def _facts(found: TreeReading, node: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(found: TreeReading, node: Mapping[str, Any]) -> dict[str, Any]:
     """What is computed for the opened node: diffs, the checker's verdicts, where it stands."""
     by_id = {entry["node_id"]: entry for entry in found.nodes}
     root, parent = found.nodes[0], by_id.get(node["parent_id"])

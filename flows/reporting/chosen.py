@@ -1,0 +1,124 @@
+"""Which of thousands of search trees a report shows: by a rule that anybody can apply again, not by hand."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from flows.view.pages.trees import TreeReading, chosen_node, facts_of, read_tree
+from flows.view.reader import Reader
+from flows.view.rules import is_right, rules_of
+from flows.view.tree_picture import Picture, tree_picture
+
+EACH = 3
+_CHECKED = 300  # accepted rewrites that are checked to find right and wrong ones
+_TEXT = 3000  # characters of one text in a report
+_TEXTS = ("response", "reflection", "critique", "rewrite", "thought", "text")
+KINDS = {
+    "mended": "accepted, and the checker calls it right (or knows no rule for it)",
+    "fooled": "accepted, but the checker calls it wrong",
+    "deep": "accepted at the greatest depth",
+    "in vain": "nothing was accepted after the most rewrites",
+}
+RULE = (
+    f"Up to {EACH} trees of every kind. “mended” and “fooled” are drawn by the digest of the tree's id among the first "
+    f"{_CHECKED} accepted ones in that order; “deep” and “in vain” are the extremes, ties by the same digest. "
+    "No tree is shown twice."
+)
+
+
+class ChosenTree(NamedTuple):
+    """A tree, why it was chosen, and everything that is shown of each of its nodes, texts cut to 3,000 characters."""
+
+    kind: str
+    found: TreeReading
+    picture: Picture
+    first: str
+    """The node that is opened."""
+    facts: dict[str, dict[str, Any]]
+    depth: int | None
+    """Of the accepted node."""
+
+
+def chosen_trees(reader: Reader, run_ids: Sequence[str], each: int = EACH) -> list[ChosenTree]:
+    """The trees that runs were trained on, by the rule: the first of every kind, then the second of every kind, ...
+
+    Raises:
+        StorageError: the home cannot be read.
+    """
+    accepted = _accepted(reader, run_ids)
+    kinds: dict[str, Iterator[str]] = {
+        "mended": (row["tree_id"] for row in _checked(accepted) if row["right"] is not False),
+        "fooled": (row["tree_id"] for row in _checked(accepted) if row["right"] is False),
+        "deep": (row["tree_id"] for row in sorted(accepted, key=lambda row: (-row["depth"], _draw(row["tree_id"])))),
+        "in vain": iter(_in_vain(reader, run_ids)),
+    }
+    taken: dict[str, str] = {}
+    for _ in range(each):
+        for kind, ids in kinds.items():
+            fresh = next((tree_id for tree_id in ids if tree_id not in taken), None)
+            if fresh is not None:
+                taken[fresh] = kind
+    return list(_read(reader, taken.items()))
+
+
+def _accepted(reader: Reader, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    rows = reader.rows(
+        "SELECT DISTINCT ON (t.tree_id) t.tree_id, t.prompt_id, n.depth, n.response, p.constraints, p.source "
+        "FROM trees t JOIN tree_nodes n "
+        "ON n.stage_key = t.stage_key AND n.tree_id = t.tree_id AND n.node_id = t.accepted_node_id "
+        "LEFT JOIN (SELECT prompt_id, any_value(constraints) AS constraints, any_value(source) AS source FROM prompts "
+        "GROUP BY prompt_id) p ON p.prompt_id = t.prompt_id WHERE list_contains(?, t.run_id)",
+        [list(run_ids)],
+    )
+    return sorted(rows, key=lambda row: _draw(row["tree_id"]))
+
+
+def _checked(accepted: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each with the checker's word on the accepted rewrite, found when it is asked for."""
+    for row in accepted[:_CHECKED]:
+        yield row | {"right": is_right(rules_of(row, row["response"]))}
+
+
+def _in_vain(reader: Reader, run_ids: Sequence[str]) -> list[str]:
+    rows = reader.rows(
+        "SELECT DISTINCT tree_id, nodes_expanded FROM trees WHERE accepted_node_id IS NULL "
+        "AND list_contains(?, run_id) ORDER BY nodes_expanded DESC, md5(tree_id) LIMIT 50",
+        [list(run_ids)],
+    )
+    return [row["tree_id"] for row in rows]
+
+
+def _draw(tree_id: str) -> str:
+    return hashlib.md5(tree_id.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+
+
+def _read(reader: Reader, taken: Iterable[tuple[str, str]]) -> Iterator[ChosenTree]:
+    for tree_id, kind in taken:
+        whole = read_tree(reader, tree_id)
+        if whole is None or not whole.nodes:
+            continue
+        cut = _cut(whole)
+        first = chosen_node(cut, None)["node_id"]
+        facts = {}
+        for shown, node in zip(cut.nodes, whole.nodes, strict=True):
+            checked = facts_of(whole, node)  # a checker judges the whole text
+            told = {name: checked[name] for name in ("rules", "right", "root_rules")}
+            facts[node["node_id"]] = facts_of(cut, shown) | told
+        depth = next((node["depth"] for node in whole.nodes if node["accepted"]), None)
+        yield ChosenTree(kind, cut, tree_picture(cut.nodes, first), first, facts, depth)
+
+
+def _cut(found: TreeReading) -> TreeReading:
+    """The tree with long texts cut; where something is missing, the text says so."""
+    votes = {name: [_cut_row(vote) for vote in own] for name, own in found.votes.items()}
+    return found._replace(prompt=_cut_row(found.prompt), nodes=[_cut_row(node) for node in found.nodes], votes=votes)
+
+
+def _cut_row(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: _cut_text(row[name]) for name in _TEXTS if isinstance(row.get(name), str)}
+
+
+def _cut_text(text: str) -> str:
+    if len(text) <= _TEXT:
+        return text
+    return f"{text[:_TEXT]}\n[… {len(text) - _TEXT:,} further characters: `spar view` has all of it]"
