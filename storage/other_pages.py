@@ -52,11 +52,11 @@ def report_in_mlflow(home: Home, run_id: str, name: str) -> str | None:
     return None if page is None else f"{page}/artifacts/{name}"
 
 
-def version_page(home: Home, role: ModelRole, version: int) -> str | None:
-    """A model version's page in MLflow."""
+def version_pages(home: Home, role: ModelRole, version: int) -> OtherPages:
+    """A model version's page in MLflow; Prefect knows no models."""
     port = kept_port(home, "mlflow")
     known = port is not None and database_file(home).is_file()
-    return f"http://127.0.0.1:{port}/{model_page(role, version)}" if known else None
+    return OtherPages(f"http://127.0.0.1:{port}/{model_page(role, version)}" if known else None)
 
 
 def _found(home: Home, run_id: str, level: str, iteration: str) -> tuple[str, str, str | None] | None:

@@ -63,6 +63,7 @@ def _page(home: Home, call: StageCall, artifact: ArtifactRef) -> str:
     asked = tokens(manifest)
     facts = {
         "run": f"[{call.run_id}]({view_page(home, _place(call))})",
+        "report": f"[the run on one page]({view_page(home, places.report(call.run_id))})",
         "rows in": str(manifest.rows_in),
         "rows out": str(manifest.rows_out),
         "dropped": str(sum(manifest.drops.values())),

@@ -16,6 +16,7 @@ from flows.reporting.curves import Chart, chart
 from flows.reporting.page import Page, assembled
 from flows.view.reader import Reader
 from spar_core.errors import StorageError
+from storage.addresses import view_page
 from storage.home import Home
 
 _RESULTS = "experiments/*/results.json"
@@ -52,7 +53,7 @@ def report_of_experiment(home: Home, results: Path) -> Page:
         chosen = chosen_trees(reader, [run.run_id for run in outcome.runs])
     body = Markup(body_html(result_page(outcome, {})[1:]))  # the title stands above the plots
     context = {"outcome": outcome, "charts": _charts(outcome), "body": body}
-    return assembled(home, "report_experiment.html", context, chosen)
+    return assembled(home, view_page(home, ""), "report_experiment.html", context, chosen)
 
 
 def _read(results: Path) -> ExperimentOutcome:

@@ -1,7 +1,10 @@
 """Which run or experiment a name means."""
 
+from contextlib import closing
+
 from flows.reporting.experiment_report import experiments, report_of_experiment
 from flows.reporting.page import Page, report_of_run
+from flows.view.reader import Reader
 from spar_core.errors import StorageError
 from storage.entries import Run
 from storage.home import Home
@@ -26,7 +29,8 @@ def report_of(home: Home, name: str | None) -> tuple[str, Page]:
             f"the results of experiment {found} are not in {home.root / 'experiments'}: "
             "`spar experiment FILE --report-only` writes them"
         )
-    return found, report_of_run(home, found)
+    with closing(Reader(home)) as reader:
+        return found, report_of_run(reader, found)
 
 
 def _worked_on(run: Run) -> str:

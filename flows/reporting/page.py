@@ -1,7 +1,6 @@
 """Reports as files: one page with everything in it, at most two megabytes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from storage import places
 from storage.addresses import view_page
 from storage.disk import write_text
 from storage.home import Home
-from storage.other_pages import OtherPages, report_in_mlflow, run_pages
+from storage.other_pages import run_pages
 
 REPORT_FILE = "report.html"
 """Its name in MLflow."""
@@ -38,8 +37,8 @@ class Page(NamedTuple):
 class _Links:
     """`storage.places` for a file that lies anywhere: a tree in it is linked within it, all else in `spar view`."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, view: str) -> None:
+        self._view = view
         self.inside: dict[str, str] = {}
 
     def __getattr__(self, name: str) -> Callable[..., str]:
@@ -47,26 +46,30 @@ class _Links:
 
     def elsewhere(self, tree_id: str) -> str:
         """A tree in `spar view`, also one that is in the file."""
-        return view_page(self._home, places.tree(tree_id))
+        return f"{self._view}{places.tree(tree_id)}"
 
     def _address(self, name: str, *parts: Any, **filters: str) -> str:
         if name == "tree" and parts[0] in self.inside:
             return self.inside[parts[0]]
-        return view_page(self._home, getattr(places, name)(*parts, **filters))
+        return f"{self._view}{getattr(places, name)(*parts, **filters)}"
 
 
-def report_of_run(home: Home, run_id: str) -> Page:
+def report_of_run(reader: Reader, run_id: str, view: str | None = None) -> Page:
     """The page of a run.
+
+    Args:
+        reader: of the home.
+        run_id: the run.
+        view: where `spar view` answers, without a slash at its end; null: at the home's own address.
 
     Raises:
         StorageError: there is no such run, or the home cannot be read.
     """
-    with closing(Reader(home)) as reader:
-        report = run_report(reader, run_id)
-        chosen = chosen_trees(reader, [run_id])
-        others = OtherPages(report_in_mlflow(home, run_id, REPORT_FILE), run_pages(home, run_id).prefect)
-        context = {"report": report, "others": others, "view": view_page(home, places.run(run_id))}
-        return assembled(home, "report_run.html", context, chosen)
+    home = reader.home
+    address = view_page(home, "") if view is None else view
+    report, chosen = run_report(reader, run_id), chosen_trees(reader, [run_id])
+    context = {"report": report, "others": run_pages(home, run_id), "view": f"{address}{places.run(run_id)}"}
+    return assembled(home, address, "report_run.html", context, chosen)
 
 
 def write_page(path: Path, page: Page) -> None:
@@ -78,16 +81,17 @@ def write_page(path: Path, page: Page) -> None:
     write_text(path, page.html)
 
 
-def assembled(home: Home, template: str, context: Mapping[str, Any], chosen: Sequence[ChosenTree]) -> Page:
+def assembled(home: Home, view: str, template: str, context: Mapping[str, Any], chosen: Sequence[ChosenTree]) -> Page:
     """A page with as many of the chosen trees, in their order, as it has room for.
 
     Args:
-        home: where its links lead.
+        home: what it is about.
+        view: where its links lead: the address of `spar view`.
         template: one that extends `report.html`.
         context: what it shows besides trees.
         chosen: the trees.
     """
-    links = _Links(home)
+    links = _Links(view)
     environment = templates()
     environment.globals["places"] = links
     parts = inlined(_STYLES, _SCRIPTS)
@@ -100,7 +104,7 @@ def assembled(home: Home, template: str, context: Mapping[str, Any], chosen: Seq
     room = MOST_BYTES - len(whole([]).encode())
     fitting = []
     for place, tree in enumerate(chosen):
-        drawn = _tree(environment, place, tree)
+        drawn = _tree(environment, links, place, tree)
         size = len(drawn.encode()) + 2 * len(tree.found.prompt["text"][:400].encode()) + 1000  # its row of the list
         if size <= room:
             room -= size
@@ -110,11 +114,10 @@ def assembled(home: Home, template: str, context: Mapping[str, Any], chosen: Seq
     return Page(whole(fitting), parts.policy, len(fitting), len(chosen))
 
 
-def _tree(environment: Environment, place: int, tree: ChosenTree) -> Markup:
+def _tree(environment: Environment, links: _Links, place: int, tree: ChosenTree) -> Markup:
     anchors = {node["node_id"]: f"#tree-{place}-{number}" for number, node in enumerate(tree.found.nodes)}
     template = environment.get_template("report_tree.html")
-    elsewhere = environment.globals["places"].elsewhere
-    shown = {"tree": tree, "place": place, "elsewhere": elsewhere}
+    shown = {"tree": tree, "place": place, "elsewhere": links.elsewhere}
     return Markup(_clean(template.render(**shown, node_place=lambda node_id: anchors.get(node_id, "#"))))
 
 

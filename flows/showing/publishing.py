@@ -76,6 +76,12 @@ def _publish_stages(home: Home, run_id: str, iteration: int, *, tracked: bool) -
         key=f"view-{key}",
         description=f"Its trees, pairs, votes and scores, open while `spar view` or `spar ui --home {home.root}` runs",
     )
+    create_link_artifact(
+        link=view_page(home, places.report(run_id)),
+        link_text="Report",
+        key=f"report-{key}",
+        description=f"The run on one page, also to mail, open while `spar view` or `spar ui --home {home.root}` runs",
+    )
     if tracked:
         tracker = Runtime.of(str(home.root)).tracking.tracker
         link = mlflow_page(home, tracker.open_run(run_id), tracker.experiment)

@@ -12,6 +12,7 @@ from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
 from spar_core.evaluation.headlines import HEADLINES
 from storage import places
+from storage.other_pages import run_pages
 
 # Figures of a run's table, by the metric of `self_play`.
 FIGURES = {**HEADLINES["actor"], **HEADLINES["refiner"], "pair_truth": "pairs that are true %"}
@@ -43,6 +44,7 @@ def run(request: Request) -> Response:
         "loop": loop_of(reader, name, None),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? ORDER BY time", [name]),
         "models": models_of(reader, name),
+        "others": run_pages(reader.home, name),
         "config": json.dumps(json.loads(found["config"] or "{}"), indent=2, ensure_ascii=False),
     }
     return render(request, "run.html", shown)
@@ -65,6 +67,7 @@ def iteration(request: Request) -> Response:
         "run": found,
         "number": number,
         "numbers": numbers,
+        "others": run_pages(reader.home, name, number),
         "stages": stages,
         "figures": figures_of(reader, name).get(number, {}),
         "names": FIGURES,
