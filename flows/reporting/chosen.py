@@ -1,16 +1,17 @@
 """Which of thousands of search trees a report shows: by a rule that anybody can apply again, not by hand."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from flows.view.pages.trees import TreeReading, chosen_node, facts_of, read_tree
-from flows.view.reader import Reader
+from flows.view.reader import Reader, Rows
 from flows.view.rules import is_right, rules_of
 from flows.view.tree_picture import Picture, tree_picture
 
 EACH = 3
 _CHECKED = 300  # accepted rewrites that are checked to find right and wrong ones
+_EXTREMES = 50  # that are looked at: some are taken already
+_ACCEPTED = "accepted_node_id IS NOT NULL AND list_contains(?, run_id)"
 _TEXT = 3000  # characters of one text in a report
 _TEXTS = ("response", "reflection", "critique", "rewrite", "thought", "text")
 KINDS = {
@@ -45,11 +46,11 @@ def chosen_trees(reader: Reader, run_ids: Sequence[str], each: int = EACH) -> li
     Raises:
         StorageError: the home cannot be read.
     """
-    accepted = _accepted(reader, run_ids)
+    drawn = _drawn(reader, run_ids)
     kinds: dict[str, Iterator[str]] = {
-        "mended": (row["tree_id"] for row in _checked(accepted) if row["right"] is not False),
-        "fooled": (row["tree_id"] for row in _checked(accepted) if row["right"] is False),
-        "deep": (row["tree_id"] for row in sorted(accepted, key=lambda row: (-row["depth"], _draw(row["tree_id"])))),
+        "mended": (row["tree_id"] for row in drawn if _right(row) is not False),
+        "fooled": (row["tree_id"] for row in drawn if _right(row) is False),
+        "deep": iter(_deep(reader, run_ids)),
         "in vain": iter(_in_vain(reader, run_ids)),
     }
     taken: dict[str, str] = {}
@@ -61,35 +62,45 @@ def chosen_trees(reader: Reader, run_ids: Sequence[str], each: int = EACH) -> li
     return list(_read(reader, taken.items()))
 
 
-def _accepted(reader: Reader, run_ids: Sequence[str]) -> list[dict[str, Any]]:
-    rows = reader.rows(
-        "SELECT DISTINCT ON (t.tree_id) t.tree_id, t.prompt_id, n.depth, n.response, p.constraints, p.source "
-        "FROM trees t JOIN tree_nodes n "
+def _drawn(reader: Reader, run_ids: Sequence[str]) -> Rows:
+    """Accepted rewrites with what a checker needs."""
+    return reader.rows(
+        "SELECT t.tree_id, n.response, p.constraints, p.source FROM "
+        f"(SELECT DISTINCT tree_id, prompt_id, accepted_node_id, stage_key FROM trees WHERE {_ACCEPTED} "
+        f"ORDER BY md5(tree_id), stage_key LIMIT {_CHECKED}) t "
+        "JOIN (SELECT DISTINCT stage_key, tree_id, node_id, response FROM tree_nodes WHERE accepted) n "
         "ON n.stage_key = t.stage_key AND n.tree_id = t.tree_id AND n.node_id = t.accepted_node_id "
         "LEFT JOIN (SELECT prompt_id, any_value(constraints) AS constraints, any_value(source) AS source FROM prompts "
-        "GROUP BY prompt_id) p ON p.prompt_id = t.prompt_id WHERE list_contains(?, t.run_id)",
+        "GROUP BY prompt_id) p ON p.prompt_id = t.prompt_id ORDER BY md5(t.tree_id), t.stage_key",
         [list(run_ids)],
     )
-    return sorted(rows, key=lambda row: _draw(row["tree_id"]))
 
 
-def _checked(accepted: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each with the checker's word on the accepted rewrite, found when it is asked for."""
-    for row in accepted[:_CHECKED]:
-        yield row | {"right": is_right(rules_of(row, row["response"]))}
+def _right(row: dict[str, Any]) -> bool | None:
+    """The checker's word on an accepted rewrite, found when it is asked for."""
+    if "right" not in row:
+        row["right"] = is_right(rules_of(row, row["response"]))
+    right: bool | None = row["right"]
+    return right
 
 
-def _in_vain(reader: Reader, run_ids: Sequence[str]) -> list[str]:
+def _deep(reader: Reader, run_ids: Sequence[str]) -> list[str]:
     rows = reader.rows(
-        "SELECT DISTINCT tree_id, nodes_expanded FROM trees WHERE accepted_node_id IS NULL "
-        "AND list_contains(?, run_id) ORDER BY nodes_expanded DESC, md5(tree_id) LIMIT 50",
+        "SELECT DISTINCT n.tree_id, n.depth FROM tree_nodes n "
+        f"SEMI JOIN (SELECT stage_key, tree_id FROM trees WHERE {_ACCEPTED}) t USING (stage_key, tree_id) "
+        f"WHERE n.accepted ORDER BY n.depth DESC, md5(n.tree_id) LIMIT {_EXTREMES}",
         [list(run_ids)],
     )
     return [row["tree_id"] for row in rows]
 
 
-def _draw(tree_id: str) -> str:
-    return hashlib.md5(tree_id.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+def _in_vain(reader: Reader, run_ids: Sequence[str]) -> list[str]:
+    rows = reader.rows(
+        "SELECT DISTINCT tree_id, nodes_expanded FROM trees WHERE accepted_node_id IS NULL "
+        f"AND list_contains(?, run_id) ORDER BY nodes_expanded DESC, md5(tree_id) LIMIT {_EXTREMES}",
+        [list(run_ids)],
+    )
+    return [row["tree_id"] for row in rows]
 
 
 def _read(reader: Reader, taken: Iterable[tuple[str, str]]) -> Iterator[ChosenTree]:
