@@ -33,7 +33,7 @@ def run_pages(home: Home, run_id: str, iteration: int | None = None) -> OtherPag
     """A run's pages, or those of one of its iterations."""
     port = kept_port(home, "mlflow")
     run = _found(home, run_id, "run", "")
-    if run is None or port is None:
+    if run is None:
         return OtherPages()
     mlflow_run, experiment, told = run
     if iteration is not None:
@@ -43,13 +43,8 @@ def run_pages(home: Home, run_id: str, iteration: int | None = None) -> OtherPag
         flow_run = None if start is None else start.flow_run
         if told and flow_run:
             told = f"{told.rpartition('/')[0]}/{flow_run}"
-    return OtherPages(f"http://127.0.0.1:{port}/{experiment_page(experiment, mlflow_run)}", told)
-
-
-def report_in_mlflow(home: Home, run_id: str, name: str) -> str | None:
-    """A run's page in MLflow with one of its files opened."""
-    page = run_pages(home, run_id).mlflow
-    return None if page is None else f"{page}/artifacts/{name}"
+    page = None if port is None else f"http://127.0.0.1:{port}/{experiment_page(experiment, mlflow_run)}"
+    return OtherPages(page, told)
 
 
 def version_pages(home: Home, role: ModelRole, version: int) -> OtherPages:

@@ -6,10 +6,10 @@ from contextlib import closing
 from flows.reporting.page import REPORT_FILE, report_of_run
 from flows.view.reader import Reader
 from storage import places
-from storage.addresses import view_page
+from storage.addresses import mlflow_page, view_page
 from storage.home import Home
 from storage.ledger import Ledger
-from storage.other_pages import report_in_mlflow, run_pages
+from storage.other_pages import run_pages
 from storage.tracking import Tracker
 from tasks.runtime import Runtime
 
@@ -20,16 +20,16 @@ def publish_report(home: Home, run_id: str) -> None:
     """Keep the report of a run as an artifact of its MLflow run, and describe the run and its iterations there."""
     try:
         tracker = Runtime.of(str(home.root)).tracking.tracker
+        place = f"{mlflow_page(home, tracker.open_run(run_id), tracker.experiment)}/artifacts/{REPORT_FILE}"
         with closing(Reader(home)) as reader:
             page = report_of_run(reader, run_id)
         tracker.log_page(run_id, REPORT_FILE, page.html)
-        _describe(home, run_id, tracker)
+        _describe(home, run_id, tracker, place)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong with showing it, the run is done
         _log.warning("run %s has no new report in MLflow: %s: %s", run_id, type(error).__name__, error)
 
 
-def _describe(home: Home, run_id: str, tracker: Tracker) -> None:
-    report = report_in_mlflow(home, run_id, REPORT_FILE)
+def _describe(home: Home, run_id: str, tracker: Tracker, report: str) -> None:
     run = {"the report": report, "its trees, pairs and scores": view_page(home, places.run(run_id))}
     tracker.describe(
         run_id, _said(home, f"The `spar` run `{run_id}`", run | {"in Prefect": run_pages(home, run_id).prefect})

@@ -29,8 +29,9 @@
   });
   addEventListener("hashchange", () => reveal(location.hash.slice(1)));
   reveal(location.hash.slice(1));
-  // A page within a page, as MLflow shows it, cannot leave its frame.
-  for (const link of document.querySelectorAll("a[href^='http']")) {
+  // A page within a page, as MLflow shows it, cannot leave its frame: links lead out of a page of its own alone.
+  if (window !== window.parent) root.classList.add("framed");
+  else for (const link of document.querySelectorAll("a[href^='http']")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer";
   }
