@@ -1,9 +1,9 @@
 """Which of thousands of search trees a report shows: by a rule that anybody can apply again, not by hand."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flows.view.pages.trees import TreeReading, chosen_node, facts_of, read_tree
+from flows.view.pages.trees import TreeReading, chosen_node, facts_of, read_trees
 from flows.view.reader import Reader, Rows
 from flows.view.rules import is_right, rules_of
 from flows.view.tree_picture import Picture, tree_picture
@@ -59,7 +59,7 @@ def chosen_trees(reader: Reader, run_ids: Sequence[str], each: int = EACH) -> li
             fresh = next((tree_id for tree_id in ids if tree_id not in taken), None)
             if fresh is not None:
                 taken[fresh] = kind
-    return list(_read(reader, taken.items()))
+    return list(_read(reader, taken))
 
 
 def _drawn(reader: Reader, run_ids: Sequence[str]) -> Rows:
@@ -103,9 +103,10 @@ def _in_vain(reader: Reader, run_ids: Sequence[str]) -> list[str]:
     return [row["tree_id"] for row in rows]
 
 
-def _read(reader: Reader, taken: Iterable[tuple[str, str]]) -> Iterator[ChosenTree]:
-    for tree_id, kind in taken:
-        whole = read_tree(reader, tree_id)
+def _read(reader: Reader, taken: Mapping[str, str]) -> Iterator[ChosenTree]:
+    found = read_trees(reader, list(taken))
+    for tree_id, kind in taken.items():
+        whole = found.get(tree_id)
         if whole is None or not whole.nodes:
             continue
         cut = _cut(whole)

@@ -30,10 +30,12 @@ def publish_report(home: Home, run_id: str) -> None:
 
 
 def _describe(home: Home, run_id: str, tracker: Tracker, report: str) -> None:
-    run = {"the report": report, "its trees, pairs and scores": view_page(home, places.run(run_id))}
-    tracker.describe(
-        run_id, _said(home, f"The `spar` run `{run_id}`", run | {"in Prefect": run_pages(home, run_id).prefect})
-    )
+    run = {
+        "the report": report,
+        "its trees, pairs and scores": view_page(home, places.run(run_id)),
+        "in Prefect": run_pages(home, run_id).prefect,
+    }
+    tracker.describe(run_id, _said(home, f"The `spar` run `{run_id}`", run))
     for number in sorted({model.iteration for model in Ledger(home).current_models(run_id)}):
         links = {
             "its trees, pairs and scores": view_page(home, places.iteration(run_id, number)),

@@ -1,7 +1,7 @@
 """What a report of a run shows, gathered from the catalogue, the ledger and the artifacts' manifests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flows.comparing.differences import Difference, compare
@@ -9,7 +9,7 @@ from flows.comparing.sides import home_side
 from flows.reporting.curves import Chart, chart
 from flows.showing.score_rows import ScoreRow
 from flows.showing.summary import benchmark_table
-from flows.view.pages.runs import FIGURES, Box, figures_of, loop_of, models_of, stages_of, totals_of
+from flows.view.pages.runs import FIGURES, STATIONS, figures_of, models_of, stages_of, station_counts, totals_of
 from flows.view.reader import Reader, Rows
 from spar_core.errors import ConfigError, StorageError
 from spar_core.evaluation.estimate import Estimate
@@ -44,7 +44,8 @@ class IterationRow(NamedTuple):
     """One iteration: how much of everything was made, what was lost, how long it took."""
 
     number: int
-    boxes: list[Box]
+    made: Mapping[str, int]
+    """By station of the loop."""
     dropped: int
     seconds: float
     tokens: int | None
@@ -62,6 +63,7 @@ class RunReport(NamedTuple):
     """Everything of a run's page but its trees. Rows are those of the catalogue."""
 
     run: dict[str, Any]
+    stations: Sequence[str]
     facts: dict[str, str]
     iterations: list[IterationRow]
     charts: list[Chart]
@@ -96,6 +98,7 @@ def run_report(reader: Reader, run_id: str) -> RunReport:
     config = json.loads(found["config"] or "{}")
     return RunReport(
         run=found,
+        stations=tuple(STATIONS),
         facts={said: value for key, said in _FACTS.items() if (value := _setting(config, key))},
         iterations=_iterations(reader, run_id, stages, numbers),
         charts=_charts(names, figures, benchmarks),
@@ -138,13 +141,12 @@ def _with_costs(home: Home, stages: Rows) -> Rows:
 
 
 def _iterations(reader: Reader, run_id: str, stages: Rows, numbers: list[int]) -> list[IterationRow]:
-    totals = totals_of(stages)
+    totals, counts = totals_of(stages), station_counts(reader, run_id)
     rows = []
     for number in numbers:
         asked = [s["tokens"] for s in stages if s["iteration"] == number and s["tokens"] is not None]
         dropped, seconds = totals[number]["dropped"], totals[number]["seconds"]
-        boxes = loop_of(reader, run_id, number)
-        rows.append(IterationRow(number, boxes, int(dropped), seconds, sum(asked) if asked else None))
+        rows.append(IterationRow(number, counts.get(number, {}), int(dropped), seconds, sum(asked) if asked else None))
     return rows
 
 

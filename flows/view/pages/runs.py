@@ -91,29 +91,39 @@ class Box(NamedTuple):
     place: str
 
 
+STATIONS = {
+    "prompts": ("prompts", ""),
+    "answers": ("responses", ""),
+    "called failing": ("judgements", "AND verdict = 'NO'"),
+    "trees": ("trees", ""),
+    "mended": ("trees", "AND accepted_node_id IS NOT NULL"),
+    "pairs": ("preference_pairs", ""),
+    "examples": ("refiner_examples", ""),
+}
+
+
 def loop_of(reader: Reader, run_id: str, number: int | None) -> list[Box]:
     """The loop's stations in order, with their numbers in one iteration, or in all."""
-    where, values = "run_id = ?", [run_id]
-    asked: dict[str, str] = {"run": run_id}
-    if number is not None:
-        where, values = "run_id = ? AND iteration = ?", [run_id, number]  # type: ignore[list-item]
-        asked["iteration"] = str(number)
+    counts = station_counts(reader, run_id)
+    chosen = list(counts.values()) if number is None else [counts.get(number, {})]
+    asked = {"run": run_id} | ({} if number is None else {"iteration": str(number)})
+    prompts, trees = places.prompts(**asked, used="self-play"), places.trees(**asked, of="training")
     mended = places.trees(**asked, of="training", outcome="changed")
-    counts = {
-        "prompts": ("prompts", "", places.prompts(**asked, used="self-play")),
-        "answers": ("responses", "", places.prompts(**asked, used="self-play")),
-        "called failing": ("judgements", "AND verdict = 'NO'", places.prompts(**asked, used="self-play")),
-        "trees": ("trees", "", places.trees(**asked, of="training")),
-        "mended": ("trees", "AND accepted_node_id IS NOT NULL", mended),
-        "pairs": ("preference_pairs", "", places.pairs(**asked)),
-        "examples": ("refiner_examples", "", places.examples(**asked)),
-    }
+    made = [places.pairs(**asked), places.examples(**asked)]
+    addresses = dict(zip(STATIONS, [prompts, prompts, prompts, trees, mended, *made], strict=True))
+    return [Box(name, sum(each.get(name, 0) for each in chosen), addresses[name]) for name in STATIONS]
+
+
+def station_counts(reader: Reader, run_id: str) -> dict[int | None, dict[str, int]]:
+    """How much there is at every station of the loop, by iteration; stations without anything are left out."""
     queries = [
-        f"SELECT {index} AS place, count(*) AS n FROM {table} WHERE {where} {more}"
-        for index, (table, more, _) in enumerate(counts.values())
+        f"SELECT '{name}' AS station, iteration, count(*) AS n FROM {table} WHERE run_id = ? {more} GROUP BY iteration"
+        for name, (table, more) in STATIONS.items()
     ]
-    found = {row["place"]: row["n"] for row in reader.rows(" UNION ALL ".join(queries), values * len(queries))}
-    return [Box(name, found[index], place) for index, (name, (_, _, place)) in enumerate(counts.items())]
+    found: dict[int | None, dict[str, int]] = {}
+    for row in reader.rows(" UNION ALL ".join(queries), [run_id] * len(queries)):
+        found.setdefault(row["iteration"], {})[row["station"]] = row["n"]
+    return found
 
 
 def _run(reader: Reader, name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Pages of search trees: the list, and one tree with one of its nodes opened."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from flows.view.lists import Choice, Lister, of_run, values_of
-from flows.view.reader import Reader
+from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
 from flows.view.rules import is_right, rules_of
 from flows.view.tree_picture import path_to, tree_picture
@@ -88,34 +88,86 @@ class TreeReading(NamedTuple):
 
 def read_tree(reader: Reader, tree_id: str) -> TreeReading | None:
     """A tree of training or measuring, by its id."""
-    for trees_table, nodes_table, votes_table, prompts_table in _TABLES:
-        found = reader.one(f"SELECT * FROM {trees_table} WHERE tree_id = ? ORDER BY run_id, iteration", [tree_id])
-        if found is None:
-            continue
-        key = found["stage_key"]
-        nodes = reader.rows(
-            f"SELECT DISTINCT ON (node_id) * FROM {nodes_table} WHERE stage_key = ? AND tree_id = ?",
-            [key, tree_id],
+    return read_trees(reader, [tree_id]).get(tree_id)
+
+
+def read_trees(reader: Reader, tree_ids: Sequence[str]) -> dict[str, TreeReading]:
+    """Trees of training or measuring, by id; those that are not there are left out."""
+    found: dict[str, TreeReading] = {}
+    for tables in _TABLES:
+        rows = reader.rows(
+            f"SELECT DISTINCT ON (tree_id) * FROM {tables[0]} WHERE list_contains(?, tree_id) "
+            "ORDER BY tree_id, run_id, iteration",
+            [[name for name in tree_ids if name not in found]],
         )
-        nodes.sort(key=lambda node: node["visit_order"])
-        ids = [node["node_id"] for node in nodes]
-        votes: dict[str, list[dict[str, Any]]] = {}
-        if votes_table is not None:
-            for vote in reader.rows(
-                f"SELECT DISTINCT {_VOTE} FROM {votes_table} WHERE stage_key = ? AND response_id IN (SELECT unnest(?)) "
-                "ORDER BY response_id, vote_index",
-                [key, ids],
-            ):
-                votes.setdefault(vote["response_id"], []).append(vote)
-            votes[ids[0]] = reader.rows(
-                f"SELECT DISTINCT {_VOTE} FROM votes WHERE response_id = ? AND run_id = ? AND iteration = ? "
-                "ORDER BY vote_index",
-                [found["root_response_id"], found["run_id"], found["iteration"]],
-            )
-        prompt = reader.one(f"SELECT * FROM {prompts_table} WHERE prompt_id = ?", [found["prompt_id"]])
-        pair = reader.one("SELECT * FROM preference_pairs WHERE tree_id = ?", [tree_id])
-        return TreeReading(found, prompt or _unknown(found["prompt_id"]), nodes, votes, pair)
-    return None
+        found |= _readings(reader, {row["tree_id"]: row for row in rows}, *tables[1:]) if rows else {}
+    return found
+
+
+def _readings(
+    reader: Reader, trees: Mapping[str, dict[str, Any]], nodes_table: str, votes_table: str | None, prompts_table: str
+) -> dict[str, TreeReading]:
+    keys = sorted({row["stage_key"] for row in trees.values()})
+    wanted = [keys, list(trees)]
+    nodes: dict[str, Rows] = {name: [] for name in trees}
+    for node in reader.rows(
+        f"SELECT DISTINCT ON (stage_key, tree_id, node_id) * FROM {nodes_table} "
+        "WHERE list_contains(?, stage_key) AND list_contains(?, tree_id)",
+        wanted,
+    ):
+        if node["stage_key"] == trees[node["tree_id"]]["stage_key"]:
+            nodes[node["tree_id"]].append(node)
+    for own in nodes.values():
+        own.sort(key=lambda node: node["visit_order"])
+    votes = {} if votes_table is None else _votes(reader, votes_table, trees, nodes)
+    prompts = reader.rows(
+        f"SELECT DISTINCT ON (prompt_id) * FROM {prompts_table} WHERE list_contains(?, prompt_id) ORDER BY prompt_id",
+        [[row["prompt_id"] for row in trees.values()]],
+    )
+    pairs = reader.rows("SELECT * FROM preference_pairs WHERE list_contains(?, tree_id)", [list(trees)])
+    by_prompt = {row["prompt_id"]: row for row in prompts}
+    by_tree = {row["tree_id"]: row for row in reversed(pairs)}
+    return {
+        name: TreeReading(
+            row,
+            by_prompt.get(row["prompt_id"]) or _unknown(row["prompt_id"]),
+            nodes[name],
+            votes.get(name, {}),
+            by_tree.get(name),
+        )
+        for name, row in trees.items()
+    }
+
+
+def _votes(
+    reader: Reader, table: str, trees: Mapping[str, dict[str, Any]], nodes: Mapping[str, Rows]
+) -> dict[str, dict[str, Rows]]:
+    """Votes by tree and node: a root's are those of the answer, which another stage asked for."""
+    roots = {name: row["root_response_id"] for name, row in trees.items()}
+    cast: dict[tuple[str, str], Rows] = {}
+    for vote in reader.rows(
+        f"SELECT DISTINCT stage_key, {_VOTE} FROM {table} WHERE list_contains(?, stage_key) "
+        "AND list_contains(?, response_id) ORDER BY stage_key, response_id, vote_index",
+        [
+            sorted({row["stage_key"] for row in trees.values()}),
+            [node["node_id"] for own in nodes.values() for node in own],
+        ],
+    ):
+        cast.setdefault((vote["stage_key"], vote["response_id"]), []).append(vote)
+    first: dict[tuple[str, int | None, str], Rows] = {}
+    for vote in reader.rows(
+        f"SELECT DISTINCT run_id, iteration, {_VOTE} FROM votes WHERE list_contains(?, response_id) "
+        "AND list_contains(?, run_id) ORDER BY run_id, iteration, response_id, vote_index",
+        [list(roots.values()), sorted({row["run_id"] for row in trees.values()})],
+    ):
+        first.setdefault((vote["run_id"], vote["iteration"], vote["response_id"]), []).append(vote)
+    found: dict[str, dict[str, Rows]] = {}
+    for name, row in trees.items():
+        own = {node["node_id"]: cast.get((row["stage_key"], node["node_id"]), []) for node in nodes[name]}
+        if nodes[name]:
+            own[nodes[name][0]["node_id"]] = first.get((row["run_id"], row["iteration"], roots[name]), [])
+        found[name] = own
+    return found
 
 
 def tree(request: Request) -> Response:
