@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const root = document.documentElement;
+  const framed = window !== window.parent;
   const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
   const turn = () => (root.dataset.theme = dark() ? "light" : "dark");
   document.getElementById("theme").addEventListener("click", turn);
@@ -14,23 +15,24 @@
   };
   const reveal = (id) => {
     const place = id && document.getElementById(id);
-    const tree = place && place.closest("details.tree");
-    if (!tree) return;
-    tree.open = true;
+    if (!place) return;
+    const tree = place.closest("details.tree");
+    if (tree) tree.open = true;
     if (place.matches(".nodes > section")) open(place);
-    else tree.scrollIntoView({ block: "start" });
+    else (tree || place).scrollIntoView({ block: "start" });
   };
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#']");
-    const section = link && document.getElementById(link.getAttribute("href").slice(1));
-    if (!section || !section.matches(".nodes > section")) return;
+    const id = link && link.getAttribute("href").slice(1);
+    const place = id && document.getElementById(id);
+    // MLflow's frame has no addresses of places within it: there every link is followed by hand.
+    if (!place || !(framed || place.matches(".nodes > section"))) return;
     event.preventDefault();
-    open(section);
+    reveal(id);
   });
   addEventListener("hashchange", () => reveal(location.hash.slice(1)));
   reveal(location.hash.slice(1));
-  // A page within a page, as MLflow shows it, cannot leave its frame: links lead out of a page of its own alone.
-  if (window !== window.parent) root.classList.add("framed");
+  if (framed) root.classList.add("framed");
   else for (const link of document.querySelectorAll("a[href^='http']")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer";
