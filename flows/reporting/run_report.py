@@ -9,7 +9,7 @@ from flows.comparing.sides import home_side
 from flows.reporting.curves import Chart, chart
 from flows.showing.score_rows import ScoreRow
 from flows.showing.summary import benchmark_table
-from flows.view.pages.runs import FIGURES, STATIONS, figures_of, models_of, stages_of, station_counts, totals_of
+from flows.view.pages.runs import STATIONS, figures_of, models_of, names_of, stages_of, station_counts, totals_of
 from flows.view.reader import Reader, Rows
 from spar_core.errors import ConfigError, StorageError
 from spar_core.evaluation.estimate import Estimate
@@ -93,7 +93,7 @@ def run_report(reader: Reader, run_id: str) -> RunReport:
     stages = _with_costs(home, stages_of(reader, run_id))
     numbers = sorted({stage["iteration"] for stage in stages if stage["iteration"] is not None})
     figures = figures_of(reader, run_id)
-    names = {metric: said for metric, said in FIGURES.items() if any(metric in row for row in figures.values())}
+    names = names_of(figures)
     benchmarks = _benchmarks(home, run_id)
     config = json.loads(found["config"] or "{}")
     return RunReport(

@@ -15,7 +15,7 @@ from storage import places
 from storage.other_pages import run_pages
 
 # Figures of a run's table, by the metric of `self_play`.
-FIGURES = {**HEADLINES["actor"], **HEADLINES["refiner"], "pair_truth": "pairs that are true %"}
+_FIGURES = {**HEADLINES["actor"], **HEADLINES["refiner"], "pair_truth": "pairs that are true %"}
 
 
 def run_list(request: Request) -> Response:
@@ -39,7 +39,7 @@ def run(request: Request) -> Response:
         "run": found,
         "iterations": sorted({stage["iteration"] for stage in stages if stage["iteration"] is not None}),
         "figures": figures,
-        "names": {metric: said for metric, said in FIGURES.items() if any(metric in row for row in figures.values())},
+        "names": names_of(figures),
         "totals": totals_of(stages),
         "loop": loop_of(reader, name, None),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? ORDER BY time", [name]),
@@ -70,7 +70,7 @@ def iteration(request: Request) -> Response:
         "others": run_pages(reader.home, name, number),
         "stages": stages,
         "figures": figures_of(reader, name).get(number, {}),
-        "names": FIGURES,
+        "names": _FIGURES,
         "loop": loop_of(reader, name, number),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? AND iteration = ?", [name, number]),
         "models": models,
@@ -143,10 +143,15 @@ def figures_of(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]
     found: dict[int, dict[str, dict[str, Any]]] = {}
     for row in reader.rows(
         "SELECT * FROM eval_scores WHERE run_id = ? AND benchmark = 'self_play' AND list_contains(?, metric)",
-        [name, list(FIGURES)],
+        [name, list(_FIGURES)],
     ):
         found.setdefault(row["iteration"], {})[row["metric"]] = row
     return found
+
+
+def names_of(figures: Mapping[int, Mapping[str, Any]]) -> dict[str, str]:
+    """What the figures of a run are called, by metric: those that any of its iterations has."""
+    return {metric: said for metric, said in _FIGURES.items() if any(metric in row for row in figures.values())}
 
 
 def totals_of(stages: Rows) -> Mapping[int, Mapping[str, float]]:
