@@ -56,7 +56,7 @@ class BenchmarkRow(NamedTuple):
 
     place: str
     metric: str
-    by_iteration: dict[int, Estimate]
+    by_iteration: dict[int, ScoreRow]
 
 
 class RunReport(NamedTuple):
@@ -73,6 +73,8 @@ class RunReport(NamedTuple):
     changes: dict[str, Difference]
     """Last iteration minus the warm start over the same items, by metric."""
     benchmarks: list[BenchmarkRow]
+    measured: list[ScoreRow]
+    """Headline scores that this very run measured, as `spar eval` does."""
     promotions: Rows
     models: Rows
     stages: Rows
@@ -106,6 +108,7 @@ def run_report(reader: Reader, run_id: str) -> RunReport:
         figures=figures,
         changes=_changes(home, run_id, numbers),
         benchmarks=benchmarks,
+        measured=_measured(reader, run_id),
         promotions=reader.rows("SELECT * FROM promotions WHERE run_id = ? ORDER BY time", [run_id]),
         models=models_of(reader, run_id),
         stages=stages[-MOST_STAGES:],
@@ -154,8 +157,18 @@ def _benchmarks(home: Home, run_id: str) -> list[BenchmarkRow]:
     rows: dict[tuple[str, str, str], BenchmarkRow] = {}
     for number, row in benchmark_table(home, run_id):
         key = (row.place, row.role, row.metric)
-        rows.setdefault(key, BenchmarkRow(_named(row), row.metric, {})).by_iteration[number] = row.estimate
+        rows.setdefault(key, BenchmarkRow(_named(row), row.metric, {})).by_iteration[number] = row
     return list(rows.values())
+
+
+def _measured(reader: Reader, run_id: str) -> list[ScoreRow]:
+    rows = reader.rows(
+        "SELECT DISTINCT benchmark, role, metric, settings, value, ci_low, ci_high, n FROM eval_scores "
+        "WHERE run_id = ? AND benchmark <> ? ORDER BY benchmark, settings, role, metric",
+        [run_id, SELF_PLAY],
+    )
+    scored = [ScoreRow(row["benchmark"], row["role"], row["metric"], _estimate(row), row["settings"]) for row in rows]
+    return [row for row in scored if row.is_headline and row.estimate.known]
 
 
 def _named(row: ScoreRow) -> str:
@@ -169,7 +182,9 @@ def _charts(
         said: {number: _estimate(row[metric]) for number, row in figures.items() if metric in row}
         for metric, said in names.items()
     }
-    wanted |= {f"{row.place} {row.metric} %": row.by_iteration for row in benchmarks}
+    for entry in benchmarks:
+        points = {number: row.estimate for number, row in entry.by_iteration.items() if not row.in_levels}
+        wanted[f"{entry.place} {entry.metric} %"] = points
     drawn = (chart(title, {"": points}) for title, points in wanted.items())
     return [each for each in drawn if each is not None]
 

@@ -1,9 +1,10 @@
 """A home whose run has searched trees of every kind, made through the storage itself."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from spar_core.records import Constraint, Prompt, Tree, TreeNode, Verdict, Vote
+from spar_core.records import Constraint, EvalScore, Prompt, Tree, TreeNode, Verdict, Vote
 from storage.artifacts import ArtifactStore, Provenance
 from storage.entries import StageRun
 from storage.home import Home
@@ -21,8 +22,8 @@ class Grown(NamedTuple):
     expanded: int
 
 
-def grown_home(root, trees: list[Grown], critique: str = "No.") -> Home:
-    """One iteration; every prompt forbids commas."""
+def grown_home(root, trees: list[Grown], critique: str = "No.", scores: Sequence[EvalScore] = ()) -> Home:
+    """One iteration; every prompt forbids commas. `scores`: what the run measured."""
     home = Home(root)
     home.settle()
     ledger = Ledger(home)
@@ -36,6 +37,7 @@ def grown_home(root, trees: list[Grown], critique: str = "No.") -> Home:
             "tree_votes": [Vote(f"{tree.name}-1", 0, Verdict.NO, critique, "stop", 3) for tree in trees],
         },
     }
+    tables |= {"measures": {"eval_scores": scores}} if scores else {}
     now = datetime.now(UTC)
     for stage, written in tables.items():
         with store.part(stage, f"{stage}-key", 0) as part:

@@ -13,6 +13,7 @@ from flows.cli import invoke
 from flows.reporting.chosen import chosen_trees
 from flows.reporting.page import MOST_BYTES, report_of_run
 from flows.view.reader import Reader
+from spar_core.records import EvalScore
 from storage.addresses import view_page
 from storage.ledger import Ledger
 from tests.flows.reporting.grown_home import RUN as GROWN
@@ -149,6 +150,17 @@ def test_a_run_of_nothing_has_a_page(tmp_path):
     page = _report(home, "empty")
     assert "Nothing was measured." in page.html
     assert "No tree was searched." in page.html
+
+
+def test_scores_that_a_run_measured_itself_are_shown_levels_as_levels(tmp_path):
+    scores = [
+        EvalScore("ifeval", "actor", "d", "prompt_strict", 0.5, 0.4, 0.6, 40),
+        EvalScore("followbench", "actor", "d", "csl", 2.5, 2.0, 3.0, 20),
+    ]
+    text = re.sub(r"<[^>]+>", " ", _report(grown_home(tmp_path / "home", [], scores=scores), GROWN).html)
+    assert re.search(r"ifeval\s+prompt_strict\s+50\.00\s+\[40\.00, 60\.00\]\s+40\s", text)
+    assert re.search(r"followbench\s+csl\s+2\.50\s+\[2\.00, 3\.00\]\s+20\s", text)
+    assert "Nothing was measured." not in text
 
 
 @pytest.mark.parametrize(
