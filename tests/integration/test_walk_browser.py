@@ -103,3 +103,19 @@ def test_from_an_iteration_in_prefect_to_a_tree_and_back(browser, interfaces, sm
     follow(browser, "ol.loop a[href^='/trees']")
     follow(browser, "table.rows a[href^='/trees/']")
     before_a_tree(browser, tmp_path)
+
+
+def test_from_an_iteration_in_prefect_to_the_report(browser, interfaces, smoke_run, tmp_path):  # noqa: F811
+    start = Ledger(smoke_run.home).start(smoke_run.run_id, 1)
+    browser.get(f"{interfaces.prefect.rpartition('/')[0]}/{start.flow_run}")
+    click(browser, "Artifacts")
+    shown(browser, f"report-{smoke_run.run_id}-1", tmp_path)
+    click(browser, f"report-{smoke_run.run_id}-1")
+    click(browser, "Report")
+    browser.switch_to.window(browser.window_handles[-1])
+    shown(browser, "Did it get better?", tmp_path)
+    assert browser.current_url.endswith(f"/runs/{smoke_run.run_id}/report")
+    follow(browser, "a[href='#tree-0']")
+    assert browser.find_element("css selector", "#tree-0").is_displayed()
+    loud = [entry for entry in browser.get_log("browser") if "Content Security Policy" in entry["message"]]
+    assert loud == []
