@@ -67,4 +67,6 @@ def _found(home: Home, run_id: str, level: str, iteration: str) -> tuple[str, st
             told = database.execute(_TAG, (run[0], "spar.prefect")).fetchone()
     except sqlite3.Error:
         return None
-    return str(run[0]), str(run[1]), None if told is None else str(told[0])
+    # Whoever can write to MLflow can write this tag: only a page is linked to.
+    page = told[0] if told is not None and str(told[0]).startswith(("http://", "https://")) else None
+    return str(run[0]), str(run[1]), page

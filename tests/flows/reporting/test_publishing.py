@@ -35,6 +35,9 @@ def test_mlflow_has_the_report_and_links_and_spar_view_leads_back(tmp_path):
     assert f"[its trees, pairs and scores]({view_page(home, f'/runs/{RUN}')})" in said
     assert f"[in Prefect]({_PREFECT})" in said
 
+    tracker.tag(mlflow_run, "prefect", "javascript:alert(1)")
+    assert other_pages.run_pages(home, RUN) == other_pages.OtherPages(page, None)
+    tracker.tag(mlflow_run, "prefect", _PREFECT)
     shown = TestClient(make_app(home), base_url="http://127.0.0.1").get(f"/runs/{RUN}").text
     assert f'<a href="{page}">in MLflow</a>' in shown
     assert f'<a href="{_PREFECT}">in Prefect</a>' in shown
