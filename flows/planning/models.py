@@ -7,14 +7,15 @@ from flows.checks.models import cached_folder
 from flows.wiring.handovers import Models
 from flows.wiring.models import ModelFinder, Served
 from flows.wiring.request import Run
-from spar_core.engines.model_reference import STARTER, is_registered, is_server, server_reference
-from spar_core.errors import ConfigError
+from spar_core.engines.model_reference import STARTER, is_gguf, is_registered, is_server, server_reference
+from spar_core.errors import ConfigError, EngineError
 from spar_core.hashing import digest, model_digest
 from spar_core.planning import KNOWN, ModelShape
 from spar_core.starter import base_model_dir
 from storage.home import Home
 from storage.ledger import Ledger
 from tasks.engines import ModelRef
+from tasks.models import converted_folder
 
 UNKNOWN = "planned:"
 """How the digest of what is not there yet begins."""
@@ -69,7 +70,18 @@ def _folder(reference: str, home: Home) -> Path | None:
         return path.absolute()
     if is_registered(reference):
         return _registered(reference, home)
+    if is_gguf(reference):
+        return _converted(reference, home)
     return cached_folder(reference) if reference.count("/") == 1 and reference[0] not in "/.~" else None
+
+
+def _converted(reference: str, home: Home) -> Path | None:
+    """The folder that a GGUF file, or a package that ships one, was converted into; None before that."""
+    try:
+        folder = converted_folder(reference, home)
+    except EngineError:
+        return None
+    return folder if folder.is_dir() else None
 
 
 def _registered(reference: str, home: Home) -> Path | None:

@@ -183,7 +183,7 @@ def _charts(
         for metric, said in names.items()
     }
     for entry in benchmarks:
-        points = {number: row.estimate for number, row in entry.by_iteration.items() if not row.in_levels}
+        points = {number: row.estimate for number, row in entry.by_iteration.items() if not row.in_units}
         wanted[f"{entry.place} {entry.metric} %"] = points
     drawn = (chart(title, {"": points}) for title, points in wanted.items())
     return [each for each in drawn if each is not None]

@@ -12,7 +12,7 @@ from spar_core.records import EvalScore
 
 COLUMNS = ["metric", "value", "95 % interval", "n", "unscored"]
 _UNSCORED = "/unscored"
-_LEVELS = "csl"  # counted in levels; everything else is a fraction, shown in percent
+_IN_UNITS = ("csl", "bits_per_byte", "perplexity")  # levels, bits, ...; everything else is a fraction, shown in percent
 _HEADLINES = (
     "prompt_strict",
     "instruction_strict",
@@ -21,6 +21,8 @@ _HEADLINES = (
     "hsr",
     "ssr",
     "csl",
+    "bits_per_byte",
+    "perplexity",
     "accuracy",
     "judge_balanced_accuracy",
     "fix_rate",
@@ -35,7 +37,7 @@ _HEADLINES = (
 
 
 class ScoreRow(NamedTuple):
-    """One metric of one model. Fractions (`csl`: levels)."""
+    """One metric of one model. Fractions (`csl`: levels; `bits_per_byte`, `perplexity`: themselves)."""
 
     benchmark: str
     role: str
@@ -51,13 +53,13 @@ class ScoreRow(NamedTuple):
         return {**names, **other, **self.estimate.plain(), "unscored": self.estimate.unscored_share}
 
     @property
-    def in_levels(self) -> bool:
-        """Whether the figure counts levels and is no fraction."""
-        return self.metric.split("/")[0] == _LEVELS
+    def in_units(self) -> bool:
+        """Whether the figure is no fraction: levels, bits, ..."""
+        return self.metric.split("/")[0] in _IN_UNITS
 
     def cells(self) -> list[str]:
         """Texts for a table, in the order of `COLUMNS`."""
-        scale, estimate = 1 if self.in_levels else 100, self.estimate
+        scale, estimate = 1 if self.in_units else 100, self.estimate
         value = f"{scale * estimate.value:.2f}" if estimate.known else "-"
         interval = estimate.bounds(scale, 2) if estimate.known else "-"
         return [self.metric, value, interval, str(estimate.n), f"{100 * estimate.unscored_share:.1f} %"]

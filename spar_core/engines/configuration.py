@@ -94,7 +94,8 @@ class ServedSettings(ThinkingSettings):
 
     timeout_s: float = Field(default=600.0, gt=0, le=86400)
     """Seconds one attempt may take: connecting, waiting in the server's own queue and generating all completions
-    together, since answers are not streamed. It must be longer than the slowest request takes at max_concurrency."""
+    together, since answers are not streamed. It must be longer than the slowest request takes at max_concurrency. Of a
+    `vllm` server: seconds after which it is looked whether it still counts tokens; a request ends only where not."""
     max_concurrency: int = Field(default=256, ge=1, le=65536)
     """Requests in flight per server, of the whole process; fewer while a server refuses more (HTTP 429, 503)."""
     max_retries: int = Field(default=6, ge=0, le=100)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import resource
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -24,6 +24,9 @@ _DNS_CACHE_S = 60
 _REFUSAL_HERE_S = 0.1  # more than a refusal takes to come, the connection's establishment included
 _REFUSAL_ELSEWHERE_S = 0.5
 _OTHER_DESCRIPTORS = 256  # files, pipes and databases of the rest of the process
+
+
+Writing = Callable[[], Coroutine[Any, Any, bool]]
 
 
 class Reply(NamedTuple):
@@ -58,13 +61,20 @@ class HttpLine:
         headers: of every request.
         settings: of the engine.
         first_pause_s: what a busy server gets that names no time.
+        writing: whether the server is at work on anybody's answer; then `timeout_s` is how often that is asked, and a
+            request ends when it is not. None: a request may take `timeout_s`.
 
     Raises:
         EngineError: the environment's proxy can't be used.
     """
 
     def __init__(
-        self, urls: Sequence[str], headers: Mapping[str, str], settings: ServedSettings, first_pause_s: float
+        self,
+        urls: Sequence[str],
+        headers: Mapping[str, str],
+        settings: ServedSettings,
+        first_pause_s: float,
+        writing: Writing | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.calls = 0
@@ -74,11 +84,14 @@ class HttpLine:
             [Endpoint(url, Throttle(most, first_pause_s, settings.max_pause_s, _refusal_takes_s(url))) for url in urls]
         )
         self._timeout_s = settings.timeout_s
+        self._writing = writing
+        self._seen_writing: asyncio.Task[bool] | None = None
         connecting = min(settings.timeout_s, _CONNECT_TIMEOUT_S)
+        whole = settings.timeout_s if writing is None else None
         self._session = aiohttp.ClientSession(
             headers={"Content-Type": "application/json", **headers},
             connector=_Connector(limit=0, keepalive_timeout=_KEPT_OPEN_S, ttl_dns_cache=_DNS_CACHE_S),
-            timeout=aiohttp.ClientTimeout(total=settings.timeout_s, sock_connect=connecting),
+            timeout=aiohttp.ClientTimeout(total=whole, sock_connect=connecting),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -90,10 +103,9 @@ class HttpLine:
         """
         self.calls += 1
         _sent.set(sent)
-        content, proxy = json.dumps(body).encode(), self._proxies[url]
+        sending = self._send(url, path, json.dumps(body).encode())
         try:
-            async with self._session.post(url + path, data=content, proxy=proxy, allow_redirects=False) as response:
-                received = await response.read()
+            return await (sending if self._writing is None else self._while_writing(sending))
         except aiohttp.ConnectionTimeoutError as error:
             raise RetryableError(f"{url}: ConnectTimeout, no connection within {_CONNECT_TIMEOUT_S:.0f} s") from error
         except TimeoutError as error:
@@ -101,10 +113,37 @@ class HttpLine:
         except (aiohttp.ClientError, OSError) as error:
             said = redacted_text(f"{url}: {type(error).__name__} {error}".strip())  # a proxy's address has its password
             raise RetryableError(said) from error
+
+    async def _send(self, url: str, path: str, content: bytes) -> Reply:
+        proxy = self._proxies[url]
+        async with self._session.post(url + path, data=content, proxy=proxy, allow_redirects=False) as response:
+            received = await response.read()
         try:
             return Reply(response.status, response.headers, json.loads(received), True)
         except ValueError:
             return Reply(response.status, response.headers, received.decode("utf-8", "replace"), False)
+
+    async def _while_writing(self, sending: Coroutine[Any, Any, Reply]) -> Reply:
+        """The reply, however long it takes, as long as the server writes.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        task = asyncio.ensure_future(sending)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._timeout_s))[0]:
+                if not await self._is_writing():
+                    raise TimeoutError
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _is_writing(self) -> bool:
+        """One look at the server for all requests that wait for it."""
+        assert self._writing is not None
+        if self._seen_writing is None or self._seen_writing.done():
+            self._seen_writing = asyncio.ensure_future(self._writing())
+        return await asyncio.shield(self._seen_writing)
 
     async def close(self) -> None:
         """Close all connections."""

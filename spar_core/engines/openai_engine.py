@@ -22,7 +22,7 @@ from spar_core.engines.configuration import ServedSettings
 from spar_core.engines.effort import Effort
 from spar_core.engines.endpoint_router import Place
 from spar_core.engines.engine_loop import on_engine_loop
-from spar_core.engines.http_line import HttpLine
+from spar_core.engines.http_line import HttpLine, Writing
 from spar_core.engines.request_dialect import CHOOSING, RequestDialect
 from spar_core.engines.server_address import with_version
 from spar_core.engines.server_identity import describe
@@ -54,6 +54,7 @@ class OpenAIEngine:
         model_digest: identity of the weights. Without it, a digest of the model's name and what the first
             server says of it: identity by name, which new weights under an old name do not change.
         backoff_s: wait before the first retry; doubles with each, with a jitter derived from the request.
+        writing: see `HttpLine`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class OpenAIEngine:
         api_key: str | None = None,
         model_digest: str | None = None,
         backoff_s: float = 0.5,
+        writing: Writing | None = None,
     ) -> None:
         if not base_urls:
             raise EngineError("no server address is given: set base_urls")
@@ -73,6 +75,7 @@ class OpenAIEngine:
         self._settings = settings
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._backoff_s = backoff_s
+        self._writing = writing
         self._digest = model_digest
         self._meter = UsageMeter()
         extra = with_fields(settings.extra_body, "extra_body")
@@ -159,7 +162,7 @@ class OpenAIEngine:
         if self._closed:
             raise _closed()
         if self._line is None or self._line.loop is not asyncio.get_running_loop():
-            self._line = HttpLine(self._urls, self._headers, self._settings, self._backoff_s)
+            self._line = HttpLine(self._urls, self._headers, self._settings, self._backoff_s, self._writing)
         return self._line
 
     async def _generate(self, request: GenerationRequest) -> Generation:

@@ -37,7 +37,9 @@ class VllmEngine:
         settings = config.model_copy(
             update={"thoughts": rules.reading, "thought_tags": tuple(rules.tags), "max_concurrency": together}
         )
-        self._client = OpenAIEngine([self.server.base_url], SERVED_NAME, settings, model_digest=self._digest)
+        self._client = OpenAIEngine(
+            [self.server.base_url], SERVED_NAME, settings, model_digest=self._digest, writing=self.is_writing
+        )
 
     @property
     def model_digest(self) -> str:
@@ -82,6 +84,10 @@ class VllmEngine:
     async def is_healthy(self) -> bool:
         """Whether the server lives and says that it can answer."""
         return await asyncio.to_thread(self.server.is_healthy)
+
+    async def is_writing(self) -> bool:
+        """Whether the server is at work on anything; a slow one is not taken for a dead one."""
+        return await asyncio.to_thread(self.server.is_writing)
 
     def _state(self) -> str:
         if self.server.is_running():

@@ -19,6 +19,7 @@ from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.opening import BY_HAND, Opening
 from spar_core.engines.placement import VISIBLE, Placement, await_free, place, selected, visible_gpus, weight_bytes
 from spar_core.engines.server_guard import end_recorded, read_record
+from spar_core.engines.server_progress import is_writing
 from spar_core.errors import EngineError
 from spar_core.ports import free_port, port_is_free
 from spar_core.processes import process_mark
@@ -104,6 +105,10 @@ class VllmServer:
         except httpx.HTTPError:
             return False
         return self.is_running() and answer.status_code == 200
+
+    def is_writing(self) -> bool:
+        """Whether it is at work on somebody's request; may take a minute to say no."""
+        return self.is_running() and is_writing(f"http://{_HOST}:{self.port}")
 
     def log_end(self) -> str:
         """The last lines of the server's log."""

