@@ -1,6 +1,6 @@
 """Pages of search trees: the list, and one tree with one of its nodes opened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -92,13 +92,16 @@ def read_tree(reader: Reader, tree_id: str) -> TreeReading | None:
 
 
 def read_trees(reader: Reader, tree_ids: Sequence[str]) -> dict[str, TreeReading]:
-    """Trees of training or measuring, by id; those that are not there are left out."""
+    """A few trees of training or measuring, by id; those that are not there are left out."""
     found: dict[str, TreeReading] = {}
     for tables in _TABLES:
+        missed = [name for name in tree_ids if name not in found]
+        if not missed:
+            break
         rows = reader.rows(
-            f"SELECT DISTINCT ON (tree_id) * FROM {tables[0]} WHERE list_contains(?, tree_id) "
+            f"SELECT DISTINCT ON (tree_id) * FROM {tables[0]} WHERE tree_id IN {_marks(missed)} "
             "ORDER BY tree_id, run_id, iteration",
-            [[name for name in tree_ids if name not in found]],
+            missed,
         )
         found |= _readings(reader, {row["tree_id"]: row for row in rows}, *tables[1:]) if rows else {}
     return found
@@ -108,23 +111,23 @@ def _readings(
     reader: Reader, trees: Mapping[str, dict[str, Any]], nodes_table: str, votes_table: str | None, prompts_table: str
 ) -> dict[str, TreeReading]:
     keys = sorted({row["stage_key"] for row in trees.values()})
-    wanted = [keys, list(trees)]
     nodes: dict[str, Rows] = {name: [] for name in trees}
     for node in reader.rows(
         f"SELECT DISTINCT ON (stage_key, tree_id, node_id) * FROM {nodes_table} "
-        "WHERE list_contains(?, stage_key) AND list_contains(?, tree_id)",
-        wanted,
+        f"WHERE stage_key IN {_marks(keys)} AND tree_id IN {_marks(trees)}",
+        [*keys, *trees],
     ):
         if node["stage_key"] == trees[node["tree_id"]]["stage_key"]:
             nodes[node["tree_id"]].append(node)
     for own in nodes.values():
         own.sort(key=lambda node: node["visit_order"])
     votes = {} if votes_table is None else _votes(reader, votes_table, trees, nodes)
+    asked = sorted({row["prompt_id"] for row in trees.values()})
     prompts = reader.rows(
-        f"SELECT DISTINCT ON (prompt_id) * FROM {prompts_table} WHERE list_contains(?, prompt_id) ORDER BY prompt_id",
-        [[row["prompt_id"] for row in trees.values()]],
+        f"SELECT DISTINCT ON (prompt_id) * FROM {prompts_table} WHERE prompt_id IN {_marks(asked)} ORDER BY prompt_id",
+        asked,
     )
-    pairs = reader.rows("SELECT * FROM preference_pairs WHERE list_contains(?, tree_id)", [list(trees)])
+    pairs = reader.rows(f"SELECT * FROM preference_pairs WHERE tree_id IN {_marks(trees)}", list(trees))
     by_prompt = {row["prompt_id"]: row for row in prompts}
     by_tree = {row["tree_id"]: row for row in reversed(pairs)}
     return {
@@ -139,26 +142,30 @@ def _readings(
     }
 
 
+def _marks(values: Collection[str]) -> str:
+    """Question marks in brackets for a few values: filters of this form, unlike those by lists, skip parts of files."""
+    return f"({', '.join('?' * len(values))})"
+
+
 def _votes(
     reader: Reader, table: str, trees: Mapping[str, dict[str, Any]], nodes: Mapping[str, Rows]
 ) -> dict[str, dict[str, Rows]]:
     """Votes by tree and node: a root's are those of the answer, which another stage asked for."""
     roots = {name: row["root_response_id"] for name, row in trees.items()}
+    keys, runs = (sorted({row[column] for row in trees.values()}) for column in ("stage_key", "run_id"))
+    ids, answers = sorted({node["node_id"] for own in nodes.values() for node in own}), sorted(set(roots.values()))
     cast: dict[tuple[str, str], Rows] = {}
     for vote in reader.rows(
-        f"SELECT DISTINCT stage_key, {_VOTE} FROM {table} WHERE list_contains(?, stage_key) "
-        "AND list_contains(?, response_id) ORDER BY stage_key, response_id, vote_index",
-        [
-            sorted({row["stage_key"] for row in trees.values()}),
-            [node["node_id"] for own in nodes.values() for node in own],
-        ],
+        f"SELECT DISTINCT stage_key, {_VOTE} FROM {table} WHERE stage_key IN {_marks(keys)} "
+        "AND response_id IN (SELECT unnest(?)) ORDER BY stage_key, response_id, vote_index",
+        [*keys, ids],
     ):
         cast.setdefault((vote["stage_key"], vote["response_id"]), []).append(vote)
     first: dict[tuple[str, int | None, str], Rows] = {}
     for vote in reader.rows(
-        f"SELECT DISTINCT run_id, iteration, {_VOTE} FROM votes WHERE list_contains(?, response_id) "
-        "AND list_contains(?, run_id) ORDER BY run_id, iteration, response_id, vote_index",
-        [list(roots.values()), sorted({row["run_id"] for row in trees.values()})],
+        f"SELECT DISTINCT run_id, iteration, {_VOTE} FROM votes WHERE run_id IN {_marks(runs)} "
+        f"AND response_id IN {_marks(answers)} ORDER BY run_id, iteration, response_id, vote_index",
+        [*runs, *answers],
     ):
         first.setdefault((vote["run_id"], vote["iteration"], vote["response_id"]), []).append(vote)
     found: dict[str, dict[str, Rows]] = {}
