@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from spar_core.evaluation.estimate import Estimate
@@ -59,7 +60,7 @@ def chart(title: str, series: Mapping[str, Mapping[int, Estimate]]) -> Chart | N
         title: what is measured.
         series: estimates (fractions) by the name of the series and by iteration.
     """
-    known = {name: {x: e for x, e in sorted(own.items()) if e.known} for name, own in series.items()}
+    known = {name: {x: _bounded(e) for x, e in sorted(own.items()) if e.known} for name, own in series.items()}
     estimates = [estimate for own in known.values() for estimate in own.values()]
     if not estimates:
         return None
@@ -85,6 +86,13 @@ def chart(title: str, series: Mapping[str, Mapping[int, Estimate]]) -> Chart | N
         drawn.append(Series(name, place, dots))
     labels = [Tick(across(number), str(number)) for number in _thinned(numbers)]
     return Chart(title, drawn, labels, [Tick(down(value), f"{value:g}") for value in ticks])
+
+
+def _bounded(estimate: Estimate) -> Estimate:
+    """A figure of too few items for an interval stands alone."""
+    if math.isfinite(estimate.ci_low) and math.isfinite(estimate.ci_high):
+        return estimate
+    return replace(estimate, ci_low=estimate.value, ci_high=estimate.value)
 
 
 def _said(name: str, number: int, estimate: Estimate) -> str:

@@ -19,6 +19,7 @@ from spar_core.errors import StorageError
 from storage.addresses import view_page
 from storage.home import Home
 
+_BIAS = "self_evaluation_bias"  # a difference of two shares
 _RESULTS = "experiments/*/results.json"
 
 
@@ -68,7 +69,7 @@ def _read(results: Path) -> ExperimentOutcome:
 def _charts(outcome: ExperimentOutcome) -> list[Chart]:
     titles = {
         **{metric: f"right answers, {name} %" for metric, name in ACCURACIES.items()},
-        **{metric: f"{name} %" for metric, name in REFINER.items()},
+        **{metric: f"{name}, points" if metric == _BIAS else f"{name} %" for metric, name in REFINER.items()},
     }
     drawn = []
     for metric, title in titles.items():

@@ -44,6 +44,12 @@ def test_a_figure_that_is_not_known_is_not_drawn():
     assert [dot.said[:11] for dot in drawn.series[0].dots] == ["iteration 1"]
 
 
+def test_a_figure_without_an_interval_stands_alone():
+    drawn = chart("right %", {"": {0: Estimate(0.5, math.nan, math.nan, 1)}})
+    (dot,) = drawn.series[0].dots
+    assert dot.low == dot.y == dot.high
+
+
 def test_forty_iterations_have_ten_labels_and_the_last_one():
     drawn = chart("right %", {"": {number: _score(0.5, 0.4, 0.6) for number in range(40)}})
     assert [tick.said for tick in drawn.across] == ["3", "7", "11", "15", "19", "23", "27", "31", "35", "39"]
