@@ -28,6 +28,7 @@ _COMMANDS = {
     "refine": "flows.commands.search:refine",
     "eval": "flows.commands.evaluate:evaluate",
     "view": "flows.commands.view:view",
+    "report": "flows.commands.report:report",
     "ui": "flows.commands.ui:ui",
     "doctor": "flows.commands.doctor:doctor",
     "gc": "flows.commands.gc:gc",

@@ -12,6 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.checks.preflight import preflight_run
 from flows.probing import probe_first
+from flows.reporting.publishing import publish_report
 from flows.showing.judge_summary import judges
 from flows.showing.publishing import publish_health, publish_judge, publish_summary, stages_shown
 from flows.showing.summary import run_summary
@@ -54,6 +55,7 @@ def running(request: RunRequest, activity: str, *, aside: bool = False) -> Itera
         whole=activity == _WHOLE,
         becomes=lambda: reached(run),
         check=lambda: _check(run),
+        ended=lambda: publish_report(run.home, run.run_id),
     )
     with opened_run(plan):
         yield run

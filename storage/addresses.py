@@ -22,9 +22,14 @@ def known_port(home: Home, interface: Interface) -> int:
     Raises:
         StorageError: the home cannot be written.
     """
-    ports = read_json(home.root / "ports.json") or {}
-    port = ports.get(interface)
-    return port if isinstance(port, int) else _remember(home, interface, free_port())
+    port = kept_port(home, interface)
+    return _remember(home, interface, free_port()) if port is None else port
+
+
+def kept_port(home: Home, interface: Interface) -> int | None:
+    """The port an interface of the home was given; None where it was given none yet. Writes nothing."""
+    port = (read_json(home.root / "ports.json") or {}).get(interface)
+    return port if isinstance(port, int) else None
 
 
 def port_to_listen_on(home: Home, interface: Interface) -> int:

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spar_core.errors import StorageError
@@ -30,9 +31,14 @@ def mlflow_name(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name)
 
 
+def database_file(home: Home) -> Path:
+    """Where the database lies, whether it is there or not."""
+    return home.mlflow / _DATABASE
+
+
 def tracking_uri(home: Home) -> str:
     """Where MLflow finds the tracking data and the registry of a home: what clients and servers are given."""
-    return f"sqlite:///{home.mlflow / _DATABASE}?timeout={_LOCK_WAIT_SECONDS}"
+    return f"sqlite:///{database_file(home)}?timeout={_LOCK_WAIT_SECONDS}"
 
 
 def artifact_root(home: Home) -> str:
@@ -67,7 +73,7 @@ def connect(home: Home) -> "MlflowClient":
 def _move_files(home: Home, old_root: str) -> None:
     """Say where a moved or copied home keeps its files now; MLflow knows absolute places and no way to change them."""
     new_root = artifact_root(home)
-    with closing(sqlite3.connect(home.mlflow / _DATABASE, timeout=_LOCK_WAIT_SECONDS)) as database, database:
+    with closing(sqlite3.connect(database_file(home), timeout=_LOCK_WAIT_SECONDS)) as database, database:
         for table, column in _PLACES:
             if not database.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone():
                 continue  # a version of MLflow without this column
@@ -90,6 +96,11 @@ def experiment_id(client: "MlflowClient", home: Home) -> str:
 def experiment_page(experiment: str, mlflow_run: str) -> str:
     """Address of a run within MLflow's UI."""
     return f"#/experiments/{experiment}/runs/{mlflow_run}"
+
+
+def model_page(name: str, version: int) -> str:
+    """Address of a model version within MLflow's UI."""
+    return f"#/models/{name}/versions/{version}"
 
 
 @contextmanager

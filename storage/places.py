@@ -10,6 +10,11 @@ def run(run_id: str) -> str:
     return _path("runs", run_id)
 
 
+def report(run_id: str) -> str:
+    """A run as one self-contained page."""
+    return _path("runs", run_id, "report")
+
+
 def iteration(run_id: str, number: int) -> str:
     """One iteration of a run: its stages, what was made, what was learnt from it."""
     return _path("runs", run_id, str(number))

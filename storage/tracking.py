@@ -21,6 +21,7 @@ _MAX_PARAMETERS = 100  # MLflow's limit of parameters per call
 _MAX_VALUE = 6000  # likewise of characters in a parameter
 _MAX_DIGEST = 36  # likewise of characters in a dataset's digest
 _PARENT = "mlflow.parentRunId"
+_NOTE = "mlflow.note.content"
 _STATES = {
     "completed": "FINISHED",
     "waiting": "SCHEDULED",
@@ -161,6 +162,19 @@ class Tracker:
         """Attach a word or a link, such as the address of the run in Prefect's UI."""
         with mlflow_errors(self._home):
             self._client.set_tag(mlflow_run, f"spar.{mlflow_name(name)}", value)
+
+    def log_page(self, run_id: str, name: str, html: str) -> None:
+        """Keep a page with a `spar` run, in place of one of that name; MLflow shows it among the run's artifacts."""
+        with mlflow_errors(self._home):
+            self._client.log_text(self.open_run(run_id), html, name)
+
+    def describe(self, run_id: str, text: str, iteration: int | None = None) -> None:
+        """Write the description (Markdown) of a `spar` run, or of one of its iterations, as far as MLflow knows it."""
+        tags = {"spar.run_id": run_id, "spar.level": "run" if iteration is None else "iteration"}
+        tags |= {} if iteration is None else {"spar.iteration": str(iteration)}
+        with mlflow_errors(self._home):
+            if (found := self._found(tags)) is not None:
+                self._client.set_tag(found, _NOTE, text)
 
     def close(self, mlflow_run: str, state: str) -> None:
         """Say how a run ended: "completed", "failed" or "interrupted"."""

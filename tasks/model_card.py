@@ -126,6 +126,7 @@ def _links(home: Home, ledger: Ledger, entry: ModelEntry) -> str:
         "what it learned from": view_page(home, places.model(entry.role, entry.version)),
         f"iteration {entry.iteration}": view_page(home, places.iteration(entry.run_id, entry.iteration)),
         "the run": view_page(home, places.run(entry.run_id)),
+        "its report": view_page(home, places.report(entry.run_id)),
     }
     run = ledger.run(entry.run_id)
     flow_run = None if run is None or run.activity is None else run.activity.flow_run

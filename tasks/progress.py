@@ -8,6 +8,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
 from storage.artifacts import ArtifactRef
+from storage.manifest_figures import drop_reasons, tokens
 from storage.manifests import Manifest
 from tasks.calls import StageCall
 from tasks.runtime import Reporter
@@ -78,15 +79,3 @@ def told(manifest: Manifest, *, cached: bool, seconds: float) -> str:
     how = "cached" if cached else f"computed in {seconds:.1f} s"
     count = tokens(manifest)
     return f"{rows}{reasons}; {how}" + (f", {count} tokens" if count is not None and not cached else "")
-
-
-def drop_reasons(manifest: Manifest) -> str:
-    """How many rows each reason took, the most frequent first."""
-    ordered = sorted(manifest.drops.items(), key=lambda entry: (-entry[1], entry[0]))
-    return ", ".join(f"{count} {reason}" for reason, count in ordered if count)
-
-
-def tokens(manifest: Manifest) -> int | None:
-    """Tokens the stage read and wrote when it was computed; None for one that asks no model."""
-    counts = [manifest.metrics[name] for name in ("prompt_tokens", "completion_tokens") if name in manifest.metrics]
-    return int(sum(counts)) if counts else None

@@ -20,9 +20,10 @@ from storage import places
 from storage.addresses import view_page
 from storage.artifacts import ArtifactRef
 from storage.home import Home
+from storage.manifest_figures import drop_reasons, tokens
 from tasks.calls import StageCall
 from tasks.engines import ModelRef
-from tasks.progress import artifact_key, drop_reasons, tokens
+from tasks.progress import artifact_key
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def _page(home: Home, call: StageCall, artifact: ArtifactRef) -> str:
     asked = tokens(manifest)
     facts = {
         "run": f"[{call.run_id}]({view_page(home, _place(call))})",
+        "report": f"[the run on one page]({view_page(home, places.report(call.run_id))})",
         "rows in": str(manifest.rows_in),
         "rows out": str(manifest.rows_out),
         "dropped": str(sum(manifest.drops.values())),

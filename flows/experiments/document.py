@@ -67,13 +67,17 @@ def as_markdown(blocks: Sequence[Block]) -> str:
 
 def as_html(title: str, blocks: Sequence[Block]) -> str:
     """The document as one HTML page with pictures and style inside."""
-    body = "\n".join(_html(block) for block in blocks)
     return (
         "<!doctype html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+        f"<style>{_STYLE}</style></head>\n<body><main>\n{body_html(blocks)}\n</main></body></html>\n"
     )
+
+
+def body_html(blocks: Sequence[Block]) -> str:
+    """The blocks alone, as a part of another page: every text escaped."""
+    return "\n".join(_html(block) for block in blocks)
 
 
 def _markdown(block: Block) -> str:

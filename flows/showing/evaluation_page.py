@@ -1,18 +1,14 @@
 """One evaluation as one self-contained page: scores, how they were measured, and every item to look into."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from markupsafe import Markup
 
 from flows.benchmarking.item_rows import ItemRow
 from flows.showing.score_rows import ScoreRow
 from flows.view.rendering import templates
+from flows.view.self_contained import inlined
 from spar_core.benchmarks import benchmark, names
 from spar_core.evaluation.settings import settings_words
 from storage.disk import write_text
@@ -47,8 +43,6 @@ def write_evaluation_page(
 
 def evaluation_page(record: Mapping[str, Any], scores: Sequence[ScoreRow], items: Sequence[ItemRow]) -> str:
     """The page's HTML. What models wrote is text in it; its one script is named by digest, no other runs."""
-    script = _part("evaluation_page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     shown = [items[place * len(items) // MOST_ITEMS] for place in range(MOST_ITEMS)] if _too_many(items) else items
     context = {
         "record": record,
@@ -60,9 +54,7 @@ def evaluation_page(record: Mapping[str, Any], scores: Sequence[ScoreRow], items
         "total": len(items),
         "benchmarks": list(dict.fromkeys(item.benchmark for item in items)),
         "told": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1),
-        "style": Markup(_part("view.css") + _part("evaluation_page.css")),
-        "script": Markup(script),
-        "script_digest": digest,
+        "inlined": inlined(["view.css", "evaluation_page.css"], ["evaluation_page.js"]),
     }
     return templates().get_template("evaluation_page.html").render(context)
 
@@ -80,7 +72,3 @@ def _tables(scores: Sequence[ScoreRow]) -> list[ScoreTable]:
         heads = [row for row in rows if row.is_headline or row.metric in headlines]
         tables.append(ScoreTable(f"{rows[0].benchmark}, {role}", heads, [row for row in rows if row not in heads]))
     return tables
-
-
-def _part(name: str) -> str:
-    return (resources.files("flows.view") / "static" / name).read_text(encoding="utf-8")

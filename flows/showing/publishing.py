@@ -18,7 +18,8 @@ from storage.artifacts import ArtifactStore
 from storage.entries import StageRun
 from storage.home import Home
 from storage.ledger import Ledger
-from tasks.progress import artifact_key, drop_reasons, tokens
+from storage.manifest_figures import drop_reasons, tokens
+from tasks.progress import artifact_key
 from tasks.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,12 @@ def _publish_stages(home: Home, run_id: str, iteration: int, *, tracked: bool) -
         link_text="Look into it",
         key=f"view-{key}",
         description=f"Its trees, pairs, votes and scores, open while `spar view` or `spar ui --home {home.root}` runs",
+    )
+    create_link_artifact(
+        link=view_page(home, places.report(run_id)),
+        link_text="Report",
+        key=f"report-{key}",
+        description=f"The run on one page, also to mail, open while `spar view` or `spar ui --home {home.root}` runs",
     )
     if tracked:
         tracker = Runtime.of(str(home.root)).tracking.tracker

@@ -52,9 +52,14 @@ class ScoreRow(NamedTuple):
         other = {"settings": json.loads(self.settings)} if self.settings else {}
         return {**names, **other, **self.estimate.plain(), "unscored": self.estimate.unscored_share}
 
+    @property
+    def in_units(self) -> bool:
+        """Whether the figure is no fraction: levels, bits, ..."""
+        return self.metric.split("/")[0] in _IN_UNITS
+
     def cells(self) -> list[str]:
         """Texts for a table, in the order of `COLUMNS`."""
-        scale, estimate = 1 if self.metric.split("/")[0] in _IN_UNITS else 100, self.estimate
+        scale, estimate = 1 if self.in_units else 100, self.estimate
         value = f"{scale * estimate.value:.2f}" if estimate.known else "-"
         interval = estimate.bounds(scale, 2) if estimate.known else "-"
         return [self.metric, value, interval, str(estimate.n), f"{100 * estimate.unscored_share:.1f} %"]

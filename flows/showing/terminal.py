@@ -21,8 +21,8 @@ from rich.text import Text
 
 from flows.showing.spending import spent_shown
 from storage.artifacts import ArtifactRef
+from storage.manifest_figures import tokens
 from tasks.calls import StageCall
-from tasks.progress import tokens
 from tasks.runtime import Runtime, SilentReporter
 
 LOGGERS = ("flows", "tasks", "spar_core", "storage")

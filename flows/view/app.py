@@ -99,5 +99,6 @@ def _guard(token: str | None) -> Callable[[Request, Callable[[Request], Awaitabl
 
 
 def _headed(answer: Response) -> Response:
-    answer.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        answer.headers.setdefault(name, value)
     return answer

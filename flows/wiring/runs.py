@@ -45,7 +45,8 @@ class RunPlan(NamedTuple):
 
     `aside`: it only looks at the run, whose state stays as it is. `tracked`: the run has an MLflow run of its own.
     `whole`: it goes through the run from its start. `becomes`: the state of the run when the flow ends well.
-    `check`: raises what can be known to fail, before anything is entered.
+    `check`: raises what can be known to fail, before anything is entered. `ended`: what is done when it has ended well;
+    it raises nothing.
     """
 
     home: Home
@@ -57,6 +58,7 @@ class RunPlan(NamedTuple):
     whole: bool = False
     becomes: Callable[[], RunState] = lambda: "completed"
     check: Callable[[], None] = lambda: None
+    ended: Callable[[], None] = lambda: None
 
     @property
     def title(self) -> str:
@@ -96,6 +98,7 @@ def opened_run(plan: RunPlan) -> Iterator[Runtime]:
         finally:
             runtime.open_runs.discard(plan.run_id)
         _close(runtime, plan, plan.becomes(), "")
+        plan.ended()
 
 
 @contextmanager

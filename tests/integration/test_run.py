@@ -195,7 +195,28 @@ def test_mlflow_says_in_words_what_a_model_is(smoke_run):
     assert ledger.promotion(smoke_run.run_id, "actor", 2).reason in said
     assert "/models/actor/2)" in said
     assert f"/runs/{smoke_run.run_id}/1)" in said
+    assert "[its report](http" in said
     assert "in Prefect](http" in said
+
+
+def test_mlflow_holds_the_report_and_describes_the_run(smoke_run):
+    from storage.mlflow_store import connect
+    from storage.tracking import Tracker
+
+    client, run_id = connect(smoke_run.home), smoke_run.run_id
+    mlflow_run = Tracker(smoke_run.home).open_run(run_id)
+    page = Path(client.download_artifacts(mlflow_run, "report.html")).read_text(encoding="utf-8")
+    assert "Did it get better?" in page
+    assert 'class="badge completed">completed<' in page  # it is made when the run has ended
+    said = client.get_run(mlflow_run).data.tags["mlflow.note.content"]
+    assert f"/runs/{mlflow_run}/artifacts/report.html)" in said
+    assert f"/runs/{run_id})" in said
+    assert "in Prefect](http" in said
+    (iteration,) = client.search_runs(
+        [Tracker(smoke_run.home).experiment], "tags.`spar.level` = 'iteration' AND tags.`spar.iteration` = '1'"
+    )
+    assert iteration.info.status == "FINISHED"
+    assert f"/runs/{run_id}/1)" in iteration.data.tags["mlflow.note.content"]
 
 
 def test_mlflow_shows_trees_and_prompts(smoke_run, catalog):

@@ -2,9 +2,10 @@
 
 import pytest
 
+from storage.manifest_figures import drop_reasons
 from storage.manifests import Manifest
 from tasks.calls import StageCall
-from tasks.progress import StageProgress, drop_reasons, told
+from tasks.progress import StageProgress, told
 from tasks.runtime import SilentReporter
 
 

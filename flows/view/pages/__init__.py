@@ -2,9 +2,10 @@
 
 from starlette.routing import BaseRoute
 
-from flows.view.pages import drops, evaluation, examples, items, models, pairs, prompts, runs, trees
+from flows.view.pages import drops, evaluation, examples, items, models, pairs, prompts, report, runs, trees
 
 ROUTES: list[BaseRoute] = [
+    *report.ROUTES,
     *runs.ROUTES,
     *trees.ROUTES,
     *prompts.ROUTES,

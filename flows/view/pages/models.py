@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
+from storage.other_pages import version_pages
 
 _SCORE = {"actor": "accuracy", "refiner": "judge_balanced_accuracy"}
 # The rows of a training's data, by table, with the path their pages have.
@@ -57,6 +58,7 @@ def model(request: Request) -> Response:
         "promotions": reader.rows("SELECT * FROM promotions WHERE role = ? AND version = ?", [role, version]),
         "scores": _scores(reader, found),
         "learned": _learned(reader, found),
+        "others": version_pages(reader.home, role, version),
         "training": reader.one("SELECT * FROM stages WHERE stage_key = ?", [found["train_stage_key"]]),
     }
     return render(request, "model.html", shown)

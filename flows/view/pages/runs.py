@@ -12,6 +12,7 @@ from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
 from spar_core.evaluation.headlines import HEADLINES
 from storage import places
+from storage.other_pages import run_pages
 
 # Figures of a run's table, by the metric of `self_play`.
 _FIGURES = {
@@ -37,17 +38,18 @@ def run(request: Request) -> Response:
     name = request.path_params["run_id"]
     reader = reader_of(request)
     found = _run(reader, name)
-    stages = _stages(reader, name)
-    figures = _figures(reader, name)
+    stages = stages_of(reader, name)
+    figures = figures_of(reader, name)
     shown = {
         "run": found,
         "iterations": sorted({stage["iteration"] for stage in stages if stage["iteration"] is not None}),
         "figures": figures,
-        "names": {metric: said for metric, said in _FIGURES.items() if any(metric in row for row in figures.values())},
-        "totals": _totals(stages),
-        "loop": _loop(reader, name, None),
+        "names": names_of(figures),
+        "totals": totals_of(stages),
+        "loop": loop_of(reader, name, None),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? ORDER BY time", [name]),
-        "models": _models(reader, name),
+        "models": models_of(reader, name),
+        "others": run_pages(reader.home, name),
         "config": json.dumps(json.loads(found["config"] or "{}"), indent=2, ensure_ascii=False),
     }
     return render(request, "run.html", shown)
@@ -59,8 +61,8 @@ def iteration(request: Request) -> Response:
     reader = reader_of(request)
     found = _run(reader, name)
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    stages = [stage for stage in _stages(reader, name) if stage["iteration"] == number]
-    models = [model for model in _models(reader, name) if model["iteration"] == number]
+    stages = [stage for stage in stages_of(reader, name) if stage["iteration"] == number]
+    models = [model for model in models_of(reader, name) if model["iteration"] == number]
     if not stages and not models:
         raise missing(f"run {name} has no iteration {text}")
     numbers = [row["iteration"] for row in reader.rows(
@@ -70,10 +72,11 @@ def iteration(request: Request) -> Response:
         "run": found,
         "number": number,
         "numbers": numbers,
+        "others": run_pages(reader.home, name, number),
         "stages": stages,
-        "figures": _figures(reader, name).get(number, {}),
+        "figures": figures_of(reader, name).get(number, {}),
         "names": _FIGURES,
-        "loop": _loop(reader, name, number),
+        "loop": loop_of(reader, name, number),
         "promotions": reader.rows("SELECT * FROM promotions WHERE run_id = ? AND iteration = ?", [name, number]),
         "models": models,
         "reasons": reader.rows(
@@ -93,29 +96,39 @@ class Box(NamedTuple):
     place: str
 
 
-def _loop(reader: Reader, run_id: str, number: int | None) -> list[Box]:
+STATIONS = {
+    "prompts": ("prompts", ""),
+    "answers": ("responses", ""),
+    "called failing": ("judgements", "AND verdict = 'NO'"),
+    "trees": ("trees", ""),
+    "mended": ("trees", "AND accepted_node_id IS NOT NULL"),
+    "pairs": ("preference_pairs", ""),
+    "examples": ("refiner_examples", ""),
+}
+
+
+def loop_of(reader: Reader, run_id: str, number: int | None) -> list[Box]:
     """The loop's stations in order, with their numbers in one iteration, or in all."""
-    where, values = "run_id = ?", [run_id]
-    asked: dict[str, str] = {"run": run_id}
-    if number is not None:
-        where, values = "run_id = ? AND iteration = ?", [run_id, number]  # type: ignore[list-item]
-        asked["iteration"] = str(number)
+    counts = station_counts(reader, run_id)
+    chosen = list(counts.values()) if number is None else [counts.get(number, {})]
+    asked = {"run": run_id} | ({} if number is None else {"iteration": str(number)})
+    prompts, trees = places.prompts(**asked, used="self-play"), places.trees(**asked, of="training")
     mended = places.trees(**asked, of="training", outcome="changed")
-    counts = {
-        "prompts": ("prompts", "", places.prompts(**asked, used="self-play")),
-        "answers": ("responses", "", places.prompts(**asked, used="self-play")),
-        "called failing": ("judgements", "AND verdict = 'NO'", places.prompts(**asked, used="self-play")),
-        "trees": ("trees", "", places.trees(**asked, of="training")),
-        "mended": ("trees", "AND accepted_node_id IS NOT NULL", mended),
-        "pairs": ("preference_pairs", "", places.pairs(**asked)),
-        "examples": ("refiner_examples", "", places.examples(**asked)),
-    }
+    made = [places.pairs(**asked), places.examples(**asked)]
+    addresses = dict(zip(STATIONS, [prompts, prompts, prompts, trees, mended, *made], strict=True))
+    return [Box(name, sum(each.get(name, 0) for each in chosen), addresses[name]) for name in STATIONS]
+
+
+def station_counts(reader: Reader, run_id: str) -> dict[int | None, dict[str, int]]:
+    """How much there is at every station of the loop, by iteration; stations without anything are left out."""
     queries = [
-        f"SELECT {index} AS place, count(*) AS n FROM {table} WHERE {where} {more}"
-        for index, (table, more, _) in enumerate(counts.values())
+        f"SELECT '{name}' AS station, iteration, count(*) AS n FROM {table} WHERE run_id = ? {more} GROUP BY iteration"
+        for name, (table, more) in STATIONS.items()
     ]
-    found = {row["place"]: row["n"] for row in reader.rows(" UNION ALL ".join(queries), values * len(queries))}
-    return [Box(name, found[index], place) for index, (name, (_, _, place)) in enumerate(counts.items())]
+    found: dict[int | None, dict[str, int]] = {}
+    for row in reader.rows(" UNION ALL ".join(queries), [run_id] * len(queries)):
+        found.setdefault(row["iteration"], {})[row["station"]] = row["n"]
+    return found
 
 
 def _run(reader: Reader, name: str) -> dict[str, Any]:
@@ -125,11 +138,12 @@ def _run(reader: Reader, name: str) -> dict[str, Any]:
     return found
 
 
-def _stages(reader: Reader, name: str) -> Rows:
+def stages_of(reader: Reader, name: str) -> Rows:
+    """A run's stages, in the order of iterations and of time."""
     return reader.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started, stage", [name])
 
 
-def _figures(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]]:
+def figures_of(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]]:
     """By iteration and metric."""
     found: dict[int, dict[str, dict[str, Any]]] = {}
     for row in reader.rows(
@@ -140,7 +154,12 @@ def _figures(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]]:
     return found
 
 
-def _totals(stages: Rows) -> Mapping[int, Mapping[str, float]]:
+def names_of(figures: Mapping[int, Mapping[str, Any]]) -> dict[str, str]:
+    """What the figures of a run are called, by metric: those that any of its iterations has."""
+    return {metric: said for metric, said in _FIGURES.items() if any(metric in row for row in figures.values())}
+
+
+def totals_of(stages: Rows) -> Mapping[int, Mapping[str, float]]:
     """Seconds, and rows dropped, by iteration."""
     totals: dict[int, dict[str, float]] = {}
     for stage in stages:
@@ -150,7 +169,8 @@ def _totals(stages: Rows) -> Mapping[int, Mapping[str, float]]:
     return totals
 
 
-def _models(reader: Reader, name: str) -> Rows:
+def models_of(reader: Reader, name: str) -> Rows:
+    """A run's registered models, by iteration."""
     return reader.rows("SELECT DISTINCT * FROM models WHERE run_id = ? ORDER BY iteration, role, version", [name])
 
 

@@ -1,6 +1,6 @@
 """Pages of search trees: the list, and one tree with one of its nodes opened."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from flows.view.lists import Choice, Lister, of_run, values_of
-from flows.view.reader import Reader
+from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
 from flows.view.rules import is_right, rules_of
 from flows.view.tree_picture import path_to, tree_picture
@@ -88,34 +88,93 @@ class TreeReading(NamedTuple):
 
 def read_tree(reader: Reader, tree_id: str) -> TreeReading | None:
     """A tree of training or measuring, by its id."""
-    for trees_table, nodes_table, votes_table, prompts_table in _TABLES:
-        found = reader.one(f"SELECT * FROM {trees_table} WHERE tree_id = ? ORDER BY run_id, iteration", [tree_id])
-        if found is None:
-            continue
-        key = found["stage_key"]
-        nodes = reader.rows(
-            f"SELECT DISTINCT ON (node_id) * FROM {nodes_table} WHERE stage_key = ? AND tree_id = ?",
-            [key, tree_id],
+    return read_trees(reader, [tree_id]).get(tree_id)
+
+
+def read_trees(reader: Reader, tree_ids: Sequence[str]) -> dict[str, TreeReading]:
+    """A few trees of training or measuring, by id; those that are not there are left out."""
+    found: dict[str, TreeReading] = {}
+    for tables in _TABLES:
+        missed = [name for name in tree_ids if name not in found]
+        if not missed:
+            break
+        rows = reader.rows(
+            f"SELECT DISTINCT ON (tree_id) * FROM {tables[0]} WHERE tree_id IN {_marks(missed)} "
+            "ORDER BY tree_id, run_id, iteration",
+            missed,
         )
-        nodes.sort(key=lambda node: node["visit_order"])
-        ids = [node["node_id"] for node in nodes]
-        votes: dict[str, list[dict[str, Any]]] = {}
-        if votes_table is not None:
-            for vote in reader.rows(
-                f"SELECT DISTINCT {_VOTE} FROM {votes_table} WHERE stage_key = ? AND response_id IN (SELECT unnest(?)) "
-                "ORDER BY response_id, vote_index",
-                [key, ids],
-            ):
-                votes.setdefault(vote["response_id"], []).append(vote)
-            votes[ids[0]] = reader.rows(
-                f"SELECT DISTINCT {_VOTE} FROM votes WHERE response_id = ? AND run_id = ? AND iteration = ? "
-                "ORDER BY vote_index",
-                [found["root_response_id"], found["run_id"], found["iteration"]],
-            )
-        prompt = reader.one(f"SELECT * FROM {prompts_table} WHERE prompt_id = ?", [found["prompt_id"]])
-        pair = reader.one("SELECT * FROM preference_pairs WHERE tree_id = ?", [tree_id])
-        return TreeReading(found, prompt or _unknown(found["prompt_id"]), nodes, votes, pair)
-    return None
+        found |= _readings(reader, {row["tree_id"]: row for row in rows}, *tables[1:]) if rows else {}
+    return found
+
+
+def _readings(
+    reader: Reader, trees: Mapping[str, dict[str, Any]], nodes_table: str, votes_table: str | None, prompts_table: str
+) -> dict[str, TreeReading]:
+    keys = sorted({row["stage_key"] for row in trees.values()})
+    nodes: dict[str, Rows] = {name: [] for name in trees}
+    for node in reader.rows(
+        f"SELECT DISTINCT ON (stage_key, tree_id, node_id) * FROM {nodes_table} "
+        f"WHERE stage_key IN {_marks(keys)} AND tree_id IN {_marks(trees)}",
+        [*keys, *trees],
+    ):
+        if node["stage_key"] == trees[node["tree_id"]]["stage_key"]:
+            nodes[node["tree_id"]].append(node)
+    for own in nodes.values():
+        own.sort(key=lambda node: node["visit_order"])
+    votes = {} if votes_table is None else _votes(reader, votes_table, trees, nodes)
+    asked = sorted({row["prompt_id"] for row in trees.values()})
+    prompts = reader.rows(
+        f"SELECT DISTINCT ON (prompt_id) * FROM {prompts_table} WHERE prompt_id IN {_marks(asked)} ORDER BY prompt_id",
+        asked,
+    )
+    pairs = reader.rows(f"SELECT * FROM preference_pairs WHERE tree_id IN {_marks(trees)}", list(trees))
+    by_prompt = {row["prompt_id"]: row for row in prompts}
+    by_tree = {row["tree_id"]: row for row in reversed(pairs)}
+    return {
+        name: TreeReading(
+            row,
+            by_prompt.get(row["prompt_id"]) or _unknown(row["prompt_id"]),
+            nodes[name],
+            votes.get(name, {}),
+            by_tree.get(name),
+        )
+        for name, row in trees.items()
+    }
+
+
+def _marks(values: Collection[str]) -> str:
+    """Question marks in brackets for a few values: filters of this form, unlike those by lists, skip parts of files."""
+    return f"({', '.join('?' * len(values))})"
+
+
+def _votes(
+    reader: Reader, table: str, trees: Mapping[str, dict[str, Any]], nodes: Mapping[str, Rows]
+) -> dict[str, dict[str, Rows]]:
+    """Votes by tree and node: a root's are those of the answer, which another stage asked for."""
+    roots = {name: row["root_response_id"] for name, row in trees.items()}
+    keys, runs = (sorted({row[column] for row in trees.values()}) for column in ("stage_key", "run_id"))
+    ids, answers = sorted({node["node_id"] for own in nodes.values() for node in own}), sorted(set(roots.values()))
+    cast: dict[tuple[str, str], Rows] = {}
+    for vote in reader.rows(
+        f"SELECT DISTINCT stage_key, {_VOTE} FROM {table} WHERE stage_key IN {_marks(keys)} "
+        "AND response_id IN (SELECT unnest(?)) ORDER BY stage_key, response_id, vote_index",
+        [*keys, ids],
+    ):
+        cast.setdefault((vote["stage_key"], vote["response_id"]), []).append(vote)
+    first: dict[tuple[str, int | None, str], Rows] = {}
+    for vote in reader.rows(
+        f"SELECT DISTINCT run_id, iteration, {_VOTE} FROM votes WHERE run_id IN {_marks(runs)} "
+        f"AND response_id IN {_marks(answers)} ORDER BY run_id, iteration, response_id, vote_index",
+        [*runs, *answers],
+    ):
+        first.setdefault((vote["run_id"], vote["iteration"], vote["response_id"]), []).append(vote)
+    found: dict[str, dict[str, Rows]] = {}
+    for name, row in trees.items():
+        own = {node["node_id"]: cast.get((row["stage_key"], node["node_id"]), []) for node in nodes[name]}
+        if nodes[name]:
+            own[nodes[name][0]["node_id"]] = first.get((row["run_id"], row["iteration"], roots[name]), [])
+        found[name] = own
+    return found
 
 
 def tree(request: Request) -> Response:
@@ -125,13 +184,13 @@ def tree(request: Request) -> Response:
     found = read_tree(reader, name)
     if found is None:
         raise missing(f"no tree {name} in this home")
-    node = _chosen(found, request.query_params.get("node"))
+    node = chosen_node(found, request.query_params.get("node"))
     before, after = LISTER.neighbours(request, reader, "tree_id", name)
     shown = {
         "found": found,
         "picture": tree_picture(found.nodes, node["node_id"]),
         "node": node,
-        "facts": _facts(found, node),
+        "facts": facts_of(found, node),
         "previous": before,
         "next": after,
         "listed": LISTER.asked_query(request),
@@ -139,7 +198,7 @@ def tree(request: Request) -> Response:
     return render(request, "tree.html", shown)
 
 
-def _chosen(found: TreeReading, node_id: str | None) -> dict[str, Any]:
+def chosen_node(found: TreeReading, node_id: str | None) -> dict[str, Any]:
     """The node asked for, else the accepted one, else the best."""
     by_id = {node["node_id"]: node for node in found.nodes}
     if node_id in by_id:
@@ -150,7 +209,7 @@ def _chosen(found: TreeReading, node_id: str | None) -> dict[str, Any]:
     return accepted or max(found.nodes, key=lambda node: (node["value"] or 0.0, -node["visit_order"]))
 
 
-def _facts(found: TreeReading, node: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(found: TreeReading, node: Mapping[str, Any]) -> dict[str, Any]:
     """What is computed for the opened node: diffs, the checker's verdicts, where it stands."""
     by_id = {entry["node_id"]: entry for entry in found.nodes}
     root, parent = found.nodes[0], by_id.get(node["parent_id"])

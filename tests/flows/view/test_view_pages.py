@@ -75,6 +75,16 @@ def test_what_models_wrote_is_text_on_every_page(client, page):
     assert "<script>alert" not in answer.text
 
 
+def test_a_report_is_made_under_its_own_policy(client):
+    answer = client.get(f"/runs/{RUN}/report")
+    assert "Did it get better?" in answer.text
+    policy = answer.headers["Content-Security-Policy"]
+    assert "style-src 'sha256-" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert client.get("/runs/nobody/report").status_code == 404
+
+
 def test_hostile_text_is_there_to_be_read(client):
     shown = client.get("/prompts/p1").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown

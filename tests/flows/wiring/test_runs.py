@@ -73,6 +73,23 @@ def test_a_failed_flow_fails_its_run_with_the_reason_but_not_a_completed_one(hom
     assert (run.state, run.activity.name, run.activity.state) == ("completed", "iteration 4", "failed")
 
 
+def test_what_is_done_at_the_end_is_done_once_when_the_run_is_closed_and_ended_well(home):
+    states = []
+
+    def told():
+        states.append(Ledger(home).run("r").state)
+
+    flow_of(home, flow_of(home, ended=told), ended=told)()
+    assert states == ["completed"]
+
+    def fail():
+        raise ValueError("disk full")
+
+    with pytest.raises(ValueError, match="disk full"):
+        flow_of(home, fail, ended=told)()
+    assert states == ["completed"]
+
+
 def test_a_server_that_is_silent_at_the_end_hides_no_failure(home, monkeypatch):
     import httpx
 
