@@ -60,7 +60,7 @@ def clustered_change(before: Iterable[Observation], after: Iterable[Observation]
 
 
 def difference_of_two(first: Estimate, second: Estimate) -> Estimate:
-    """`second - first` of two independent shares, by the rule of `statistics.mean_of_two` (Newcombe 1998, method 10)."""
+    """`second - first` of two independent shares, as `statistics.mean_of_two` does it (Newcombe 1998, method 10)."""
     value = second.value - first.value
     low = math.hypot(second.value - second.ci_low, first.ci_high - first.value)
     high = math.hypot(second.ci_high - second.value, first.value - first.ci_low)
