@@ -1,5 +1,6 @@
 """Two measurements of the same items, compared: the mean change with its interval over clusters, strata kept apart."""
 
+import math
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
@@ -56,6 +57,14 @@ def clustered_change(before: Iterable[Observation], after: Iterable[Observation]
     return half and replace(
         half, value=2 * half.value, ci_low=max(-1.0, 2 * half.ci_low), ci_high=min(1.0, 2 * half.ci_high)
     )
+
+
+def difference_of_two(first: Estimate, second: Estimate) -> Estimate:
+    """`second - first` of two independent shares, as `statistics.mean_of_two` does it (Newcombe 1998, method 10)."""
+    value = second.value - first.value
+    low = math.hypot(second.value - second.ci_low, first.ci_high - first.value)
+    high = math.hypot(second.ci_high - second.value, first.value - first.ci_low)
+    return Estimate(value, max(-1.0, value - low), min(1.0, value + high), first.n + second.n)
 
 
 def _mean(items: list[Observation], span: Span) -> Estimate | None:

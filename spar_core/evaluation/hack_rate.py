@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from spar_core.constraints import CheckTimeoutError
-from spar_core.evaluation.comparison import Observation, stratified_mean
+from spar_core.evaluation.comparison import Observation, difference_of_two, stratified_mean
 from spar_core.evaluation.estimate import Estimate
-from spar_core.evaluation.statistics import difference_of_two
 from spar_core.evaluation.trip_wires import tripped
 from spar_core.evaluation.truth import is_right
 from spar_core.records import Prompt

@@ -264,14 +264,6 @@ def mean_of_two(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
-def difference_of_two(first: Estimate, second: Estimate) -> Estimate:
-    """`second - first` of two independent shares, by the same rule as `mean_of_two` (Newcombe 1998, method 10)."""
-    value = second.value - first.value
-    low = math.hypot(second.value - second.ci_low, first.ci_high - first.value)
-    high = math.hypot(second.ci_high - second.value, first.value - first.ci_low)
-    return Estimate(value, max(-1.0, value - low), min(1.0, value + high), first.n + second.n)
-
-
 def mean_by_size(estimates: Sequence[Estimate]) -> Estimate:
     """One metric measured several times on the same prompts, each time weighing by its n; no value for none.
 
