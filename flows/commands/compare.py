@@ -114,16 +114,16 @@ def _show(
     for key, (one, other) in settings.items():
         click.echo(f"differs: {key}: {one} -> {other}")
     for side in (first, second):
-        for name, value in side.cost.items():
-            click.echo(f"{side.name}: {value:,.0f} {name} up to there")
+        if side.cost:
+            figures = ", ".join(f"{value:,.0f} {name}" for name, value in side.cost.items())
+            click.echo(f"{side.name}: {figures} up to there")
 
 
 def _of_home(before: str, after: str, benchmark: str, home: Path | None) -> tuple["Side", "Side"]:
-    from flows.comparing.sides import home_side
+    from flows.comparing.sides import home_sides
     from flows.wiring.models import by_number
     from storage.catalog import open_catalog
 
     where = opened(home)
     with open_catalog(where) as catalog:
-        first, second = (home_side(catalog, by_number(name, where), benchmark) for name in (before, after))
-        return first, second
+        return home_sides(catalog, where, by_number(before, where), by_number(after, where), benchmark)

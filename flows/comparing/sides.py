@@ -3,13 +3,16 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spar_core.errors import ConfigError
 from spar_core.evaluation.comparison import Observation
+from spar_core.evaluation.settings import settings_words
+from storage.artifacts import ArtifactStore
 from storage.catalog import Catalog
+from storage.home import Home
 
 _MODEL = re.compile(r"(actor|refiner)/\d+")
 _RUN = re.compile(r"(?P<run>.+?)(?::(?P<iteration>\d+))?")
@@ -60,17 +63,47 @@ def file_side(
     return Side(str(path), found, {}, {})
 
 
-def home_side(catalog: Catalog, reference: str, benchmark: str) -> Side:
-    """A model (`actor/3`), or a run's last or named iteration (`RUN`, `RUN:2`), with what a benchmark measured on it.
+class _Named(NamedTuple):
+    """What a reference means in a home: the models that are measured, and the run they are of."""
+
+    name: str
+    models: Sequence[Mapping[str, Any]]
+    config: Mapping[str, Any]
+
+    @property
+    def digests(self) -> list[str]:
+        """Of the models."""
+        return [model["digest"] for model in self.models]
+
+
+def home_sides(catalog: Catalog, home: Home, before: str, after: str, benchmark: str) -> tuple[Side, Side]:
+    """Two models (`actor/3`) or iterations of runs (`RUN`, its last; `RUN:2`), with what a benchmark measured on them.
+
+    Answers count that both gave under equal settings: the standard, else those with most items; the names say which.
 
     Raises:
-        ConfigError: there is no such model or run here, or the benchmark was not run on it; says what there is.
+        ConfigError: there is no such model or run here, or the benchmark was not run on both of them under equal
+            settings; says what there is.
     """
+    first, second = _named(catalog, before), _named(catalog, after)
+    ours, theirs = (_settings(catalog, benchmark, side) for side in (first, second))
+    shared = [settings for settings in ours if settings in theirs]
+    if not shared:
+        said = "; ".join(
+            f"{side.name}: {' / '.join(settings_words(each) or 'standard' for each in found)}"
+            for side, found in ((first, ours), (second, theirs))
+        )
+        raise ConfigError(f"{benchmark} measured these two under other settings ({said}): measure both alike")
+    chosen = "" if "" in shared else shared[0]
+    return _side(catalog, home, first, benchmark, chosen), _side(catalog, home, second, benchmark, chosen)
+
+
+def _named(catalog: Catalog, reference: str) -> _Named:
     if _MODEL.fullmatch(reference):
         models = catalog.rows("SELECT * FROM models WHERE role || '/' || version = ?", [reference])
         if not models:
             raise ConfigError(f"there is no model {reference} here; `spar sql 'SELECT role, version FROM models'`")
-        return _measured(catalog, reference, models[:1], benchmark, {})
+        return _Named(reference, models[:1], {})
     match = _RUN.fullmatch(reference)
     run_id = reference if match is None else match["run"]
     runs = catalog.rows("SELECT config FROM runs WHERE run_id = ?", [run_id])
@@ -90,39 +123,61 @@ def home_side(catalog: Catalog, reference: str, benchmark: str) -> Side:
     )
     if not models:
         raise ConfigError(f"run {run_id} has no models of iteration {number}; it may not have come that far")
-    name = f"{run_id}:{models[0]['iteration']}"
-    return _measured(catalog, name, models, benchmark, json.loads(runs[0]["config"] or "{}"))
+    return _Named(f"{run_id}:{models[0]['iteration']}", models, json.loads(runs[0]["config"] or "{}"))
 
 
-def _measured(
-    catalog: Catalog, name: str, models: list[dict[str, Any]], benchmark: str, config: Mapping[str, Any]
-) -> Side:
+def _settings(catalog: Catalog, benchmark: str, side: _Named) -> list[str]:
+    """Under which settings its models were measured, those with most items first.
+
+    Raises:
+        ConfigError: under none.
+    """
+    rows = catalog.rows(
+        "SELECT settings FROM eval_items WHERE benchmark = ? AND list_contains(?, model_digest) AND value IS NOT NULL "
+        "GROUP BY settings ORDER BY count(*) DESC, settings",
+        [benchmark, side.digests],
+    )
+    if rows:
+        return [row["settings"] for row in rows]
+    measured = catalog.rows(
+        "SELECT DISTINCT benchmark FROM eval_items WHERE list_contains(?, model_digest) ORDER BY 1", [side.digests]
+    )
+    there = ", ".join(row["benchmark"] for row in measured) or "nothing"
+    raise ConfigError(
+        f"{benchmark} was not run on {side.name} (measured there: {there}); run `spar eval {benchmark} --model ...`, "
+        "or name another one with --benchmark"
+    )
+
+
+def _side(catalog: Catalog, home: Home, side: _Named, benchmark: str, settings: str) -> Side:
     found: dict[str, list[Observation]] = {}
-    for model in models:
+    for model in side.models:
         rows = catalog.rows(
             "SELECT DISTINCT metric, item_id, cluster_id, value, detail FROM eval_items WHERE benchmark = ? "
             "AND role = ? AND model_digest = ? AND item_id <> '' AND value IS NOT NULL "
-            "AND settings = '' AND (? <> ? OR run_id = ?) ORDER BY metric, cluster_id, item_id",
-            [benchmark, model["role"], model["digest"], benchmark, _SELF_PLAY, model["run_id"]],
+            "AND settings = ? AND (? <> ? OR run_id = ?) ORDER BY metric, cluster_id, item_id",
+            [benchmark, model["role"], model["digest"], settings, benchmark, _SELF_PLAY, model["run_id"]],
         )
         for metric in dict.fromkeys(row["metric"] for row in rows):
             own = (row for row in rows if row["metric"] == metric)
             found[metric] = _observations(metric, own, benchmark == _SELF_PLAY)
-    if not found:
-        measured = catalog.rows(
-            "SELECT DISTINCT benchmark FROM eval_items WHERE list_contains(?, model_digest) ORDER BY 1",
-            [[model["digest"] for model in models]],
-        )
-        there = ", ".join(row["benchmark"] for row in measured) or "nothing"
-        raise ConfigError(
-            f"{benchmark} was not run on {name} (measured there: {there}); run `spar eval {benchmark} --model ...`, or "
-            "name another one with --benchmark"
-        )
-    cost = catalog.rows(
-        "SELECT sum(seconds) AS seconds FROM stages WHERE run_id = ? AND iteration <= ?",
-        [models[0]["run_id"], models[0]["iteration"]],
-    )[0]
-    return Side(name, found, {"seconds": cost["seconds"] or 0.0}, config)
+    name = f"{side.name} ({settings_words(settings)})" if settings else side.name
+    return Side(name, found, _cost(catalog, home, side.models[0]), side.config)
+
+
+def _cost(catalog: Catalog, home: Home, model: Mapping[str, Any]) -> dict[str, float]:
+    """What its run took up to its iteration: seconds, and tokens of its stages, whichever run computed them."""
+    rows = catalog.rows(
+        "SELECT stage, stage_key, seconds FROM stages WHERE run_id = ? AND iteration <= ? AND state = 'completed'",
+        [model["run_id"], model["iteration"]],
+    )
+    store, counts = ArtifactStore(home), {"tokens read": 0.0, "tokens written": 0.0}
+    for stage, key in {(row["stage"], row["stage_key"]) for row in rows}:
+        if (artifact := store.get(stage, key)) is not None:
+            metrics = artifact.manifest().metrics
+            counts["tokens read"] += metrics.get("prompt_tokens", 0)
+            counts["tokens written"] += metrics.get("completion_tokens", 0)
+    return {"seconds": sum(row["seconds"] or 0.0 for row in rows), **counts}
 
 
 def _observations(metric: str, rows: Iterable[dict[str, Any]], by_prompt: bool) -> list[Observation]:

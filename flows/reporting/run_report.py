@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flows.comparing.differences import Difference, compare
-from flows.comparing.sides import home_side
+from flows.comparing.sides import home_sides
 from flows.reporting.curves import Chart, chart
 from flows.showing.score_rows import ScoreRow
 from flows.showing.summary import benchmark_table
@@ -201,8 +201,8 @@ def _changes(home: Home, run_id: str, numbers: list[int]) -> dict[str, Differenc
         return {}
     with open_catalog(home) as catalog:
         try:
-            sides = [home_side(catalog, f"{run_id}:{number}", SELF_PLAY) for number in (numbers[0], numbers[-1])]
-            found = compare(*sides)
+            first, last = (f"{run_id}:{number}" for number in (numbers[0], numbers[-1]))
+            found = compare(*home_sides(catalog, home, first, last, SELF_PLAY))
         except ConfigError:
             return {}
     return {_SAME_ITEMS[each.metric]: each for each in found if each.metric in _SAME_ITEMS}

@@ -11,7 +11,8 @@ from flows.comparing.sides import Side
 from spar_core.errors import ConfigError
 from spar_core.evaluation.comparison import Observation
 from spar_core.evaluation.estimate import Estimate
-from tests.flows.view.made_home import RUN, made_home
+from spar_core.records import EvalItem
+from tests.flows.view.made_home import RUN, Maker, made_home
 
 
 def _side(name, values, metric="right"):
@@ -129,3 +130,26 @@ def test_two_files_of_answers(tmp_path, capsys, monkeypatch):
     assert invoke(["compare", "one.jsonl", "other.jsonl"]) == 2
     assert "--benchmark ifeval" in capsys.readouterr().err
     assert invoke(["compare", "one.jsonl", "actor/1"]) == 2
+
+
+def test_what_was_measured_under_equal_settings_is_compared_and_named(tmp_path, capsys):
+    other = made_home(tmp_path / "home", "a text")
+    maker = Maker(other, "a text")
+
+    def measured(benchmark, **settings):
+        items = [
+            EvalItem(benchmark, "actor", model, "i1", "i1", "prompt_strict", value, "", said)
+            for model, (value, said) in settings.items()
+        ]
+        maker.put(f"eval_{benchmark}", eval_items=items)
+
+    measured("ifeval", old=(0.0, '{"max_tokens": 9}'), new=(1.0, '{"max_tokens": 9}'))
+    measured("ifbench", old=(0.0, '{"max_tokens": 9}'), new=(1.0, ""))
+    maker.ledger.close_run(RUN, "completed", "a text")
+    place = ["--home", str(other.root)]
+    assert invoke(["compare", "actor/1", "actor/2", "--benchmark", "ifeval", *place]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "at most 9 tokens" in shown or "max_tokens 9" in shown
+    assert "tokens written up to there" in shown
+    assert invoke(["compare", "actor/1", "actor/2", "--benchmark", "ifbench", *place]) == 2
+    assert "under other settings" in capsys.readouterr().err
