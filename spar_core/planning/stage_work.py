@@ -57,6 +57,12 @@ class Facts(NamedTuple):
         return _within(asked, self.config.method.refinement.max_tokens)
 
     @property
+    def votes_asked(self) -> int:
+        """Votes on a text of self-play: none where rules alone judge. Where rules come first this is the most."""
+        judging = self.config.method.judging
+        return 0 if judging.anchor == "rules_only" else judging.votes
+
+    @property
     def to_judge(self) -> float:
         """Tokens of a request for votes."""
         return self.assumed.template_tokens + self.assumed.instruction_tokens + self.answer
@@ -108,8 +114,10 @@ def _responses(facts: Facts) -> Work:
 
 
 def _judgements(facts: Facts) -> Work:
-    answers, votes = facts.given["responses"], facts.config.method.judging.votes
+    answers, votes = facts.given["responses"], facts.votes_asked
     tables = {"judgements": round(answers * facts.assumed.decided), "votes": answers * votes}
+    if not votes:
+        return Work("compute", answers, tables)
     return Work("write", answers, tables, answers, answers * facts.to_judge, answers * votes * facts.critique)
 
 
@@ -119,19 +127,20 @@ def _negatives(facts: Facts) -> Work:
     return Work("compute", prompts, {"roots": roots if most is None else min(roots, most)})
 
 
-def _tree(facts: Facts) -> tuple[float, float, float, float]:
-    """Nodes, requests, tokens read and tokens written of one search."""
+def _tree(facts: Facts, votes: int) -> tuple[float, float, float, float]:
+    """Nodes, requests, tokens read and tokens written of one search with so many votes on a node."""
     search = facts.config.method.search_for_pairs() or facts.config.method.search
     nodes = min(facts.assumed.nodes_per_tree, search.node_budget)
     expansions = nodes / min(search.branch, search.node_budget)
-    read = expansions * (facts.to_judge + facts.critique) + nodes * facts.to_judge
-    written = nodes * (facts.rewrite + facts.config.method.judging.votes * facts.critique)
-    return nodes, expansions + nodes, read, written
+    judged = nodes if votes else 0
+    read = expansions * (facts.to_judge + facts.critique) + judged * facts.to_judge
+    written = nodes * (facts.rewrite + votes * facts.critique)
+    return nodes, expansions + judged, read, written
 
 
 def _trees(facts: Facts) -> Work:
     roots = facts.given["roots"]
-    nodes, requests, read, written = _tree(facts)
+    nodes, requests, read, written = _tree(facts, facts.votes_asked)
     tables = {"trees": roots, "tree_nodes": round(roots * (1 + nodes))}
     return Work("write", roots, tables, round(roots * requests), roots * read, roots * written)
 
@@ -204,7 +213,7 @@ def _eval_actor(facts: Facts) -> Work:
 def _eval_refiner(facts: Facts) -> Work:
     items, votes = facts.config.evaluation.refiner_items, facts.config.method.judging.votes
     searched = items * facts.assumed.failing_prompts
-    _, requests, read, written = _tree(facts)
+    _, requests, read, written = _tree(facts, votes)
     return Work(
         "write",
         items,
