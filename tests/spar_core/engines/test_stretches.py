@@ -1,4 +1,5 @@
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ def test_stretches_cover_every_slot_and_every_position() -> None:
         assert whole(positions) == [(0, len(positions), max(span for _, _, span in found))]
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a batch is computed on a CPU; several threads share out the sums of a row by the shape of the whole."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("window", [None, 40])
 def test_attention_is_the_same_to_the_last_bit_however_the_slots_are_cut(window: int | None) -> None:
     """Rows of up to 1,300 positions: attention goes through the columns in blocks of 512."""
