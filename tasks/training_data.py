@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Final, cast
 
-from spar_core.config.method import PairsConfig, RefinerDataConfig
+from spar_core.config.method import RefinerDataConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data import (
     IterationRecords,
     build_refiner_data,

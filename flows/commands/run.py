@@ -4,15 +4,13 @@ import json
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import click
 
 from flows.checks.preflight import preflight_run
-from flows.commands.options import configuration_options, home_option, json_option, requested_run, show_judges, table
+from flows.commands.options import configuration_options, home_option, json_option, requested_run
 from flows.wiring.completion import is_finished
 from flows.wiring.request import Run, RunRequest
-from storage.ledger import Ledger
 
 
 @click.command()
@@ -91,69 +89,14 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
 
 
 def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
-    from flows.showing.anchoring import anchoring
-    from flows.showing.hacking import hack_rates
-    from flows.showing.judge_summary import judges
-    from flows.showing.lessons import taught
-    from flows.showing.spending import spent_plain, spent_shown
-    from flows.showing.summary import COLUMNS, benchmark_table, kind_table, run_summary
-    from flows.wiring.health import HEALTH_COLUMNS, run_health
-    from flows.wiring.measuring import counts_hacks
+    from flows.showing.run_end import RunEnd
 
-    rows, benchmarks = run_summary(run.home, run.run_id), benchmark_table(run.home, run.run_id)
-    anchored = (
-        anchoring(run.home, run.run_id, run.config.method.judging.anchor)
-        if run.config.method.judging.reads_rules
-        else None
-    )
-    hacks = hack_rates(run.home, run.run_id) if counts_hacks(run.config) else []
-    healths, spent = run_health(run.home, run.run_id), Ledger(run.home).spent(run.run_id)
-    lessons = taught(run.home, run.run_id) if run.config.warm_start.source in ("teacher", "rules") else []
+    end = RunEnd.of(run)
     if as_json:
-        lost = {health.iteration: health.plain() for health in healths}
-        plain: dict[str, Any] = {
-            "run_id": run.run_id,
-            "home": str(run.home.root),
-            "spent": spent_plain(spent, run.config.budget),
-            "iterations": [{**row.plain(), **lost.get(row.iteration, {})} for row in rows],
-        }
-        if anchored is not None:
-            plain["anchor"] = {**anchored.plain(), "hack_rates": [hack.plain() for hack in hacks]}
-        elif hacks:
-            plain["hack_rates"] = [hack.plain() for hack in hacks]
-        if lessons:
-            plain["warm_start"] = [lesson.plain() for lesson in lessons]
-        if benchmarks:
-            plain["benchmarks"] = [{"iteration": number, **row.plain()} for number, row in benchmarks]
-        if by_kind:
-            plain["kinds"] = kind_table(run.home, run.run_id)
-            plain["judge_kinds"] = [row for judge in judges(run.home, run.run_id) for row in judge.kinds()]
-        click.echo(json.dumps(plain))
+        click.echo(json.dumps(end.plain(by_kind)))
         return
-    table(f"run {run.run_id}", COLUMNS, [row.cells() for row in rows], numeric=set(COLUMNS))
-    if healths:
-        shown = [health.cells() for health in healths]
-        table("what the loop could not use", HEALTH_COLUMNS, shown, numeric=set(HEALTH_COLUMNS))
-    for lesson in lessons:
-        click.echo(lesson.shown())
-    for decision in Ledger(run.home).promotions():
-        if decision.run_id == run.run_id and decision.decision in ("refused", "unmeasured"):
-            click.echo(f"{decision.role}/{decision.version} is no champion: {decision.reason}")
-    if anchored is not None:
-        click.echo(anchored.shown())
-    for hack in hacks:
-        click.echo(hack.shown())
-    show_judges(judges(run.home, run.run_id))
-    if by_kind:
-        kinds = kind_table(run.home, run.run_id)
-        cells = [[str(k["iteration"]), k["kind"], f"{100 * k['value']:.1f}", str(k["n"])] for k in kinds]
-        table("constraints met", ["iteration", "kind", "%", "n"], cells, numeric={"iteration", "%", "n"})
-    if benchmarks:
-        columns = ["iteration", "benchmark", "metric", "value", "95 % interval", "n"]
-        cells = [[str(number), row.place, *row.cells()[:4]] for number, row in benchmarks]
-        table("benchmarks", columns, cells, numeric={"iteration", "value", "95 % interval", "n"})
+    end.show(by_kind)
     where = f"--home {run.home.root}"
-    click.echo(f"spent: {spent_shown(spent, run.config.budget)}")
     click.echo(
         f"{seconds:.0f} s. Look next:\n"
         f"  spar status {where}                 stages, rows, artifacts\n"

@@ -104,19 +104,24 @@ class RunPrompts:
         if following is None or self._config.source != "verifiable" or number < 2:
             return None
         before, run = number - 1, self._run
-        prompts = self._earlier(before)
-        known = prompts.manifest().config.get("drawing")
-        last = Drawing(self._config.constraints or COUNTS) if known is None else Drawing.of(known)
         answers, verdicts = (completed(run, stage, before) for stage in ("responses", "judgements"))
         if answers is None or verdicts is None:
-            _log.warning(
-                "iteration %d has no judgements: the prompts of iteration %d are drawn like its", before, number
-            )
-            return last
+            # Not made yet (a plan), never (a method without judgements), or collected since: what was drawn stands.
+            return self._drawn(number) or self._drawn(before) or self._configured()
+        prompts = self._earlier(before)
+        last = _recorded(prompts) or self._configured()
         rates = pass_rates(answers.read("responses"), verdicts.read("judgements"))
         drawing = next_drawing(last, prompts.read("prompts"), rates, following)
         _log.info("prompts of iteration %d carry %d to %d constraints", number, *drawing.counts)
         return drawing
+
+    def _drawn(self, number: int) -> Drawing | None:
+        """How the prompts of an iteration were drawn, where this run has made them and the model decided it."""
+        made = completed(self._run, PROMPTS.name, number)
+        return None if made is None else _recorded(made)
+
+    def _configured(self) -> Drawing:
+        return Drawing(self._config.constraints or COUNTS)
 
     def _files(self) -> dict[str, FileRef]:
         files: dict[str, FileRef] = {}
@@ -179,6 +184,11 @@ class RunPrompts:
         if not isinstance(chosen, tuple):
             return {"benchmarks": file_ref(chosen)}
         return {f"{BENCHMARK}{name}": self._stages.benchmark_data(name) for name in chosen}
+
+
+def _recorded(prompts: ArtifactRef) -> Drawing | None:
+    known = prompts.manifest().config.get("drawing")
+    return None if known is None else Drawing.of(known)
 
 
 def completed(run: Run, stage: str, iteration: int) -> ArtifactRef | None:

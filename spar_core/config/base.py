@@ -1,9 +1,9 @@
 """What all configuration classes share: frozen, closed to unknown keys, documented field by field."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 
 class FrozenConfig(BaseModel):
@@ -28,3 +28,17 @@ class FrozenConfig(BaseModel):
             if isinstance(field.default, FrozenConfig) and isinstance(values.get(name), Mapping):
                 values[name] = {**field.default.model_dump(exclude_unset=True), **values[name]}
         return values
+
+
+class GrownConfig(FrozenConfig):
+    """One whose `later` keys count only where they are used: what was computed before them keeps its stage key."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+    """Keys that are left out of the plain values where they have their defaults."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        unused = {name for name in self.later if values.get(name) == fields[name].default}
+        return {name: value for name, value in values.items() if name not in unused}

@@ -4,18 +4,12 @@ Defaults are profile `ours`; `profiles/paper.yaml` holds every published choice 
 (SPaR, arXiv 2412.11605, and the authors' released code).
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from spar_core.config.base import FrozenConfig
+from spar_core.config.base import FrozenConfig, GrownConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.engines.base import Sampling
 from spar_core.engines.model_reference import check_reference
 from spar_core.methods.registry import method, names
@@ -55,8 +49,10 @@ class ResponsesConfig(SamplingConfig):
     """Nucleus mass."""
 
 
-class JudgingConfig(SamplingConfig):
+class JudgingConfig(SamplingConfig, GrownConfig):
     """The refiner's votes on one response (paper: 5 votes, T 0.7, top_p 1.0, 2048 tokens)."""
+
+    later = ("verdict", "soft_votes")
 
     votes: Annotated[int, Field(ge=1, le=64)] = 5
     """Votes asked per response."""
@@ -120,13 +116,6 @@ class JudgingConfig(SamplingConfig):
         """Whether a checker takes part, so that the constraints of the prompts are an input."""
         return self.anchor != "none"
 
-    @model_serializer(mode="wrap")
-    def _left_out_where_as_published(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys that came later count only where they are used: what was computed before them keeps its key."""
-        values: dict[str, Any] = handler(self)
-        later = {name: type(self).model_fields[name].default for name in ("verdict", "soft_votes")}
-        return {name: value for name, value in values.items() if name not in later or value != later[name]}
-
     def votes_alone(self) -> Self:
         """The same for one model's votes: what measures a judge, for which neither the truth nor another may answer."""
         return self.model_copy(update={"anchor": "none", "second_voter": None})
@@ -186,59 +175,6 @@ class SearchConfig(FrozenConfig):
     def as_chain(self) -> Self:
         """The same choices and node budget for a chain of rewrites."""
         return self.model_copy(update={"strategy": "chain"})
-
-
-def _known_method(name: str) -> str:
-    if name not in names():
-        raise ValueError(f"there is no method {name!r}; there are {', '.join(names())}")
-    return name
-
-
-_OF_THE_RUN = ("tokens", "grpo_from")
-_LATER = (*_OF_THE_RUN, "length_control", "ranking")
-
-
-class PairsConfig(FrozenConfig):
-    """How preference pairs for the actor are made, and with that what a run compares (docs/method.md)."""
-
-    method: Annotated[str, AfterValidator(_known_method)] = "spar"
-    """spar: accepted rewrite of a tree search over root. single_refine: of one rewrite, iterative_refine: of a chain of
-    them. best_of_n: best over worst of the independent samples by the same votes. self_rewarding: by an additive rubric
-    (arXiv 2401.10020); meta_rewarding: likewise, and the refiner learns from judgements of its judgements
-    (arXiv 2407.19594). random_pairs: two samples in random order, a control. programmatic_refine:
-    a failing sample mended by code, an upper bound that uses rule truth. grpo: no pairs, rewards by rule for its own
-    answers (`training.grpo`); spar_then_grpo: that after iterations of spar. Or one of your own (spar_core.methods)."""
-    scorer: Literal["refiner", "actor"] = "refiner"
-    """Whose weights score by the rubric: the refiner's, as in the other methods, or the actor's own (published)."""
-    max_pairs: Annotated[int, Field(ge=1)] | None = None
-    """Cap on pairs per iteration (seeded choice); null keeps all. Compared methods get equal numbers by it."""
-    max_negatives: Annotated[int, Field(ge=1)] | None = None
-    """Cap on trees searched per iteration (seeded choice); null searches every prompt with a failing answer."""
-    tokens: Annotated[int, Field(ge=1)] | Literal["spar"] | None = None
-    """Completion tokens that an iteration may write to make what the actor learns from. best_of_n draws and judges
-    further samples up to it, GRPO trains until it is spent. `spar`: as many as the run in this home that differs in
-    nothing but its method, `spar`, wrote in the same iteration. Null: as otherwise configured."""
-    grpo_from: Annotated[int, Field(ge=2)] = 3
-    """spar_then_grpo: the first iteration whose actor learns by GRPO."""
-
-    length_control: Annotated[float, Field(ge=0.0, lt=0.5)] | None = None
-    """self_rewarding, meta_rewarding: of samples whose scores lie within this share of the range of scores from the
-    highest, the shortest is chosen; of those as near the lowest, the longest is rejected (arXiv 2407.19594). Null: the
-    highest and the lowest, whatever their length (arXiv 2401.10020)."""
-    ranking: Literal["shares", "elo"] = "shares"
-    """meta_rewarding: judgements are ranked by their shares of won comparisons, or by Elo (published)."""
-
-    def of_phase(self, method: str) -> Self:
-        """What the pairs of one phase of a method follow from."""
-        untouched = {name: type(self).model_fields[name].default for name in _OF_THE_RUN}
-        return self.model_copy(update={"method": method, **untouched})
-
-    @model_serializer(mode="wrap")
-    def _left_out_where_untouched(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys that came later count only where they are used: what was computed before them keeps its key."""
-        values: dict[str, Any] = handler(self)
-        fields = type(self).model_fields
-        return {name: value for name, value in values.items() if name not in _LATER or value != fields[name].default}
 
 
 class RefinerDataConfig(FrozenConfig):

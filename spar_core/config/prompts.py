@@ -1,11 +1,11 @@
 """Where self-play prompts come from, and which of them are left out."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from spar_core.config.base import FrozenConfig
+from spar_core.config.base import GrownConfig
 from spar_core.config.constraint_counts import ConstraintCounts
 from spar_core.config.following import FollowingConfig
 from spar_core.engines.model_reference import check_reference
@@ -13,8 +13,10 @@ from spar_core.engines.model_reference import check_reference
 BenchmarkName = Literal["ifeval", "ifbench", "followbench", "llmbar"]
 
 
-class PromptsConfig(FrozenConfig):
+class PromptsConfig(GrownConfig):
     """Where self-play prompts come from."""
+
+    later = ("following", "drop_contradictions")
 
     source: Literal["starter", "verifiable", "taxonomy", "file"] = "starter"
     """starter: the embedded world; verifiable: seed instructions + checkable constraints; taxonomy: seed prompts
@@ -44,13 +46,6 @@ class PromptsConfig(FrozenConfig):
     names, such as [ifeval, llmbar], whose data are found as `spar eval` finds them. Null: off."""
     decontaminate_ngram: Annotated[int, Field(ge=3, le=50)] = 13
     """Words per n-gram."""
-
-    @model_serializer(mode="wrap")
-    def _left_out_where_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys that came later count only where they are used: what was computed before them keeps its key."""
-        values: dict[str, Any] = handler(self)
-        later = {name: type(self).model_fields[name].default for name in ("following", "drop_contradictions")}
-        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
     @field_validator("evolver")
     @classmethod

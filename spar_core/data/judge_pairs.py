@@ -8,7 +8,7 @@ place. Its limit on the length of a chosen judgement is left out.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.elo import Win, elo
 from spar_core.data.pairs import Pairs, make_pair
 from spar_core.data.seeded_choice import cap, rank

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.seeded_choice import cap
 from spar_core.errors import DataError
 from spar_core.hashing import content_id

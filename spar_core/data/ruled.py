@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, NamedTuple
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.constraints import CheckTimeoutError, is_known
 from spar_core.data.pairs import STAGE as PAIRS_STAGE
 from spar_core.data.pairs import Pairs, capped, make_pair

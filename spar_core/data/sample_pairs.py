@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.pairs import MAJORITY, STAGE, Pairs, capped, make_pair
 from spar_core.data.seeded_choice import rank
 from spar_core.records import Drop, Judgement, PreferencePair, Prompt, Response, RubricScore

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from spar_core.engines.model_folder import DtypeName, pick_device
+from spar_core.engines.model_folder import DtypeName, pick_device, pick_dtype
 from spar_core.errors import EngineError
 
 
@@ -28,10 +28,9 @@ def text_likelihoods(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     place = pick_device(device)
-    chosen = (torch.bfloat16 if place.type == "cuda" else torch.float32) if dtype == "auto" else getattr(torch, dtype)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=chosen).to(place).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(dtype, place)).to(place).eval()
     except (OSError, ValueError) as error:
         raise EngineError(f"model folder {folder}: {error}") from error
     context = int(model.config.get_text_config().max_position_embeddings)

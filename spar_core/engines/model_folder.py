@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 
@@ -50,6 +50,13 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def pick_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
+    """The type named, or for "auto" bfloat16 on a GPU and float32 on a CPU."""
+    if dtype != "auto":
+        return cast("torch.dtype", getattr(torch, dtype))
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
 def load_model(folder: Path, device: torch.device, dtype: DtypeName) -> LoadedModel:
     """Load weights and tokenizer onto a device. "auto" is bfloat16 on a GPU and float32 on a CPU.
 
@@ -62,7 +69,7 @@ def load_model(folder: Path, device: torch.device, dtype: DtypeName) -> LoadedMo
 
     AttentionInterface.register(ATTENTION_NAME, ragged_attention)
     disable_progress_bar()  # a bar per load would tear the progress display of a run
-    chosen = (torch.bfloat16 if device.type == "cuda" else torch.float32) if dtype == "auto" else getattr(torch, dtype)
+    chosen = pick_dtype(dtype, device)
     tokenizer = _readable(folder, "tokenizer", lambda: AutoTokenizer.from_pretrained(folder))
     model, report = _readable(
         folder,

@@ -1,6 +1,6 @@
 """Pairs of independent samples: the best over the worst by the same votes."""
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.pairs import Pairs
 from spar_core.data.sample_pairs import pairs_from_samples
 from spar_core.methods.plugin import PairsMethod, Rows

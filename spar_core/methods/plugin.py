@@ -32,7 +32,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from spar_core.config.method import PairsConfig, SearchConfig
+from spar_core.config.method import SearchConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.pairs import Pairs
 from spar_core.records import Judgement, Prompt, Response, RubricScore, Tree, TreeNode
 

@@ -1,6 +1,6 @@
 """A failing sample and the same mended by code: an upper bound that uses rule truth."""
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.pairs import Pairs
 from spar_core.data.ruled import repaired_pairs
 from spar_core.methods.plugin import PairsMethod, Rows

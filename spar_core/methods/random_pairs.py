@@ -1,6 +1,6 @@
 """Two samples in random order: the control that should teach nothing."""
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data import sample_pairs
 from spar_core.data.pairs import Pairs
 from spar_core.methods.plugin import PairsMethod, Rows

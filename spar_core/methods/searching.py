@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.pairs import Pairs, pairs_from_trees
 from spar_core.methods.plugin import PairsMethod, Product, Rows
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data.pairs import Pairs
 from spar_core.data.sample_pairs import pairs_from_scores
 from spar_core.methods.plugin import PairsMethod, RefinerLearning, Rows

@@ -1,6 +1,6 @@
 """SPaR, then GRPO: the first iterations teach by refined pairs, the later ones by rewards."""
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.methods import grpo, spar
 from spar_core.methods.plugin import Method
 

@@ -3,8 +3,11 @@
 import pytest
 from prefect import flow
 
+from flows.cli import invoke
+from flows.wiring import prompting
 from flows.wiring.handovers import Models
 from flows.wiring.iteration_data import IterationData
+from flows.wiring.prompting import completed as kept
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner
 from spar_core.config.loading import load_config
@@ -44,7 +47,7 @@ def drawn(run: Run, *numbers: int) -> list[dict]:
     return data()
 
 
-def test_the_next_prompts_are_drawn_by_what_became_of_the_last(tmp_path):
+def test_the_next_prompts_are_drawn_by_what_became_of_the_last(tmp_path, monkeypatch):
     run = Run(Home(tmp_path), "followed", load_config("smoke", overrides=SETTINGS))
     first, second, third = drawn(run, 1, 2, 3)
     assert first is None  # as configured
@@ -56,3 +59,15 @@ def test_the_next_prompts_are_drawn_by_what_became_of_the_last(tmp_path):
     assert drawn(run, 2, 3) == [second, third]
     after = {(entry.stage, entry.iteration): entry.stage_key for entry in Ledger(run.home).stages(run.run_id)}
     assert after == before
+    # What the drawing was made of may be collected: the prompts that are there stay those of the run.
+    monkeypatch.setattr(
+        prompting, "completed", lambda run, stage, n: kept(run, stage, n) if stage == "prompts" else None
+    )
+    assert drawn(run, 2, 3) == [second, third]
+
+
+def test_a_plan_of_prompts_that_are_yet_to_follow_is_made(tmp_path, capsys):
+    given = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    assert invoke(["plan", "--preset", "smoke", *given, "--home", str(tmp_path / "nowhere")]) == 0
+    assert "prompts" in capsys.readouterr().out
+    assert not (tmp_path / "nowhere").exists()

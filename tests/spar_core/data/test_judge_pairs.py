@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from finished_records import prompt, response
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data import judge_pairs, most_contested
 from spar_core.data.elo import Win, elo
 from spar_core.data.judge_pairs import place_weights, win_shares

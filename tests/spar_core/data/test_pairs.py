@@ -1,7 +1,7 @@
 import pytest
 from finished_records import judgement, node, prompt, response, tree
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data import pairs_from_samples, pairs_from_trees
 from spar_core.errors import DataError
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.constraints import CheckTimeoutError, render
 from spar_core.data.rule_words import PlainWords, looked_at
 from spar_core.data.ruled import repaired_pairs, ruled_answers, ruled_refiner

@@ -4,7 +4,7 @@ import random
 
 from finished_records import prompt, response
 
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data import pairs_from_scores, random_pairs
 from spar_core.records import Response, RubricScore
 

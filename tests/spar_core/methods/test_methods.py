@@ -7,7 +7,7 @@ import pytest
 
 from spar_core import methods
 from spar_core.config.loading import load_config
-from spar_core.config.method import PairsConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.errors import ConfigError
 from spar_core.methods import registry
 from spar_core.methods.plugin import Method, Rows

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from spar_core.config.method import JudgingConfig, PairsConfig, RefinementConfig, ResponsesConfig
+from spar_core.config.method import JudgingConfig, RefinementConfig, ResponsesConfig
+from spar_core.config.pairs import PairsConfig
 from spar_core.data import random_pairs
 from spar_core.engines.base import Completion, GenerationRequest
 from spar_core.engines.scripted import ScriptedEngine

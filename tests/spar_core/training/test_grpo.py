@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sessions import StopAt, run
 from trainable_models import save_tiny_model, tiny_tokenizer
 from training_data import WORDS, write_parquet
-from transformers import TrainerCallback
 
 from spar_core.config.launch import LaunchConfig
 from spar_core.config.method import JudgingConfig
@@ -22,15 +22,13 @@ from spar_core.hashing import model_digest
 from spar_core.records import Constraint, Prompt
 from spar_core.starter import base_model_dir
 from spar_core.starter.world import generate_prompts
-from spar_core.training import TrainingOutcome, TrainingSpec, answer_judge
+from spar_core.training import TrainingSpec, answer_judge
 from spar_core.training.answer_judge import AnswerJudge
 from spar_core.training.answer_rewards import AnswerReward
 from spar_core.training.chat_tokens import ChatTokenizer
 from spar_core.training.examples import tokenise
 from spar_core.training.loading import check_packages
-from spar_core.training.session import run_session
 from spar_core.training.specification import JudgeSpec
-from spar_core.training.workspace import Workspace
 
 STOP = 0
 NOTHING = {"kind": "punctuation:no_comma", "kwargs": "{}"}
@@ -148,25 +146,6 @@ def make_spec(tmp_path: Path) -> MakeSpec:
         )
 
     return make
-
-
-class StopAt(TrainerCallback):
-    """Ends the process' work in the middle of training, as a kill would."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def on_step_end(self, args: object, state: Any, control: object, **_: object) -> None:
-        if state.global_step == self._step:
-            raise KeyboardInterrupt
-
-
-def run(spec: TrainingSpec, *callbacks: TrainerCallback) -> TrainingOutcome:
-    workspace = Workspace(spec.work)
-    workspace.folder.mkdir(exist_ok=True)
-    workspace.claim("same", "whole")
-    run_session(spec, "same", callbacks=callbacks)
-    return TrainingOutcome.from_json((spec.output_folder / "training_provenance.json").read_text())
 
 
 def curve(spec: TrainingSpec, name: str) -> list[float]:

@@ -6,37 +6,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
+from sessions import StopAt, run
 from trainable_models import FORMATS, save_tiny_model
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from spar_core.config.training import LoraConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
-from spar_core.training import TrainingOutcome, TrainingSpec, session
-from spar_core.training.session import run_session
+from spar_core.training import TrainingSpec, session
 from spar_core.training.speed import SpeedMeter
 from spar_core.training.workspace import Workspace
 
 MakeSpec = Callable[..., TrainingSpec]
-
-
-class StopAt(TrainerCallback):
-    """Ends the process' work in the middle of training, as a kill would."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def on_step_end(self, args: object, state: object, control: object, **_: object) -> None:
-        if state.global_step == self._step:  # type: ignore[attr-defined]
-            raise KeyboardInterrupt
-
-
-def run(spec: TrainingSpec, *callbacks: TrainerCallback) -> TrainingOutcome:
-    workspace = Workspace(spec.work)
-    workspace.folder.mkdir(exist_ok=True)
-    workspace.claim("same", "whole")
-    run_session(spec, "same", callbacks=callbacks)
-    return TrainingOutcome.from_json((spec.output_folder / "training_provenance.json").read_text())
 
 
 @pytest.mark.parametrize("kind", ["dpo", "sft"])
