@@ -12,6 +12,7 @@ from tasks.models import resolve_model
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_smollm2_goes_once_round_the_loop(tmp_path, capsys):
     home = Home(tmp_path)
     try:
