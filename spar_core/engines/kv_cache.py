@@ -17,7 +17,9 @@ from spar_core.errors import EngineError
 ATTENTION_NAME = "spar_ragged"
 _LENGTH_STEP = 64  # positions; growing in steps keeps reallocation rare
 _ROW_STEP = 16
-_SPAN_STEP = 16  # columns of decoding attention; whole vectors add up in the same order however many follow
+_SPAN_STEP = (
+    16  # columns of decoding attention; on many CPUs whole vectors add up in the same order however many follow
+)
 _CALL_COLUMNS = 256  # a call of attention takes as long as to read this many columns of a row
 
 
@@ -160,7 +162,8 @@ class SlotCache:
 def stretches(positions: npt.NDArray[np.int64]) -> list[Stretch]:
     """Cut the slots into stretches of similar length: rows of 100 tokens do not wait for a neighbour of 1,000.
 
-    The numbers of a row are the same in any stretch, to the last bit, on a CPU. `positions`: int64 [rows], not empty.
+    The numbers of a row are the same in any stretch, on some CPUs to the last bit, on others within rounding (1e-6
+    where values are about 1). `positions`: int64 [rows], not empty.
     """
     found: list[Stretch] = []
     first, longest = 0, 0

@@ -17,7 +17,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **extra}
 
 
-def spar(*arguments: str | Path, timeout: float = 280, **extra: str) -> "subprocess.CompletedProcess[str]":
+def spar(*arguments: str | Path, timeout: float = 560, **extra: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=timeout, env=environment(**extra), check=False
     )

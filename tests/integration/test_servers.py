@@ -30,15 +30,14 @@ def test_a_starting_server_ends_with_its_run(
             assert time.monotonic() < deadline
             time.sleep(0.1)
         (record,) = (read_record(file) for file in home.servers.glob("*.json"))
-        sent = time.monotonic()
         run.send_signal(number)
-        _, told = run.communicate(timeout=60)
-        assert time.monotonic() - sent < 20, told
+        _, told = run.communicate(timeout=120)
+        deadline = time.monotonic() + 120
     finally:
         run.kill()
     assert run.returncode == code, told
     assert record is not None
     while any(map(mark_runs, record["processes"])):
-        assert time.monotonic() - sent < 25
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     assert list(home.logs.glob("vllm-*.log"))  # in the home, not in the system's temporary folder

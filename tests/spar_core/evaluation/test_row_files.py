@@ -22,7 +22,7 @@ def test_rows_keep_their_line_numbers(tmp_path: Path) -> None:
         (b'{"a": 1}\n{"a": \n', "line 2: not a JSON object"),
         (b"[1]\n", "line 1: a row must be a JSON object, not list"),
         (b"[" * 100_000, "line 1: not a JSON object"),
-        (gzip.compress(b'{"a": 1}\n' * 1000)[:-20], "gzip data is damaged"),
+        (gzip.compress(b'{"a": 1}\n' * 1000, mtime=0)[:-20], "gzip data is damaged"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:

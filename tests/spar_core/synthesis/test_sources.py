@@ -85,7 +85,7 @@ def test_over_long_line_is_one_bad_row(tmp_path, monkeypatch):
         ("absent.jsonl", None, "no such file or folder"),
         ("prompts.csv", b"prompt\n", "data are read from .json"),
         ("empty.jsonl", b"\n", "no usable prompt"),
-        ("torn.jsonl.gz", gzip.compress(GOOD)[:-9], "cannot be read"),
+        ("torn.jsonl.gz", gzip.compress(GOOD, mtime=0)[:-9], "cannot be read"),
         ("torn.parquet", b"PAR1", "not a readable Parquet file"),
     ],
 )
