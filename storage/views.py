@@ -105,7 +105,7 @@ LEDGER_VIEWS: Mapping[str, str] = {
     "promotions": f"SELECT * FROM {INTERNAL}.promotions",
     "artifacts": f"SELECT * FROM {INTERNAL}.artifacts",
     "lineage": f"""
-        SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key
+        SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key, parent_name
         FROM {INTERNAL}.lineage LEFT JOIN {INTERNAL}.users USING (stage_key)""",
     # The runs and iterations that used an artifact: one that two runs share appears under both.
     f"{INTERNAL}.users": f"SELECT DISTINCT run_id, iteration, stage_key FROM {INTERNAL}.stages",
