@@ -3,14 +3,18 @@
 import json
 import re
 
+import pandas
 import pytest
 
 from flows.benchmarking.item_rows import ItemAnswer, ItemRow, item_rows
+from flows.benchmarking.item_tables import publish_items
 from flows.benchmarks import result_of, scores_of
 from flows.cli import EXIT_USAGE, invoke
 from flows.showing.evaluation_page import MOST_ITEMS, evaluation_page
 from storage.catalog import open_catalog
 from storage.home import Home
+from storage.mlflow_store import connect
+from tasks.runtime import Runtime
 from tests.flows.test_benchmarks import bench, folder  # noqa: F401 - fixtures
 from tests.flows.view.made_home import HOSTILE
 
@@ -44,6 +48,26 @@ def test_instructions_answers_and_reasons(bench, tmp_path):  # noqa: F811
         "verdicts": {"loose": 0.0, "strict": 0.0},
         "reason": "",
     }
+
+
+def test_mlflow_has_them_as_a_table_in_place_of_the_one_before(bench, tmp_path):  # noqa: F811
+    run = bench("ifeval", script=SCRIPT, samples=2, temperature=0.5)
+    scores_of(run, "ifeval")
+    home = Home(tmp_path / "home")
+    publish_items(home, run.run_id)
+    publish_items(home, run.run_id)
+    tracker = Runtime.of(str(home.root)).tracking.tracker
+    client, mlflow_run = connect(home), tracker.open_run(run.run_id)
+    logged = json.loads(client.get_run(mlflow_run).data.tags["mlflow.loggedArtifacts"])
+    assert logged == [{"path": "items/ifeval.json", "type": "table"}]
+    told = pandas.read_json(
+        client.download_artifacts(mlflow_run, "items/ifeval.json"), orient="split"
+    )  # as MLflow does
+    assert [*told["item"]] == [0, 0, 1, 1, 2, 2]
+    assert [*told["answer"][:2]] == ["hello", '"hello"']
+    assert [*told["right"][:2]] == [False, True]
+    assert [*told["prompt_strict"][:2]] == [0.0, 1.0]
+    assert told["broken"][0] == "startend:quotation"
 
 
 def test_a_judges_text(bench, tmp_path):  # noqa: F811

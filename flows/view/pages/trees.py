@@ -15,6 +15,7 @@ from flows.view.tree_picture import path_to, tree_picture
 from flows.view.tree_truth import Text
 from flows.view.word_diff import changed_words, word_diff
 from storage import places
+from storage.other_pages import tree_pages
 
 _TRUTHS = (("right", "right"), ("wrong", "wrong"), ("unknown", "not known"))
 _OF_KEYS = "stage_key || '/' || tree_id IN (SELECT unnest(?))"
@@ -210,6 +211,7 @@ def tree(request: Request) -> Response:
         "previous": before,
         "next": after,
         "listed": LISTER.asked_query(request),
+        "others": tree_pages(reader.home, found.tree["run_id"], name),
     }
     return render(request, "tree.html", shown)
 

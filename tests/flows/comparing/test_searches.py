@@ -112,20 +112,21 @@ def test_searching_needs_a_refiner(capsys, tmp_path, arguments, said):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_prompt_set_that_the_starter_does_not_know_is_worse(tmp_path):
     rows = [
         {"prompt": prompt.text, "constraints": [{"id": c.kind, "kwargs": c.kwargs} for c in prompt.constraints]}
-        for prompt in generate_prompts(6, 7, "dev")
+        for prompt in generate_prompts(3, 7, "dev")
     ]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
     where = ("--prompts", tmp_path / "p.jsonl", "--home", tmp_path / "home", "--set", "method.responses.per_prompt=1")
     command = ("compare", "starter", "default", "--actor", "starter", "--refiner", "starter", "--json", *where)
-    ended = spar(*command, "--gate", "readable>=0")
+    ended = spar(*command, "--gate", "readable>=0", timeout=1200)
     assert ended.returncode == 1, ended.stderr
     told = json.loads(ended.stdout)
     readable = next(entry for entry in told["metrics"] if entry["metric"] == "readable")
     assert (readable["before"]["value"], readable["after"]["value"]) == (1.0, 0.0)
     assert told["settings"] == {"method.prompt_set": ["starter", "default"]}
     assert told["failed"] == ["readable>=0.0"]
-    again = json.loads(spar(*command).stdout)
+    again = json.loads(spar(*command, timeout=1200).stdout)
     assert again["metrics"] == told["metrics"]
