@@ -3,7 +3,6 @@
 import json
 import re
 
-import pandas
 import pytest
 
 from flows.benchmarking.item_rows import ItemAnswer, ItemRow, item_rows
@@ -60,14 +59,15 @@ def test_mlflow_has_them_as_a_table_in_place_of_the_one_before(bench, tmp_path):
     client, mlflow_run = connect(home), tracker.open_run(run.run_id)
     logged = json.loads(client.get_run(mlflow_run).data.tags["mlflow.loggedArtifacts"])
     assert logged == [{"path": "items/ifeval.json", "type": "table"}]
-    told = pandas.read_json(
-        client.download_artifacts(mlflow_run, "items/ifeval.json"), orient="split"
-    )  # as MLflow does
-    assert [*told["item"]] == [0, 0, 1, 1, 2, 2]
-    assert [*told["answer"][:2]] == ["hello", '"hello"']
-    assert [*told["right"][:2]] == [False, True]
-    assert [*told["prompt_strict"][:2]] == [0.0, 1.0]
-    assert told["broken"][0] == "startend:quotation"
+    with open(client.download_artifacts(mlflow_run, "items/ifeval.json"), encoding="utf-8") as file:
+        table = json.load(file)
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [row["item"] for row in rows] == ["0", "0", "1", "1", "2", "2"]
+    assert [row["answer"] for row in rows[:2]] == ["hello", '"hello"']
+    assert [(row["right"], row["prompt_strict"], row["broken"]) for row in rows[:2]] == [
+        (False, 0.0, "startend:quotation"),
+        (True, 1.0, ""),
+    ]
 
 
 def test_a_judges_text(bench, tmp_path):  # noqa: F811
