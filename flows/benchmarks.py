@@ -6,6 +6,7 @@ from typing import Any, cast
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.benchmarking.item_tables import publish_items
 from flows.benchmarking.request import BenchmarkRequest, BenchmarkResult
 from flows.benchmarking.session import BenchmarkSession, StageBenchmark
 from flows.showing.evaluation_record import truncation_notes
@@ -48,6 +49,7 @@ def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
         if bench.unmeasured and not scores:
             raise NothingAnsweredError("; ".join(bench.unmeasured.values()))
         log_scores(str(home.root), bench.run_id, bench.model.iteration, scores, bench.versions())
+        publish_items(home, bench.run_id)
     return result_of(bench, scores)
 
 

@@ -13,13 +13,17 @@ NodeKind = Literal["artifact", "model", "file"]
 
 
 class Edge(NamedTuple):
-    """One child and one thing it was made from; `stage_key` is the stage that made it."""
+    """One child and one thing it was made from; `stage_key` is the stage that made it.
+
+    `parent_name`: what the stage calls a model (its role) or a file; empty for all else.
+    """
 
     child_kind: NodeKind
     child_id: str
     parent_kind: NodeKind
     parent_id: str
     stage_key: str | None
+    parent_name: str = ""
 
 
 def edges(manifests: Iterable[Manifest], models: Iterable[ModelEntry] = ()) -> list[Edge]:
@@ -27,21 +31,21 @@ def edges(manifests: Iterable[Manifest], models: Iterable[ModelEntry] = ()) -> l
     found = {edge for manifest in manifests for edge in _of_artifact(manifest)}
     known = {edge[:4] for edge in found}
     found.update(edge for model in models for edge in _of_model(model) if edge[:4] not in known)
-    return sorted(found, key=lambda edge: (*edge[:4], edge.stage_key or ""))
+    return sorted(found, key=lambda edge: (*edge[:4], edge.stage_key or "", edge.parent_name))
 
 
 def _of_artifact(manifest: Manifest) -> Iterator[Edge]:
     key = manifest.stage_key
     for parent in manifest.inputs:
         yield Edge("artifact", key, "artifact", parent.stage_key, key)
-    for digest in manifest.model_digests.values():
-        yield Edge("artifact", key, "model", digest, key)
-    for digest in manifest.file_digests.values():
-        yield Edge("artifact", key, "file", digest, key)
+    for role, digest in manifest.model_digests.items():
+        yield Edge("artifact", key, "model", digest, key, role)
+    for name, digest in manifest.file_digests.items():
+        yield Edge("artifact", key, "file", digest, key, name)
     if manifest.model_digest is not None:
         yield Edge("model", manifest.model_digest, "artifact", key, key)
-        for digest in manifest.model_digests.values():
-            yield Edge("model", manifest.model_digest, "model", digest, key)
+        for role, digest in manifest.model_digests.items():
+            yield Edge("model", manifest.model_digest, "model", digest, key, role)
 
 
 def _of_model(model: ModelEntry) -> Iterator[Edge]:

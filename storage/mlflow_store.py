@@ -103,6 +103,11 @@ def model_page(name: str, version: int) -> str:
     return f"#/models/{name}/versions/{version}"
 
 
+def trace_page(experiment: str, trace: str) -> str:
+    """Address of a trace within MLflow's UI."""
+    return f"#/experiments/{experiment}/traces?selectedEvaluationId={trace}&traceId={trace}&startTimeLabel=ALL"
+
+
 @contextmanager
 def mlflow_errors(home: Home) -> Iterator[None]:
     """Turn what MLflow and its database raise into a StorageError.

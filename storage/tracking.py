@@ -6,7 +6,7 @@ Runs are found again by tag, and a point that is known is not logged twice, so a
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ _MAX_VALUE = 6000  # likewise of characters in a parameter
 _MAX_DIGEST = 36  # likewise of characters in a dataset's digest
 _PARENT = "mlflow.parentRunId"
 _NOTE = "mlflow.note.content"
+_TABLES = "mlflow.loggedArtifacts"
 _STATES = {
     "completed": "FINISHED",
     "waiting": "SCHEDULED",
@@ -167,6 +168,21 @@ class Tracker:
         """Keep a page with a `spar` run, in place of one of that name; MLflow shows it among the run's artifacts."""
         with mlflow_errors(self._home):
             self._client.log_text(self.open_run(run_id), html, name)
+
+    def log_table(self, mlflow_run: str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep rows with a run as the table `NAME.json`, in place of one of that name; MLflow shows it as a table.
+
+        `MlflowClient.log_table` would add its rows to those that are there.
+        """
+        file = f"{mlflow_name(name)}.json"
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
+        with mlflow_errors(self._home):
+            self._client.log_text(mlflow_run, json.dumps(table), file)
+            known = json.loads(self._client.get_run(mlflow_run).data.tags.get(_TABLES, "[]"))
+            entry = {"path": file, "type": "table"}
+            if entry not in known:
+                self._client.set_tag(mlflow_run, _TABLES, json.dumps([*known, entry]))
 
     def describe(self, run_id: str, text: str, iteration: int | None = None) -> None:
         """Write the description (Markdown) of a `spar` run, or of one of its iterations, as far as MLflow knows it."""

@@ -86,10 +86,14 @@ _ARTIFACTS = {
     "rows_in": pa.int64(),
     "rows_out": pa.int64(),
     "bytes": pa.int64(),
+    "tokens_read": pa.int64(),
+    "tokens_written": pa.int64(),
     "created": _TIME,
     "uri": pa.string(),
     "problem": pa.string(),
 }
+
+_TOKENS = {"tokens_read": "prompt_tokens", "tokens_written": "completion_tokens"}
 
 # Measurements from before these columns were made under the standard settings, one answer per item.
 _MEASURED = ("eval_items", "eval_scores")
@@ -105,7 +109,7 @@ LEDGER_VIEWS: Mapping[str, str] = {
     "promotions": f"SELECT * FROM {INTERNAL}.promotions",
     "artifacts": f"SELECT * FROM {INTERNAL}.artifacts",
     "lineage": f"""
-        SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key
+        SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key, parent_name
         FROM {INTERNAL}.lineage LEFT JOIN {INTERNAL}.users USING (stage_key)""",
     # The runs and iterations that used an artifact: one that two runs share appears under both.
     f"{INTERNAL}.users": f"SELECT DISTINCT run_id, iteration, stage_key FROM {INTERNAL}.stages",
@@ -155,7 +159,9 @@ def artifacts_table(whole: Iterable[Whole], damaged: Iterable[Damaged]) -> pa.Ta
         size = sum(file.bytes for file in manifest.files)
         created = datetime.fromisoformat(manifest.created)
         place = {"stage": ref.stage, "stage_key": ref.stage_key, "uri": ref.uri}
-        rows.append(facts | place | {"state": "whole", "bytes": size, "created": created})
+        tokens = {name: manifest.metrics.get(metric) for name, metric in _TOKENS.items()}
+        counts = {name: None if count is None else int(count) for name, count in tokens.items()}
+        rows.append(facts | place | counts | {"state": "whole", "bytes": size, "created": created})
     for folder, problems in damaged:
         names = {"stage": folder.parent.name.partition("=")[2], "stage_key": folder.name.partition("=")[2]}
         rows.append(names | {"state": "damaged", "uri": str(folder), "problem": "; ".join(problems)})

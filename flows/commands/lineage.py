@@ -12,6 +12,7 @@ from rich.tree import Tree
 from flows.commands.options import home_option, json_option, opened
 
 _SAID = 90  # characters of a text
+_ID = 12  # digits of an id
 
 
 @click.command()
@@ -58,13 +59,21 @@ def _drawn(node: dict[str, Any], way: str, tree: Tree) -> Tree:
     for entry in node[way]:
         _drawn(entry, way, tree.add(_line(entry)))
     if node["more"]:
-        tree.add(Text(f"and {node['more']:,} more", style="dim"))
+        tree.add(Text(f"and {node['more']:,} more" if node[way] else f"{node['more']:,} more", style="dim"))
+    elif node["repeated"]:
+        tree.add(Text("as above", style="dim"))
     return tree
 
 
 def _line(node: dict[str, Any]) -> Text:
-    # What models wrote may hold anything, also what a terminal would obey.
-    said = " ".join("".join(sign if sign.isprintable() else " " for sign in node["said"]).split())
+    said = _printable(node["said"])
     shown = said if len(said) <= _SAID else f"{said[: _SAID - 1]}\u2026"
-    name = node["id"] if node["kind"] == "model" else node["id"][:12]
-    return Text.assemble((f"{node['kind']} ", "cyan"), (name, "bold"), f"  {shown}" if shown else "")
+    name, of, part = node["id"].partition("/")
+    whole = node["kind"] in ("model", "source")
+    known = _printable(node["id"]) if whole else f"{name[:_ID]}{of}{part}"
+    return Text.assemble((f"{node['kind']} ", "cyan"), (known, "bold"), f"  {shown}" if shown else "")
+
+
+def _printable(text: str) -> str:
+    """On one line, without what a terminal would obey: models and users may have written anything."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())

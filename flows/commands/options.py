@@ -35,13 +35,10 @@ def json_option(command: Command) -> Command:
 def configuration_options(command: Command) -> Command:
     """`--preset`, `--config`, `--set`."""
     for option in (
-        click.option(
+        override_option(
             "--set",
             "overrides",
-            multiple=True,
-            metavar="KEY.PATH=VALUE",
-            callback=_checked_overrides,
-            help="Override one value; may be repeated. A secret by its variable: engine.env.HF_TOKEN='$HF_TOKEN'.",
+            "Override one value; may be repeated. A secret by its variable: engine.env.HF_TOKEN='$HF_TOKEN'.",
         ),
         click.option(
             "--config",
@@ -53,6 +50,13 @@ def configuration_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def override_option(name: str, parameter: str, text: str) -> Callable[[Command], Command]:
+    """An option that takes `key.path=value` strings as `--set` does."""
+    return click.option(
+        name, parameter, multiple=True, metavar="KEY.PATH=VALUE", callback=_checked_overrides, help=text
+    )
 
 
 def requested_run(

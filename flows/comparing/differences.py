@@ -1,7 +1,8 @@
 """Two sides, metric by metric: the paired difference, what flipped, and a gate for continuous integration.
 
 gate = parse_gate("prompt_strict>=-0.01")
-gate.passes(difference)    # False where the whole 95 % interval lies below -0.01
+gate.passes(difference.change)          # False where the whole 95 % interval lies below -0.01
+gate.promise(difference.sensitivity)    # which true drop fails it in 8 of 10 comparisons, and for how many items more
 """
 
 import re
@@ -12,6 +13,7 @@ from flows.comparing.sides import Side
 from spar_core.errors import ConfigError
 from spar_core.evaluation.comparison import Observation, paired_change, stratified_mean
 from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.power import POWER, Sensitivity, sensitivity
 
 _GATE = re.compile(r"(?P<metric>[\w./-]+)\s*>=\s*(?P<bound>[+-]?\d*\.?\d+)")
 
@@ -25,12 +27,30 @@ class Difference(NamedTuple):
     change: Estimate
     better: list[Any]
     worse: list[Any]
+    sensitivity: Sensitivity
 
     def plain(self) -> dict[str, Any]:
         """JSON-like values."""
         figures = {"before": self.before.plain(), "after": self.after.plain(), "change": self.change.plain()}
         flips = {"better": [_plain(key) for key in self.better], "worse": [_plain(key) for key in self.worse]}
-        return {"metric": self.metric, **figures, **flips}
+        return {"metric": self.metric, **figures, **flips, "detectable_drop": self.sensitivity.detectable}
+
+
+class Promise(NamedTuple):
+    """What a gate catches with the items at hand. `fails_at`: the true change that fails it in 80 % of comparisons.
+
+    `needed`: the items that fail a change as far below the bound as the bound is from no change, as often; null where
+    the bound is no change.
+    """
+
+    items: int
+    fails_at: float
+    needed: int | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are as many items as needed."""
+        return self.needed is None or self.needed <= self.items
 
 
 class Gate(NamedTuple):
@@ -45,6 +65,29 @@ class Gate(NamedTuple):
     def passes(self, change: Estimate) -> bool:
         """Whether the change may be at or above the bound."""
         return not change.ci_high < self.bound
+
+    def promise(self, of: Sensitivity) -> Promise:
+        """What it catches with these items."""
+        margin = min(1.0, abs(self.bound))
+        return Promise(of.n, self.bound - of.detectable, of.pairs_for(margin) if margin else None)
+
+    def plain(self, difference: Difference) -> dict[str, Any]:
+        """JSON-like: the gate, whether it passes, and what it promises."""
+        promise = self.promise(difference.sensitivity)
+        passed = {"metric": self.metric, "bound": self.bound, "passed": self.passes(difference.change)}
+        return {**passed, "power": POWER, **promise._asdict(), "enough": promise.enough}
+
+    def told(self, difference: Difference) -> str:
+        """The same in words."""
+        promise = self.promise(difference.sensitivity)
+        reached = f"a true change of {100 * promise.fails_at:+.1f} points" if promise.fails_at >= -1 else "no change"
+        said = (
+            f"gate {self.metric}>={self.bound:g}: with {promise.items:,} items {reached} fails it {POWER:.0%} of times"
+        )
+        if promise.enough:
+            return said
+        margin = f"{100 * abs(self.bound):.1f} points"
+        return f"{said}; too few for a margin of {margin}, which needs about {promise.needed:,}"
 
 
 def parse_gate(text: str) -> Gate:
@@ -89,7 +132,7 @@ def _difference(metric: str, before: list[Observation], after: list[Observation]
         return None
     better = [key for key in first if key in common and second[key].value > first[key].value]
     worse = [key for key in first if key in common and second[key].value < first[key].value]
-    return Difference(metric, ours, theirs, change, better, worse)
+    return Difference(metric, ours, theirs, change, better, worse, sensitivity(before, after, change))
 
 
 def changed_settings(

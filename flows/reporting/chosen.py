@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from flows.view.pages.trees import TreeReading, chosen_node, facts_of, read_trees
 from flows.view.reader import Reader, Rows
-from flows.view.rules import is_right, rules_of
+from flows.view.rules import right_of
 from flows.view.tree_picture import Picture, tree_picture
 
 EACH = 3
@@ -79,7 +79,7 @@ def _drawn(reader: Reader, run_ids: Sequence[str]) -> Rows:
 def _right(row: dict[str, Any]) -> bool | None:
     """The checker's word on an accepted rewrite, found when it is asked for."""
     if "right" not in row:
-        row["right"] = is_right(rules_of(row, row["response"]))
+        row["right"] = right_of(row, row["response"])
     right: bool | None = row["right"]
     return right
 

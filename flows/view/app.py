@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from flows.view.pages import ROUTES
 from flows.view.reader import Reader
 from flows.view.rendering import View, render, templates
+from flows.view.tree_truth import TreeTruth
 from spar_core.errors import StorageError
 from storage.home import Home
 
@@ -46,10 +47,12 @@ def make_app(home: Home, token: str | None = None) -> Starlette:
         StorageError: the home cannot be read.
     """
     reader = Reader(home)
+    truth = TreeTruth(reader)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> Any:
         yield
+        truth.close()
         reader.close()
 
     guards = [Middleware(BaseHTTPMiddleware, dispatch=_guard(token))]
@@ -64,7 +67,7 @@ def make_app(home: Home, token: str | None = None) -> Starlette:
         exception_handlers={HTTPException: _refused, StorageError: _unreadable},
         lifespan=lifespan,
     )
-    app.state.view = View(reader, templates())
+    app.state.view = View(reader, templates(), truth)
     return app
 
 

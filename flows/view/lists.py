@@ -27,6 +27,8 @@ class Choice(NamedTuple):
     fixed: tuple[tuple[str, str], ...] = ()
     """Values with their labels, each with a condition of its own under `conditions`."""
     conditions: Mapping[str, str] = {}
+    found: Callable[[Request, str], list[str]] | None = None
+    """What the question mark stands for instead of a value of `fixed`: a list, such as of the keys of rows."""
 
 
 def values_of(column: str, rows: str) -> str:
@@ -70,7 +72,7 @@ class Lister:
     def asked(self, request: Request, reader: Reader) -> Listing:
         """The page of the list that an address asks for."""
         values, sort = self.values(request), self.sort(request)
-        sql, parameters = self.filtered(values)
+        sql, parameters = self.filtered(values, request)
         page = reader.page(f"{sql} ORDER BY {self.orders[sort]}", parameters, number_in(request, "page"), PAGE_SIZE)
         asked = {**values, **({"sort": sort} if sort != next(iter(self.orders)) else {})}
 
@@ -82,7 +84,7 @@ class Lister:
 
     def neighbours(self, request: Request, reader: Reader, key: str, value: str) -> tuple[str | None, str | None]:
         """The rows before and after one, in the list that an address' query describes."""
-        sql, parameters = self.filtered(self.values(request))
+        sql, parameters = self.filtered(self.values(request), request)
         order = self.orders[self.sort(request)]
         found = reader.one(
             f"SELECT before, after FROM (SELECT {key}, lag({key}) OVER (ORDER BY {order}) AS before, "
@@ -108,9 +110,10 @@ class Lister:
         asked = request.query_params.get("sort", "")
         return asked if asked in self.orders else next(iter(self.orders))
 
-    def filtered(self, values: Mapping[str, str]) -> tuple[str, list[str]]:
+    def filtered(self, values: Mapping[str, str], request: Request) -> tuple[str, list[object]]:
         """The query of the rows that the filters leave, and its parameters."""
-        conditions, parameters = [], []
+        conditions: list[str] = []
+        parameters: list[object] = []
         for choice in self.choices:
             value = values.get(choice.name)
             if value is None:
@@ -119,6 +122,9 @@ class Lister:
                 conditions.append(choice.conditions.get(value, "false"))
                 continue
             conditions.append(choice.condition)
+            if choice.found is not None:
+                parameters.append(choice.found(request, value))
+                continue
             parameters.append(f"%{_escaped(value)}%" if choice.like else value)
         where = f" WHERE {' AND '.join(f'({condition})' for condition in conditions)}" if conditions else ""
         return f"SELECT * FROM ({self.rows}){where}", parameters

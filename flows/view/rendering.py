@@ -10,14 +10,16 @@ from starlette.responses import HTMLResponse, Response
 
 from flows.view import filters
 from flows.view.reader import Reader
+from flows.view.tree_truth import TreeTruth
 from storage import places
 
 
 class View(NamedTuple):
-    """What pages have at hand: the home's rows, and the templates."""
+    """What pages have at hand: the home's rows, the templates, and what a checker says of its trees."""
 
     reader: Reader
     templates: Environment
+    truth: TreeTruth
 
 
 def templates() -> Environment:

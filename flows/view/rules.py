@@ -31,9 +31,20 @@ def rules_of(prompt: Mapping[str, Any], text: str | None = None) -> list[Rule]:
 
 def is_right(rules: Sequence[Rule]) -> bool | None:
     """Whether all rules are met; null where there are none, or one is not known."""
-    if any(rule.met is False for rule in rules):
+    return _all_met([rule.met for rule in rules])
+
+
+def right_of(prompt: Mapping[str, Any], text: str) -> bool | None:
+    """`is_right` of `rules_of`, for many texts: nothing is put in words."""
+    detect = detects_language(prompt["source"] or "")
+    constraints = [Constraint(entry["kind"], entry["kwargs"]) for entry in prompt["constraints"] or ()]
+    return _all_met([_met(entry, text, detect) for entry in constraints])
+
+
+def _all_met(verdicts: Sequence[bool | None]) -> bool | None:
+    if False in verdicts:
         return False
-    return True if rules and all(rule.met for rule in rules) else None
+    return True if verdicts and None not in verdicts else None
 
 
 def _met(constraint: Constraint, text: str | None, detect: bool) -> bool | None:

@@ -6,11 +6,14 @@ import re
 import pytest
 
 from flows.benchmarking.item_rows import ItemAnswer, ItemRow, item_rows
+from flows.benchmarking.item_tables import publish_items
 from flows.benchmarks import result_of, scores_of
 from flows.cli import EXIT_USAGE, invoke
 from flows.showing.evaluation_page import MOST_ITEMS, evaluation_page
 from storage.catalog import open_catalog
 from storage.home import Home
+from storage.mlflow_store import connect
+from tasks.runtime import Runtime
 from tests.flows.test_benchmarks import bench, folder  # noqa: F401 - fixtures
 from tests.flows.view.made_home import HOSTILE
 
@@ -44,6 +47,27 @@ def test_instructions_answers_and_reasons(bench, tmp_path):  # noqa: F811
         "verdicts": {"loose": 0.0, "strict": 0.0},
         "reason": "",
     }
+
+
+def test_mlflow_has_them_as_a_table_in_place_of_the_one_before(bench, tmp_path):  # noqa: F811
+    run = bench("ifeval", script=SCRIPT, samples=2, temperature=0.5)
+    scores_of(run, "ifeval")
+    home = Home(tmp_path / "home")
+    publish_items(home, run.run_id)
+    publish_items(home, run.run_id)
+    tracker = Runtime.of(str(home.root)).tracking.tracker
+    client, mlflow_run = connect(home), tracker.open_run(run.run_id)
+    logged = json.loads(client.get_run(mlflow_run).data.tags["mlflow.loggedArtifacts"])
+    assert logged == [{"path": "items/ifeval.json", "type": "table"}]
+    with open(client.download_artifacts(mlflow_run, "items/ifeval.json"), encoding="utf-8") as file:
+        table = json.load(file)
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [row["item"] for row in rows] == ["0", "0", "1", "1", "2", "2"]
+    assert [row["answer"] for row in rows[:2]] == ["hello", '"hello"']
+    assert [(row["right"], row["prompt_strict"], row["broken"]) for row in rows[:2]] == [
+        (False, 0.0, "startend:quotation"),
+        (True, 1.0, ""),
+    ]
 
 
 def test_a_judges_text(bench, tmp_path):  # noqa: F811

@@ -23,11 +23,11 @@ def test_edges_of_artifacts_and_models():
         ModelEntry(**known, digest="given", parent_digest="elsewhere"),
     ]
     assert edges(manifests, models) == [
-        Edge("artifact", "prompts-key", "file", "questions", "prompts-key"),
-        Edge("artifact", "responses-key", "model", "base", "responses-key"),
+        Edge("artifact", "prompts-key", "file", "questions", "prompts-key", "prompts"),
+        Edge("artifact", "responses-key", "model", "base", "responses-key", "actor"),
         Edge("artifact", "train-key", "artifact", "pairs-key", "train-key"),
-        Edge("artifact", "train-key", "model", "base", "train-key"),
+        Edge("artifact", "train-key", "model", "base", "train-key", "actor"),
         Edge("model", "better", "artifact", "train-key", "train-key"),
-        Edge("model", "better", "model", "base", "train-key"),
+        Edge("model", "better", "model", "base", "train-key", "actor"),
         Edge("model", "given", "model", "elsewhere", None),
     ]

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from storage.addresses import known_port
 from storage.home import Home
 from storage.mlflow_store import connect, experiment_id
+from storage.other_pages import OtherPages, tree_pages
 from storage.traces import Step, Trace, Traces
 from storage.tracking import Tracker
 
@@ -66,3 +68,16 @@ def test_a_trace_is_logged_once(home):
     assert Traces(home).log(Trace("r1/1/t", _TREE, begun, 1.0)) == first
     assert Traces(home).log(Trace("r2/1/t", _TREE, begun, 1.0)) != first
     assert len(_found(home)) == 2
+
+
+def test_a_tree_leads_to_its_own_trace(home):
+    assert tree_pages(home, "r1", "t") == OtherPages()  # no database yet
+    port = known_port(home, "mlflow")
+    run = Tracker(home).open_run("r1")
+    name = Traces(home).log(
+        Trace("r1/1/t", _TREE, datetime(2026, 1, 2, tzinfo=UTC), 5.0, {"tree_id": "t", "run_id": "r1"}), run
+    )
+    page = tree_pages(home, "r1", "t").mlflow
+    place = f"http://127.0.0.1:{port}/#/experiments/{Tracker(home).experiment}/traces"
+    assert page == f"{place}?selectedEvaluationId={name}&traceId={name}&startTimeLabel=ALL"
+    assert tree_pages(home, "r1", "other") == tree_pages(home, "r2", "t") == OtherPages()

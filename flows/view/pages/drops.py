@@ -36,7 +36,7 @@ def drops(request: Request) -> Response:
     """Counts by stage and reason, then the rows."""
     reader = reader_of(request)
     listing = LISTER.asked(request, reader)
-    sql, parameters = LISTER.filtered(listing.values)
+    sql, parameters = LISTER.filtered(listing.values, request)
     counts = reader.rows(
         f"SELECT stage, reason, count(*) AS n FROM ({sql}) GROUP BY ALL ORDER BY n DESC, stage, reason LIMIT 40",
         parameters,

@@ -139,8 +139,12 @@ def _run(reader: Reader, name: str) -> dict[str, Any]:
 
 
 def stages_of(reader: Reader, name: str) -> Rows:
-    """A run's stages, in the order of iterations and of time."""
-    return reader.rows("SELECT * FROM stages WHERE run_id = ? ORDER BY iteration, started, stage", [name])
+    """A run's stages with the tokens they took when they were computed, in the order of iterations and of time."""
+    return reader.rows(
+        "SELECT s.*, a.tokens_read, a.tokens_written FROM stages s LEFT JOIN (SELECT DISTINCT ON (stage, stage_key) * "
+        "FROM artifacts) a USING (stage, stage_key) WHERE run_id = ? ORDER BY iteration, started, stage",
+        [name],
+    )
 
 
 def figures_of(reader: Reader, name: str) -> dict[int, dict[str, dict[str, Any]]]:
@@ -160,12 +164,13 @@ def names_of(figures: Mapping[int, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def totals_of(stages: Rows) -> Mapping[int, Mapping[str, float]]:
-    """Seconds, and rows dropped, by iteration."""
+    """Seconds, tokens written, and rows dropped, by iteration."""
     totals: dict[int, dict[str, float]] = {}
     for stage in stages:
-        own = totals.setdefault(stage["iteration"], {"seconds": 0.0, "dropped": 0})
+        own = totals.setdefault(stage["iteration"], {"seconds": 0.0, "dropped": 0, "tokens": 0})
         own["seconds"] += stage["seconds"] or 0.0
         own["dropped"] += stage["rows_dropped"] or 0
+        own["tokens"] += stage["tokens_written"] or 0
     return totals
 
 

@@ -1,6 +1,6 @@
 """Pages of search trees: the list, and one tree with one of its nodes opened."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -9,11 +9,22 @@ from starlette.routing import BaseRoute, Route
 
 from flows.view.lists import Choice, Lister, of_run, values_of
 from flows.view.reader import Reader, Rows
-from flows.view.rendering import missing, reader_of, render
+from flows.view.rendering import missing, reader_of, render, view_of
 from flows.view.rules import is_right, rules_of
 from flows.view.tree_picture import path_to, tree_picture
+from flows.view.tree_truth import Text
 from flows.view.word_diff import changed_words, word_diff
 from storage import places
+from storage.other_pages import tree_pages
+
+_TRUTHS = (("right", "right"), ("wrong", "wrong"), ("unknown", "not known"))
+_OF_KEYS = "stage_key || '/' || tree_id IN (SELECT unnest(?))"
+
+
+def _of_truth(text: Text) -> Callable[[Request, str], list[str]]:
+    """The trees on whose failing answer or accepted text the checker says something."""
+    return lambda request, truth: view_of(request).truth.keys(text, truth)
+
 
 _ROWS = """
 SELECT t.*, p.text AS prompt, p.constraints, p.source, a.depth AS accepted_depth, t.of AS searched,
@@ -44,6 +55,8 @@ LISTER = Lister(
             fixed=(("changed", "changed to YES"), ("kept", "stays NO")),
             conditions={"changed": "found", "kept": "NOT found"},
         ),
+        Choice("root", "Failing answer, by the checker", _OF_KEYS, fixed=_TRUTHS, found=_of_truth("root")),
+        Choice("text", "Accepted text, by the checker", _OF_KEYS, fixed=_TRUTHS, found=_of_truth("accepted")),
         Choice("stop", "Stopped because", "stop_reason = ?", values_of("stop_reason", "trees")),
         Choice(
             "depth",
@@ -72,8 +85,12 @@ _TABLES = (("trees", "tree_nodes", "tree_votes", "prompts"), ("eval_trees", "eva
 
 def trees(request: Request) -> Response:
     """The list of trees."""
+    truth = view_of(request).truth
+    progress = truth.progress()
     listing = LISTER.asked(request, reader_of(request))
-    return render(request, "trees.html", {"listing": listing, "lister": LISTER})
+    verdicts = [truth.verdicts(row["stage_key"], row["tree_id"]) for row in listing.page.rows]
+    shown = {"listing": listing, "lister": LISTER, "progress": progress, "verdicts": verdicts}
+    return render(request, "trees.html", shown)
 
 
 class TreeReading(NamedTuple):
@@ -194,6 +211,7 @@ def tree(request: Request) -> Response:
         "previous": before,
         "next": after,
         "listed": LISTER.asked_query(request),
+        "others": tree_pages(reader.home, found.tree["run_id"], name),
     }
     return render(request, "tree.html", shown)
 

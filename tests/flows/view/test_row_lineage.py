@@ -5,10 +5,11 @@ import json
 import pytest
 
 from flows.cli import invoke
+from spar_core.records import Message, Prompt, RefinerExample
 from storage.artifacts import Provenance
 from storage.catalog import open_catalog
 from storage.home import Home
-from storage.row_lineage import Thing, found, neighbours
+from storage.row_lineage import Thing, found, neighbours, walk
 from tests.flows.view.made_home import Maker, made_home
 
 
@@ -30,14 +31,16 @@ def catalog(home):
         ("model", "actor/1", set(), {"model actor/2"}),
         ("model", "refiner/2", {"model refiner/1", "example e1"}, set()),
         ("pair", "pair1", {"tree t1", "answer r1", "prompt p1"}, {"model actor/2"}),
-        ("example", "e1", {"tree t1", "prompt p1"}, {"model refiner/2"}),
-        ("tree", "t1", {"answer r1"}, {"pair pair1", "example e1"}),
-        ("answer", "r1", {"prompt p1", "model actor/1"}, {"tree t1", "pair judged"}),
-        ("answer", "r2", {"prompt p1", "model actor/1"}, set()),
-        ("prompt", "p1", set(), {"answer r1", "answer r2"}),
-        ("prompt", "q1", set(), {"answer s0", "answer s1"}),
+        ("example", "e1", {"tree t1", "prompt p1", "vote n3-node/0"}, {"model refiner/2"}),
+        ("tree", "t1", {"answer r1", "vote r1/0", "vote n3-node/0"}, {"pair pair1", "example e1"}),
+        ("vote", "n3-node/0", {"tree t1"}, {"example e1"}),
+        ("vote", "r1/0", {"answer r1"}, {"pair judged"}),
+        ("answer", "r1", {"prompt p1", "model actor/1"}, {"tree t1", "pair judged", "vote r1/0"}),
+        ("answer", "r2", {"prompt p1", "model actor/1"}, {"vote r2/0"}),
+        ("prompt", "p1", {"source a text"}, {"answer r1", "answer r2"}),
+        ("prompt", "q1", {"source a text"}, {"answer s0", "answer s1"}),
         ("answer", "s1", {"prompt q1", "model actor/2"}, set()),
-        ("pair", "judged", {"answer r1", "prompt p1"}, set()),
+        ("pair", "judged", {"answer r1", "prompt p1", "vote r1/0", "vote r1/3"}, set()),
     ],
 )
 def test_both_ways(catalog, kind, name, up, down):
@@ -76,6 +79,7 @@ def test_what_is_not_named_is_counted(catalog):
 def test_references(catalog):
     assert found(catalog, "actor/2").said == "run-1, iteration 1"
     assert found(catalog, "n3-node").id == "t1"
+    assert found(catalog, "r1/0").said == "NO: a text"
     with pytest.raises(Exception, match="too short"):
         found(catalog, "pair1")
     with pytest.raises(Exception, match="nothing here has the id"):
@@ -93,7 +97,39 @@ def test_the_command_prints_a_tree_and_json(home, capsys):
     assert "down" not in told
     pair = next(entry for entry in told["up"] if entry["kind"] == "pair")
     assert {entry["id"] for entry in pair["up"]} == {"t1", "r1", "p1"}
-    assert pair["up"][0]["up"] == []
+    cut = {entry["id"]: (entry["up"], entry["more"]) for entry in pair["up"]}
+    assert cut == {"t1": ([], 3), "r1": ([], 2), "p1": ([], 1)}  # as many as `neighbours` finds
+
+
+def test_a_model_met_again_is_not_followed_again(catalog):
+    told = walk(catalog, Thing("pair", "pair1"), "up", depth=3, most=9)
+    prompts = [entry for entry in _all(told, "up") if (entry["kind"], entry["id"]) == ("prompt", "p1")]
+    assert sorted(entry["repeated"] for entry in prompts) == [False, True]
+
+
+def _all(node, way):
+    return [node, *(below for entry in node[way] for below in _all(entry, way))]
+
+
+def test_prompts_and_examples_name_the_files_and_models_they_were_made_with(tmp_path):
+    home = Home(tmp_path / "home")
+    home.settle()
+    maker = Maker(home, "a text")
+    maker.make()
+    read = Provenance(file_digests={"prompts": "f1", "benchmark.ifeval": "f2"}, model_digests={"evolver": "old"})
+    maker.put("more_prompts", read, prompts=[Prompt("p9", "nine", source="evolved")])
+    taught = RefinerExample("e9", "judgement", "teacher", (Message("user", "q"), Message("assistant", "a")))
+    maker.put("warm_start", Provenance(model_digests={"teacher": "elsewhere"}), refiner_examples=[taught])
+    with open_catalog(home) as opened:
+        prompt = neighbours(opened, Thing("prompt", "p9"), "up").things
+        example = neighbours(opened, Thing("example", "e9"), "up").things
+    assert prompt == [
+        Thing("model", "actor/1", "asked as evolver"),
+        Thing("model", "refiner/1", "asked as evolver"),
+        Thing("file", "f1", "read as prompts"),
+        Thing("source", "evolved", "split train"),
+    ]
+    assert example == [Thing("weights", "elsewhere", "asked as teacher")]
 
 
 def test_an_unknown_reference_says_what_ids_look_like(home, capsys):
