@@ -27,8 +27,13 @@ async def _judge(context: ShardContext) -> ShardRows:
     context.part.write("votes", ())
     context.part.write("judgements", ())
     responses = decided = 0
+    equal_texts = JudgingConfig.model_validate(context.call.config["judging"]).equal_texts
     async for result in judge_all(
-        subjects, refiner_of(context, prompts), context.call.seed, max_requests_in_flight=limit
+        subjects,
+        refiner_of(context, prompts),
+        context.call.seed,
+        max_requests_in_flight=limit,
+        equal_texts=equal_texts,
     ):
         responses += 1
         context.part.write("votes", result.votes)
