@@ -8,7 +8,7 @@ from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Completion, Engine
 from spar_core.hashing import derive_seed
 from spar_core.prompts.library import PromptLibrary
-from spar_core.records import FinishReason, Judgement, Vote
+from spar_core.records import FinishReason, Judgement, Message, Verdict, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Checked, Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
@@ -146,10 +146,7 @@ class Refiner:
                 if refused is not None:
                     return JudgementOutcome(tuple(ballot.votes), None, *refused)
                 left = size - step
-                if (
-                    left
-                    and voting.certain(voting.tally(ballot.votes, self._judging), left, self._judging) in wanted.spare
-                ):
+                if left and self._certain(ballot, left) in wanted.spare:
                     judged = voting.judgement(subject_id, ballot.votes, self._judging)
                     return JudgementOutcome(tuple(ballot.votes), judged, left=left)
             if ruled is not None:
@@ -173,6 +170,9 @@ class Refiner:
     def _fewest(self) -> int:
         """Votes of a round without which no majority can be certain."""
         return max(self._judging.votes // 2 + 1, self._judging.quorum)
+
+    def _certain(self, ballot: Ballot, left: int) -> Verdict | None:
+        return voting.certain(voting.tally(ballot.votes, self._judging), left, self._judging)
 
     async def _ask_votes(
         self, ballot: Ballot, own_seed: Callable[[str], int], first: int, last: int

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from spar_core.errors import EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import derive_seed
 from spar_core.prompts import PromptLibrary
 from spar_core.roles import Refiner, format_rewrite
-from spar_core.search import Root, SearchResult, run_trees
+from spar_core.search import Root, SearchResult, run_trees, scheduler
 
 LIBRARY = PromptLibrary.load("starter")
 ORDERS = [None, oldest_first, newest_first, shuffled(1), shuffled(2)]
