@@ -126,6 +126,7 @@ class Judgement:
 
     Where `anchored` is not "no" a checker decided: `value` is 1 or 0, the votes only stay recorded. `votes_of`: the
     response with the same text whose votes these are (`judging.equal_texts`); empty where it has its own.
+    `votes_spared`: as for tree nodes.
     """
 
     response_id: str
@@ -137,6 +138,7 @@ class Judgement:
     critique: str
     anchored: Anchored = "no"
     votes_of: str = ""
+    votes_spared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

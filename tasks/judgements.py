@@ -1,7 +1,8 @@
 """Stage `judgements`: the refiner's votes on every response. Rows are responses."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Engine
@@ -9,6 +10,7 @@ from spar_core.evaluation.truth import anchor_of
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
 from spar_core.roles import Refiner, Subject, judge_all
+from spar_core.roles.ballot import A_NO_IN_FULL, EVERY_VOTE, Wanted
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
@@ -34,6 +36,7 @@ async def _judge(context: ShardContext) -> ShardRows:
         context.call.seed,
         max_requests_in_flight=limit,
         equal_texts=equal_texts,
+        wanted=first_votes(context.call.config),
     ):
         responses += 1
         context.part.write("votes", result.votes)
@@ -43,6 +46,11 @@ async def _judge(context: ShardContext) -> ShardRows:
         elif result.drop is not None:
             context.part.write("drops", [result.drop])
     return ShardRows(responses, decided)
+
+
+def first_votes(config: Mapping[str, Any]) -> Wanted:
+    """Which votes a stage asks on answers that a search may start from: all, unless its configuration says otherwise."""
+    return A_NO_IN_FULL if config.get("votes_asked") == "until_decided" else EVERY_VOTE
 
 
 def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: Engine | None = None) -> Refiner:

@@ -28,7 +28,7 @@ from spar_core.roles import Subject, judge_all
 from spar_core.search.budgets import TokenLog, node_tokens, stopped_at
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
-from tasks.judgements import refiner_of
+from tasks.judgements import first_votes, refiner_of
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
@@ -51,7 +51,11 @@ async def _judge(context: ShardContext) -> ShardRows:
     answers = iter(entries)
     judged_answers = 0
     async for judged in judge_all(
-        subjects, refiner_of(context, engine=log), context.call.seed, max_requests_in_flight=limit, ordered=True
+        subjects,
+        refiner_of(context, engine=log),
+        context.call.seed,
+        max_requests_in_flight=limit,
+        wanted=first_votes(context.call.config),
     ):
         prompt, answer = next(answers)
         judged_answers += 1

@@ -177,8 +177,13 @@ class SearchConfig(GrownConfig):
     """Whether a rewrite with the very text of a node of its tree that was judged takes over that judgement and is not
     judged again (published: yes). It may still be accepted; `detect_duplicates` comes first."""
     votes_asked: Literal["all", "until_decided"] = "all"
-    """until_decided: the votes on a rewrite are asked only until the search would do the same whatever the others say;
-    texts, choices and data are those of `all`, the tokens fewer (docs/method.md). Published: all."""
+    """until_decided: the votes on a rewrite are asked only until the search would do the same whatever the others say,
+    and those on an answer until it is certain to pass, unless their share feeds training data. Texts, choices and data
+    are those of `all`, the tokens fewer (docs/method.md). Published: all."""
+
+    def every_vote(self) -> Self:
+        """The same search where the shares of votes are data: all are asked."""
+        return self.model_copy(update={"votes_asked": "all"})
 
     def one_rewrite(self) -> Self:
         """The same choices for a single rewrite: a search of one node."""

@@ -19,6 +19,8 @@ class Wanted(NamedTuple):
 
 EVERY_VOTE: Final = Wanted()
 A_MAJORITY: Final = Wanted(frozenset({Verdict.YES, Verdict.NO}))
+A_NO_IN_FULL: Final = Wanted(frozenset({Verdict.YES}))
+"""For an answer that a search starts from where it fails: rewrites are compared with its share."""
 
 
 class VoteRequest(NamedTuple):

@@ -1,6 +1,7 @@
 """The refiner: judges responses by votes and rewrites failing ones."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Completion, Engine
 from spar_core.hashing import derive_seed
 from spar_core.prompts.library import PromptLibrary
-from spar_core.records import FinishReason, Judgement, Message, Verdict, Vote
+from spar_core.records import FinishReason, Judgement, Verdict, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Checked, Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
@@ -25,14 +26,13 @@ class JudgementOutcome(NamedTuple):
     """The votes of every round, and the judgement or the reason why there is none.
 
     `failure`: `quorum`, `tie`, `no_rule` (`rules_only`), or the engine's reason for refusing; None where there is
-    a judgement. `left`: votes of the first round that were spared.
+    a judgement.
     """
 
     votes: tuple[Vote, ...]
     judgement: Judgement | None
     failure: str | None = None
     detail: str = ""
-    left: int = 0
 
 
 class Rewrite(NamedTuple):
@@ -148,7 +148,7 @@ class Refiner:
                 left = size - step
                 if left and self._certain(ballot, left) in wanted.spare:
                     judged = voting.judgement(subject_id, ballot.votes, self._judging)
-                    return JudgementOutcome(tuple(ballot.votes), judged, left=left)
+                    return JudgementOutcome(tuple(ballot.votes), replace(judged, votes_spared=left))
             if ruled is not None:
                 if any(vote.verdict is ruled for vote in ballot.votes):
                     break

@@ -86,7 +86,7 @@ def with_judgement(child: TreeNode, outcome: JudgementOutcome) -> TreeNode:
         no_votes=judgement.no_votes,
         unparseable_votes=judgement.unparseable_votes,
         anchored=judgement.anchored,
-        votes_spared=outcome.left,
+        votes_spared=judgement.votes_spared,
     )
 
 

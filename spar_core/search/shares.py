@@ -38,6 +38,10 @@ EVERYTHING = Uses()
 """Spares no votes."""
 
 
+SHOWN = Uses(accepted=True, best=True, shares=False)
+"""For a search whose text is what counts: the accepted one, else the best."""
+
+
 def share_of(node: TreeNode) -> Share:
     """The interval of a judged node's value."""
     if not node.votes_spared:

@@ -47,8 +47,8 @@ def search_tree(
         refiner_id: content digest of the refiner's weights; part of the tree's identity.
         uses: what is read of the tree afterwards; under `votes_asked: until_decided` only that is asked for.
     """
-    named = config.model_copy(update={"votes_asked": "all"})  # fewer votes make no other tree
-    tree_id = content_id("tree", root.prompt_id, root.response_id, named, run_seed, refiner_id)
+    # Fewer votes make no other tree.
+    tree_id = content_id("tree", root.prompt_id, root.response_id, config.every_vote(), run_seed, refiner_id)
     growth = Growth(tree_id, root, config, run_seed, uses)
     reason: StopReason = "root_accepted"
     if not growth.accept_best([growth.root]):

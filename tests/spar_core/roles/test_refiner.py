@@ -245,8 +245,8 @@ def test_a_round_ends_once_the_majority_is_certain(letters: str, asked: list[int
     outcome = asyncio.run(refiner(engine).judge("s", "P", "R", 11, wanted=A_MAJORITY))
     whole = asyncio.run(refiner(voting_engine(letters)).judge("s", "P", "R", 11))
     assert [request.n for request in engine.requests] == asked
-    assert (outcome.left, len(outcome.votes)) == (left, 5 - left)
     assert outcome.judgement is not None
+    assert (outcome.judgement.votes_spared, len(outcome.votes)) == (left, 5 - left)
     assert whole.judgement is not None
     assert (outcome.judgement.verdict, outcome.judgement.critique) == (
         whole.judgement.verdict,
@@ -283,7 +283,8 @@ def test_two_steps_ask_of_each_wording_and_voter_what_one_step_asks() -> None:
 
     whole, at_once = ask()
     begun, first = ask(wanted=A_MAJORITY)
-    assert begun.left == 3
+    assert begun.judgement is not None
+    assert begun.judgement.votes_spared == 3
     ended, second = ask(wanted=Wanted(begun=begun.votes))
     single = {(text, seed, k) for text, seed, start, n in at_once for k in range(start, start + n)}
     assert single == {(text, seed, k) for text, seed, start, n in [*first, *second] for k in range(start, start + n)}
