@@ -49,7 +49,7 @@ async def _judge(context: ShardContext) -> ShardRows:
 
 
 def first_votes(config: Mapping[str, Any]) -> Wanted:
-    """Which votes a stage asks on answers that a search may start from: all, unless its configuration says otherwise."""
+    """Which votes a stage asks on answers that a search may start from; all, unless its configuration says less."""
     return A_NO_IN_FULL if config.get("votes_asked") == "until_decided" else EVERY_VOTE
 
 

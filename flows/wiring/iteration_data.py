@@ -173,9 +173,8 @@ class IterationData:
             **self._stages.templates("judge", "refine"),
         }
         if search.votes_asked == "until_decided":
-            searching["uses"] = Uses(
-                accepted=True, best=False, shares=self._learns_split(("tree_no", "tree_yes"))
-            )._asdict()
+            shares_are_data = self._learns_split(("tree_no", "tree_yes"))
+            searching["uses"] = Uses(accepted=True, best=False, shares=shares_are_data)._asdict()
         # The constraints of the prompts are read only by the anchor: without it no stage of the search can know them.
         anchors = {"prompts": known["prompts"]} if method.judging.reads_rules else {}
         return self._stages.run(TREES, iteration, {"roots": roots, **anchors}, judges, searching)

@@ -126,8 +126,8 @@ class JudgingConfig(SamplingConfig, GrownConfig):
         return self.anchor != "none"
 
     def votes_alone(self) -> Self:
-        """The same for one model's votes: what measures a judge, for which neither the truth nor another may answer."""
-        return self.model_copy(update={"anchor": "none", "second_voter": None})
+        """The same for one model's own votes on each text: what measures a judge, for which nothing else may answer."""
+        return self.model_copy(update={"anchor": "none", "second_voter": None, "equal_texts": "each"})
 
 
 class RefinementConfig(SamplingConfig):
