@@ -23,7 +23,7 @@ from spar_core.engines.factory import open_engine
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Judgement, Prompt, Response
 from spar_core.roles import Actor, Refiner, Subject, judge_all, respond_all
-from spar_core.roles.ballot import A_NO_IN_FULL, EVERY_VOTE
+from spar_core.roles.ballot import A_MAJORITY, A_NO_IN_FULL, EVERY_VOTE
 from spar_core.roles.batches import Judged
 from spar_core.search import SearchResult, run_trees
 from spar_core.search.shares import EVERYTHING, SHOWN, Uses
@@ -96,7 +96,8 @@ async def search(way: Way, method: MethodConfig, refiner: Engine, answers: dict[
     config = type(method.search).model_validate({**method.search.model_dump(), **way.search})
     asked = Refiner(refiner, PromptLibrary.load(method.prompt_set), judging, method.refinement)
     subjects = [Subject(prompt.text, answer) for prompt, own in answers.items() for answer in own]
-    wanted = A_NO_IN_FULL if config.votes_asked == "until_decided" else EVERY_VOTE
+    first = A_NO_IN_FULL if way.uses.best else A_MAJORITY
+    wanted = first if config.votes_asked == "until_decided" else EVERY_VOTE
     judging_all = judge_all(subjects, asked, 0, equal_texts=judging.equal_texts, wanted=wanted)
     judged: list[Judged] = [j async for j in judging_all]
     judgements: list[Judgement] = [j.judgement for j in judged if j.judgement is not None]

@@ -198,6 +198,7 @@ class Root:
     finish_reason: FinishReason = "stop"
     seed: int = 0
     anchored: Anchored = "no"
+    votes_spared: int = 0
 
     @classmethod
     def create(cls, prompt: Prompt, response: Response, judgement: Judgement) -> Self:
@@ -215,6 +216,7 @@ class Root:
             finish_reason=response.finish_reason,
             seed=response.seed,
             anchored=judgement.anchored,
+            votes_spared=judgement.votes_spared,
         )
 
 

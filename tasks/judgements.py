@@ -1,8 +1,7 @@
 """Stage `judgements`: the refiner's votes on every response. Rows are responses."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Engine
@@ -10,7 +9,7 @@ from spar_core.evaluation.truth import anchor_of
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
 from spar_core.roles import Refiner, Subject, judge_all
-from spar_core.roles.ballot import A_NO_IN_FULL, EVERY_VOTE, Wanted
+from spar_core.roles.ballot import A_MAJORITY, EVERY_VOTE
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
@@ -30,13 +29,14 @@ async def _judge(context: ShardContext) -> ShardRows:
     context.part.write("judgements", ())
     responses = decided = 0
     equal_texts = JudgingConfig.model_validate(context.call.config["judging"]).equal_texts
+    spares = context.call.config.get("votes_asked") == "until_decided"
     async for result in judge_all(
         subjects,
         refiner_of(context, prompts),
         context.call.seed,
         max_requests_in_flight=limit,
         equal_texts=equal_texts,
-        wanted=first_votes(context.call.config),
+        wanted=A_MAJORITY if spares else EVERY_VOTE,
     ):
         responses += 1
         context.part.write("votes", result.votes)
@@ -46,11 +46,6 @@ async def _judge(context: ShardContext) -> ShardRows:
         elif result.drop is not None:
             context.part.write("drops", [result.drop])
     return ShardRows(responses, decided)
-
-
-def first_votes(config: Mapping[str, Any]) -> Wanted:
-    """Which votes a stage asks on answers that a search may start from; all, unless its configuration says less."""
-    return A_NO_IN_FULL if config.get("votes_asked") == "until_decided" else EVERY_VOTE
 
 
 def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: Engine | None = None) -> Refiner:

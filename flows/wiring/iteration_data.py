@@ -156,7 +156,8 @@ class IterationData:
         judging = {"judging": self._judging(), **self._stages.templates("judge")}
         search = method.search(self._method.search)
         shares_are_data = "judgements" in method.reads or self._learns_split(("response_no", "response_yes"))
-        if "trees" in method.reads and search.votes_asked == "until_decided" and not shares_are_data:
+        searched = "trees" in method.reads and not search.accepts_failing
+        if searched and search.votes_asked == "until_decided" and not shares_are_data:
             judging["votes_asked"] = search.votes_asked
         return self._stages.run(JUDGEMENTS, iteration, answered, judges, judging)
 

@@ -178,8 +178,13 @@ class SearchConfig(GrownConfig):
     judged again (published: yes). It may still be accepted; `detect_duplicates` comes first."""
     votes_asked: Literal["all", "until_decided"] = "all"
     """until_decided: the votes on a rewrite are asked only until the search would do the same whatever the others say,
-    and those on an answer until it is certain to pass, unless their share feeds training data. Texts, choices and data
+    and those on answers until the majority is certain, unless their shares feed training data. Texts, choices and data
     are those of `all`, the tokens fewer (docs/method.md). Published: all."""
+
+    @property
+    def accepts_failing(self) -> bool:
+        """Whether an answer may be accepted as it is though most votes say NO: its exact share then decides."""
+        return self.accept_above < 0.5 and self.root_value == "measured"
 
     def every_vote(self) -> Self:
         """The same search where the shares of votes are data: all are asked."""

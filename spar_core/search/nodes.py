@@ -30,6 +30,7 @@ def root_node(tree_id: str, root: Root, config: SearchConfig) -> TreeNode:
         finish_reason=root.finish_reason,
         seed=root.seed,
         anchored=root.anchored,
+        votes_spared=root.votes_spared,
     )
 
 

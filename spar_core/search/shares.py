@@ -43,8 +43,8 @@ SHOWN = Uses(accepted=True, best=True, shares=False)
 
 
 def share_of(node: TreeNode) -> Share:
-    """The interval of a judged node's value."""
-    if not node.votes_spared:
+    """The interval of a judged node's value; the root's is what another stage has measured."""
+    if not node.votes_spared or node.parent_id is None:
         return Share(node.value or 0.0, node.value or 0.0)
     parseable = node.yes_votes + node.no_votes
     mass = round((node.value or 0.0) * parseable, 9)  # of votes that count as one or none: their whole number again
