@@ -110,9 +110,8 @@ class ServedSettings(ThinkingSettings):
     max_wait_s: float = Field(default=900.0, gt=0, le=604800)
     """Seconds a request may be put off in all by busy servers (HTTP 429, 503) until the stage stops."""
     send_seed: bool = True
-    """Send each request's seed. Without it a server draws as it likes, which vLLM on a GPU does faster
-    (docs/results/votes.md); what was answered is journaled either way, but asking anew gives other answers: `spar run`
-    says so, and its JSON `repeatable: false`."""
+    """Send each request's seed. Without it a server draws as it likes, which some batch better; what was answered is
+    journaled either way, but asking anew gives other answers: `spar run` says so, and its JSON `repeatable: false`."""
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of every request, such as {"top_k": 20, "reasoning_effort": "low"}; a secret by the name of its
     environment variable: {"field": {"from_env": "NAME"}}."""
