@@ -12,8 +12,10 @@ from spar_core.hashing import content_id
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt, Response, TreeNode, Verdict
 from spar_core.roles import Actor, JudgementOutcome, Refiner
+from spar_core.roles.ballot import A_NO_IN_FULL, EVERY_VOTE
 from spar_core.search.root import Root
 from spar_core.search.scheduler import run_trees
+from spar_core.search.shares import SHOWN
 from spar_core.search.tree_search import SearchResult
 from storage.home import Home
 from tasks.engines import EnginePool
@@ -124,12 +126,14 @@ def refine_prompt(request: RefineRequest, home: Home) -> Refined:
 async def _refine(request: RefineRequest, config: RunConfig, actor: Actor, refiner: Refiner) -> Refined:
     prompt = Prompt.create(request.prompt)
     response = await _first_answer(request, prompt, config, actor)
-    outcome = await refiner.judge(response.response_id, prompt.text, response.text, config.seed)
+    search = config.method.search
+    wanted = A_NO_IN_FULL if search.votes_asked == "until_decided" else EVERY_VOTE
+    outcome = await refiner.judge(response.response_id, prompt.text, response.text, config.seed, wanted=wanted)
     judgement = outcome.judgement
     if judgement is None or judgement.verdict is Verdict.YES:
         return Refined(prompt.text, response.text, outcome, None)
     root = Root.create(prompt, response, judgement)
-    async for result in run_trees([root], refiner, config.method.search, config.seed):
+    async for result in run_trees([root], refiner, search, config.seed, uses=SHOWN):
         return Refined(prompt.text, response.text, outcome, result)
     raise EngineError("the search ended without a result")
 

@@ -15,6 +15,7 @@ from flows.wiring.stage_calls import StageRunner, data_ref, plain
 from spar_core.config.loading import load_config
 from spar_core.config.run import RunConfig
 from spar_core.hashing import digest
+from spar_core.search.shares import SHOWN
 from storage.artifacts import ArtifactRef
 from storage.home import Home
 from tasks.judgements import JUDGEMENTS
@@ -126,6 +127,8 @@ def _searched(request: SearchRequest, run: Run, actor: Served | None, refiner: S
         "search": plain(method.search),
         **stages.templates("judge", "refine"),
     }
+    if method.search.votes_asked == "until_decided":
+        searching["uses"] = SHOWN._asdict()
     anchors = {"prompts": prompts} if method.judging.reads_rules else {}
     trees = stages.run(TREES, 0, {"roots": roots, **anchors}, judges, searching)
     return {**judged, "roots": roots, "trees": trees}

@@ -101,7 +101,9 @@ class Vote:
 
     `wording` counts the wordings of the judge prompt (`judging.wordings`) from 1; `voter` is 2 for the votes of
     `judging.second_voter`. `yes_probability`: of YES against NO as the model's next word (`judging.verdict:
-    continuation`); null where the verdict was read out of the text, or the server does not tell.
+    continuation`); null where the verdict was read out of the text, or the server does not tell. `completion_tokens`:
+    of this vote, thought and verdict included. `prompt_tokens`: of the request that asked for it, on the first of its
+    votes; 0 on the others, which share it. Both null where an earlier version asked.
     """
 
     response_id: str
@@ -114,13 +116,17 @@ class Vote:
     voter: int = 1
     thought: str = ""
     yes_probability: float | None = None
+    completion_tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The majority of the votes on one response. `critique` is that of the first agreeing vote.
 
-    Where `anchored` is not "no" a checker decided: `value` is 1 or 0, the votes only stay recorded.
+    Where `anchored` is not "no" a checker decided: `value` is 1 or 0, the votes only stay recorded. `votes_of`: the
+    response with the same text whose votes these are (`judging.equal_texts`); empty where it has its own.
+    `votes_spared`: as for tree nodes.
     """
 
     response_id: str
@@ -131,6 +137,8 @@ class Judgement:
     value: float
     critique: str
     anchored: Anchored = "no"
+    votes_of: str = ""
+    votes_spared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +198,7 @@ class Root:
     finish_reason: FinishReason = "stop"
     seed: int = 0
     anchored: Anchored = "no"
+    votes_spared: int = 0
 
     @classmethod
     def create(cls, prompt: Prompt, response: Response, judgement: Judgement) -> Self:
@@ -207,6 +216,7 @@ class Root:
             finish_reason=response.finish_reason,
             seed=response.seed,
             anchored=judgement.anchored,
+            votes_spared=judgement.votes_spared,
         )
 
 
@@ -218,6 +228,10 @@ class TreeNode:
     expansion). `visit_order` counts expansions in the order the search asked for them, root = 0. `rewrite` is the
     refiner's whole text, which response and reflection were read from; empty at the root. A node with a value and a
     `duplicate_of` has taken over that node's judgement (`search.cache_values`): the votes are that node's.
+    `votes_spared`: votes that were not asked because the search would have done the same whatever they said
+    (`search.votes_asked`); the value is then the share among those asked. Tokens are those of the rewrite, as for
+    votes: `prompt_tokens` stands on the first rewrite of its request. Null at the root, where the engine refused, and
+    where an earlier version searched.
     """
 
     tree_id: str
@@ -240,6 +254,9 @@ class TreeNode:
     anchored: Anchored = "no"
     rewrite: str = ""
     thought: str = ""
+    votes_spared: int = 0
+    completion_tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,13 +49,15 @@ TABLES: dict[str, type] = {
 # reads the row depends on. Equal work has equal digests without them.
 UNCOUNTED_COLUMNS: dict[type, frozenset[str]] = {
     records.Tree: frozenset({"engine_seconds"}),
+    records.TreeNode: frozenset({"completion_tokens", "prompt_tokens"}),
+    records.Vote: frozenset({"completion_tokens", "prompt_tokens"}),
     records.PreferencePair: frozenset({"chosen_id", "rejected_id"}),
     records.RefinerExample: frozenset({"prompt_id", "text_id", "tree_id"}),
     records.EvalItem: frozenset({"response_id", "sample"}),
 }
 
 # Columns that count for a digest only where they hold something: rows without have the digest they always had.
-_WHERE_FILLED = frozenset({"thought", "rewrite", "settings"})
+_WHERE_FILLED = frozenset({"thought", "rewrite", "settings", "votes_of", "votes_spared"})
 
 _PLAIN_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),

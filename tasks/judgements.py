@@ -9,6 +9,7 @@ from spar_core.evaluation.truth import anchor_of
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
 from spar_core.roles import Refiner, Subject, judge_all
+from spar_core.roles.ballot import A_MAJORITY, EVERY_VOTE
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
@@ -27,8 +28,15 @@ async def _judge(context: ShardContext) -> ShardRows:
     context.part.write("votes", ())
     context.part.write("judgements", ())
     responses = decided = 0
+    equal_texts = JudgingConfig.model_validate(context.call.config["judging"]).equal_texts
+    spares = context.call.config.get("votes_asked") == "until_decided"
     async for result in judge_all(
-        subjects, refiner_of(context, prompts), context.call.seed, max_requests_in_flight=limit
+        subjects,
+        refiner_of(context, prompts),
+        context.call.seed,
+        max_requests_in_flight=limit,
+        equal_texts=equal_texts,
+        wanted=A_MAJORITY if spares else EVERY_VOTE,
     ):
         responses += 1
         context.part.write("votes", result.votes)

@@ -27,6 +27,7 @@ from spar_core.hashing import content_id
 from spar_core.records import EvalItem, EvalScore, Judgement, Prompt, Response, Root, TreeNode, Verdict
 from spar_core.roles import Subject, judge_all
 from spar_core.search.scheduler import run_trees
+from spar_core.search.shares import Uses
 from spar_core.search.tree_search import SearchResult
 from tasks.judgements import refiner_of
 from tasks.shards import ShardContext, ShardRows
@@ -37,6 +38,7 @@ STARTER = "starter"
 FIRST_REWRITE = "first_rewrite"
 _WAYS = ("single", "tree")
 _ACCEPTED = "_accepted"
+_USES = Uses(accepted=False, best=True, shares=False)  # texts, whose truth is measured
 
 
 class Failing(NamedTuple):
@@ -67,7 +69,7 @@ async def _repair(context: ShardContext) -> ShardRows:
     context.part.write("eval_items", ())
     for way, config in zip(_WAYS, (search.one_rewrite(), search), strict=True):
         found: dict[str, SearchResult] = {}
-        async for result in run_trees(roots, refiner, config, context.call.seed, ordered=True):
+        async for result in run_trees(roots, refiner, config, context.call.seed, uses=_USES, ordered=True):
             found[result.tree.root_response_id] = result
         for entry in failing:
             items = [

@@ -25,6 +25,7 @@ from spar_core.evaluation.truth import is_right
 from spar_core.hashing import content_id
 from spar_core.records import EvalItem, EvalScore, Prompt, Response, Root, Verdict
 from spar_core.roles import Subject, judge_all
+from spar_core.roles.ballot import A_NO_IN_FULL, EVERY_VOTE
 from spar_core.search.budgets import TokenLog, node_tokens, stopped_at
 from spar_core.search.scheduler import run_trees
 from spar_core.search.tree_search import SearchResult
@@ -50,8 +51,13 @@ async def _judge(context: ShardContext) -> ShardRows:
     context.part.write("eval_items", ())
     answers = iter(entries)
     judged_answers = 0
+    spares = context.call.config.get("votes_asked") == "until_decided"
     async for judged in judge_all(
-        subjects, refiner_of(context, engine=log), context.call.seed, max_requests_in_flight=limit, ordered=True
+        subjects,
+        refiner_of(context, engine=log),
+        context.call.seed,
+        max_requests_in_flight=limit,
+        wanted=A_NO_IN_FULL if spares else EVERY_VOTE,
     ):
         prompt, answer = next(answers)
         judged_answers += 1

@@ -6,6 +6,7 @@ from functools import lru_cache
 from spar_core.config.method import SearchConfig
 from spar_core.records import Prompt
 from spar_core.search.scheduler import run_trees
+from spar_core.search.shares import Uses
 from storage.artifacts import ArtifactRef
 from tasks.judgements import refiner_of
 from tasks.shards import ShardContext, ShardRows
@@ -26,6 +27,7 @@ async def _search(context: ShardContext) -> ShardRows:
         refiner_of(context, _anchors(context)),
         SearchConfig.model_validate(context.call.config["search"]),
         context.call.seed,
+        uses=Uses(**context.call.config.get("uses", {})),
         max_trees_in_flight=orchestration.trees_in_flight,
         max_requests_in_flight=orchestration.requests_in_flight,
         ordered=True,

@@ -138,14 +138,14 @@ class BenchmarkSession:
         """What a stage reads that asks the refiner for votes."""
         return {"judging": plain(self.config.method.judging.votes_alone()), **self._stages.templates("judge")}
 
-    def mending(self) -> dict[str, Any]:
-        """What a stage reads that lets the refiner mend answers."""
+    def mending(self, *, decisions_alone: bool = False) -> dict[str, Any]:
+        """What a stage reads that lets the refiner mend answers; `decisions_alone`: it measures no votes."""
         method = self.config.method
         return {
             "items": self.config.evaluation.refiner_items,
             "judging": plain(method.judging.votes_alone()),
             "refinement": plain(method.refinement),
-            "search": plain(method.search),
+            "search": plain(method.search if decisions_alone else method.search.every_vote()),
             **self._stages.templates("judge", "refine"),
         }
 

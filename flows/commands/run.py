@@ -71,11 +71,14 @@ def _joins(run: Run) -> bool:
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
     from flows.showing.anchoring import warning
     from flows.showing.lessons import rule_notes
+    from flows.showing.run_end import NOT_REPEATABLE
     from flows.wiring.session import session
     from spar_core.training.meeting import driving
 
     if run.config.method.judging.reads_rules:
         click.echo(warning(run.config.method.judging.anchor), err=True)
+    if not run.config.engine.repeatable:
+        click.echo(NOT_REPEATABLE, err=True)
     for note in rule_notes(run.config):
         click.echo(note, err=True)
     several = run.config.training.launch.nodes > 1

@@ -40,7 +40,8 @@ def searches(config: SearchConfig, curve: SearchCurve) -> dict[str, SearchConfig
     """The search of each strategy, with room for the largest budget."""
     largest = max(curve.budgets)
     return {
-        strategy: deep_enough(config.model_copy(update={"strategy": strategy}), largest)
+        # Every smaller budget is read off the shares of the largest search.
+        strategy: deep_enough(config.every_vote().model_copy(update={"strategy": strategy}), largest)
         for strategy in dict.fromkeys(curve.strategies)
     }
 
@@ -64,7 +65,10 @@ def _measure(run: Run, curve: SearchCurve, number: int, models: Models) -> Artif
         "refinement": plain(method.refinement),
         **stages.templates("judge", "refine"),
     }
-    start = measured(SEARCH_START, "", {"prompts": prompts, "answers": answers}, {**reads, "prompts": curve.prompts})
+    starting = {**reads, "prompts": curve.prompts}
+    if method.search.votes_asked == "until_decided":
+        starting["votes_asked"] = method.search.votes_asked
+    start = measured(SEARCH_START, "", {"prompts": prompts, "answers": answers}, starting)
     found = {"none": start}
     for strategy, search in searches(method.search, curve).items():
         searching = {**reads, "search": plain(search), "budgets": sorted(set(curve.budgets))}

@@ -17,6 +17,11 @@ from flows.wiring.measuring import counts_hacks
 from flows.wiring.request import Run
 from storage.ledger import Ledger
 
+NOT_REPEATABLE = (
+    "engine.send_seed is false: requests carry no seed. What is answered is kept and resumed from, but this run is not "
+    "repeatable: the same configuration in another home gives other answers"
+)
+
 
 class RunEnd(NamedTuple):
     """A run's figures by iteration, and what else a reader must know of it."""
@@ -53,6 +58,8 @@ class RunEnd(NamedTuple):
             "spent": spent_plain(Ledger(run.home).spent(run.run_id), run.config.budget),
             "iterations": [{**row.plain(), **lost.get(row.iteration, {})} for row in self.rows],
         }
+        if not run.config.engine.repeatable:
+            found["repeatable"] = False
         if self.anchored is not None:
             found["anchor"] = {**self.anchored.plain(), "hack_rates": [hack.plain() for hack in self.hacks]}
         elif self.hacks:
@@ -78,6 +85,8 @@ class RunEnd(NamedTuple):
         for decision in Ledger(run.home).promotions():
             if decision.run_id == run.run_id and decision.decision in ("refused", "unmeasured"):
                 click.echo(f"{decision.role}/{decision.version} is no champion: {decision.reason}")
+        if not run.config.engine.repeatable:
+            click.echo(NOT_REPEATABLE)
         if self.anchored is not None:
             click.echo(self.anchored.shown())
         for hack in self.hacks:

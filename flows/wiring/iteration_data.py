@@ -15,6 +15,7 @@ from flows.wiring.teaching import Teaching
 from flows.wiring.token_budget import TokenBudget
 from spar_core.config.method import SearchConfig
 from spar_core.methods.plugin import OnlineMethod, PairsMethod
+from spar_core.search.shares import Uses
 from storage.artifacts import ArtifactRef
 from tasks.engines import ModelRef
 from tasks.given_data import GIVEN_EXAMPLES
@@ -65,7 +66,7 @@ class IterationData:
         answered, judges = self._answered(iteration, models.actor), self._judges(models.refiner, first.refiner)
         known = dict(answered)
         if {"judgements", "trees"} & {*method.reads} or learns_by == "rft":
-            known["judgements"] = self._judgements(iteration, answered, judges)
+            known["judgements"] = self._judgements(iteration, answered, judges, method)
             if method.follows_tokens:
                 known |= self._further(iteration, known, models.actor, judges)
         if "trees" in method.reads:
@@ -149,8 +150,15 @@ class IterationData:
         """What the stages read of `judging`: a second voter counts by its weights, whatever it is called."""
         return plain(self._method.judging.model_copy(update={"second_voter": None}))
 
-    def _judgements(self, iteration: int, answered: Inputs, judges: dict[str, ModelRef]) -> ArtifactRef:
+    def _judgements(
+        self, iteration: int, answered: Inputs, judges: dict[str, ModelRef], method: PairsMethod
+    ) -> ArtifactRef:
         judging = {"judging": self._judging(), **self._stages.templates("judge")}
+        search = method.search(self._method.search)
+        shares_are_data = "judgements" in method.reads or self._learns_split(("response_no", "response_yes"))
+        searched = "trees" in method.reads and not search.accepts_failing
+        if searched and search.votes_asked == "until_decided" and not shares_are_data:
+            judging["votes_asked"] = search.votes_asked
         return self._stages.run(JUDGEMENTS, iteration, answered, judges, judging)
 
     def _trees(self, iteration: int, known: Inputs, judges: dict[str, ModelRef], search: SearchConfig) -> ArtifactRef:
@@ -165,9 +173,17 @@ class IterationData:
             "search": plain(search),
             **self._stages.templates("judge", "refine"),
         }
+        if search.votes_asked == "until_decided":
+            shares_are_data = self._learns_split(("tree_no", "tree_yes"))
+            searching["uses"] = Uses(accepted=True, best=False, shares=shares_are_data)._asdict()
         # The constraints of the prompts are read only by the anchor: without it no stage of the search can know them.
         anchors = {"prompts": known["prompts"]} if method.judging.reads_rules else {}
         return self._stages.run(TREES, iteration, {"roots": roots, **anchors}, judges, searching)
+
+    def _learns_split(self, quotas: tuple[str, str]) -> bool:
+        """Whether the refiner learns judgements of these quotas, which are those whose votes were split."""
+        sizes = plain(self._method.refiner_data)
+        return self._config.refiner_learns_by() == "rft" and any(sizes[name] for name in quotas)
 
     def _scored(self, iteration: int, answered: Inputs, scorer: ModelRef) -> ArtifactRef:
         reads = {"judging": plain(self._method.judging.votes_alone()), **self._stages.templates("rubric")}

@@ -110,7 +110,7 @@ class Measurement:
             "items": config.refiner_items,
             "judging": self._judging(),
             "refinement": plain(method.refinement),
-            "search": plain(method.search),
+            "search": plain(method.search.every_vote()),  # what is measured are the votes, too
             **self._stages.templates("judge", "refine"),
         }
         inputs = {"prompts": prompts, "answers": self._answers(0, first_actor, prompts)}

@@ -100,7 +100,9 @@ class Teaching:
         """One level of rewrites. Whatever self-play takes, one that is cut or changes nothing teaches nothing."""
         tries = self._config.tries
         chosen = {"branch": tries, "node_budget": tries, "accept_truncated": False, "detect_duplicates": True}
-        return self._method.search.one_rewrite().model_copy(update={**chosen, "failed_expansion_costs": True})
+        return (
+            self._method.search.every_vote().one_rewrite().model_copy(update={**chosen, "failed_expansion_costs": True})
+        )
 
     def _answers(self, who: str, prompts: ArtifactRef, model: Served, per_prompt: int) -> ArtifactRef:
         sampling = self._method.responses.model_copy(update={"per_prompt": per_prompt})

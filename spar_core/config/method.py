@@ -52,7 +52,7 @@ class ResponsesConfig(SamplingConfig):
 class JudgingConfig(SamplingConfig, GrownConfig):
     """The refiner's votes on one response (paper: 5 votes, T 0.7, top_p 1.0, 2048 tokens)."""
 
-    later = ("verdict", "soft_votes")
+    later = ("verdict", "soft_votes", "equal_texts")
 
     votes: Annotated[int, Field(ge=1, le=64)] = 5
     """Votes asked per response."""
@@ -60,8 +60,9 @@ class JudgingConfig(SamplingConfig, GrownConfig):
     """Parseable votes needed before the majority decides (published: 1)."""
     max_reasks: Annotated[int, Field(ge=0, le=8)] = 2
     """Extra rounds of `votes` votes while quorum or majority is missing (published: 0)."""
-    tie: Literal["reask", "drop"] = "reask"
-    """A tie is asked again (bounded by `max_reasks`), or dropped at once (published)."""
+    tie: Literal["reask", "one_more", "drop"] = "reask"
+    """A tie is asked again in a whole round, or broken by one more vote (each bounded by `max_reasks`); or dropped at
+    once (published)."""
     reasked: Literal["together", "alone"] = "together"
     """What counts after a round was asked again: all rounds together, or the last one alone (published, where it
     happens: in the tree, `search.max_reasks`)."""
@@ -81,6 +82,9 @@ class JudgingConfig(SamplingConfig, GrownConfig):
     verdict: Literal["text", "continuation"] = "text"
     """text: the verdict is read out of the vote's text (published). continuation: once the text has ended, the verdict
     line is begun for the model, which chooses between the two words: every vote can be read (docs/models.md)."""
+    equal_texts: Literal["each", "once"] = "each"
+    """Answers to one prompt that are equal to the letter: each is judged by votes of its own (published), or the first
+    alone, and the others take over its judgement (column `votes_of`)."""
     soft_votes: bool = False
     """`continuation`: a vote counts by the probability of its YES instead of as one or none; the mean over the votes is
     the value, and decides (published: false)."""
@@ -102,6 +106,11 @@ class JudgingConfig(SamplingConfig, GrownConfig):
                 "soft_votes needs the probability of a verdict, which a text does not have: set "
                 "judging.verdict=continuation too, or leave soft_votes out"
             )
+        if self.tie == "one_more" and self.reasked == "alone":
+            raise ValueError(
+                "tie=one_more breaks a tie by a vote that counts with those before it, and reasked=alone counts the "
+                "last round alone: set judging.reasked=together, or judging.tie=reask"
+            )
         if self.second_voter is not None and self.votes < 2:
             raise ValueError("judging.second_voter gives half of the votes: set judging.votes to at least 2")
         if self.wordings > self.votes:
@@ -117,8 +126,8 @@ class JudgingConfig(SamplingConfig, GrownConfig):
         return self.anchor != "none"
 
     def votes_alone(self) -> Self:
-        """The same for one model's votes: what measures a judge, for which neither the truth nor another may answer."""
-        return self.model_copy(update={"anchor": "none", "second_voter": None})
+        """The same for one model's own votes on each text: what measures a judge, for which nothing else may answer."""
+        return self.model_copy(update={"anchor": "none", "second_voter": None, "equal_texts": "each"})
 
 
 class RefinementConfig(SamplingConfig):
@@ -128,8 +137,10 @@ class RefinementConfig(SamplingConfig):
     """Limit of new tokens per rewrite."""
 
 
-class SearchConfig(FrozenConfig):
+class SearchConfig(GrownConfig):
     """Tree search over rewrites (paper: branch 3, beam 2, depth 3, at most 15 nodes)."""
+
+    later = ("votes_asked",)
 
     strategy: Literal["bfs", "dfs", "chain"] = "bfs"
     """Level by level; into the best child first; or one chain of rewrites, for which `node_budget` is the only limit
@@ -165,6 +176,19 @@ class SearchConfig(FrozenConfig):
     cache_values: bool = False
     """Whether a rewrite with the very text of a node of its tree that was judged takes over that judgement and is not
     judged again (published: yes). It may still be accepted; `detect_duplicates` comes first."""
+    votes_asked: Literal["all", "until_decided"] = "all"
+    """until_decided: the votes on a rewrite are asked only until the search would do the same whatever the others say,
+    and those on answers until the majority is certain, unless their shares feed training data. Texts, choices and data
+    are those of `all`, the tokens fewer (docs/method.md). Published: all."""
+
+    @property
+    def accepts_failing(self) -> bool:
+        """Whether an answer may be accepted as it is though most votes say NO: its exact share then decides."""
+        return self.accept_above < 0.5 and self.root_value == "measured"
+
+    def every_vote(self) -> Self:
+        """The same search where the shares of votes are data: all are asked."""
+        return self.model_copy(update={"votes_asked": "all"})
 
     def one_rewrite(self) -> Self:
         """The same choices for a single rewrite: a search of one node."""

@@ -20,6 +20,9 @@ class Sampling:
 class GenerationRequest:
     """`n` completions of one chat; the prompt is computed once. Completion i depends on (seed, i) alone.
 
+    They are the completions number `first` to `first + n - 1` of the seed: what is asked in two requests is what one
+    request for all of them gives.
+
     With `choices` the last message is the assistant's own and unfinished, and a completion is the one of these that it
     goes on with, to the letter. A server may leave out a leading space; one that can't be held to them writes anything.
     """
@@ -29,15 +32,19 @@ class GenerationRequest:
     seed: int
     n: int = 1
     choices: tuple[str, ...] = ()
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.choices and (not self.messages or self.messages[-1].role != "assistant"):
             raise ValueError("choices continue the assistant's own message: it must be the last one")
+        if self.first < 0:
+            raise ValueError(f"completions are numbered from 0: there is no number {self.first}")
 
     def key(self, model_digest: str) -> str:
-        """Identity of the answer: model weights, messages (before any chat template), sampling, seed, n and choices."""
+        """Identity of the answer: model weights, messages (before any chat template) and the request's other fields."""
         asked = [model_digest, self.messages, self.sampling, self.seed, self.n]
-        return digest([*asked, self.choices] if self.choices else asked)
+        further = [self.choices, self.first] if self.first else [self.choices] if self.choices else []
+        return digest([*asked, *further])
 
 
 @dataclass(frozen=True, slots=True)

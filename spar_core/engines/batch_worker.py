@@ -129,7 +129,7 @@ class BatchWorker:
         job.completions[finished.row.index] = completion
         if len(job.completions) < job.request.n:
             return
-        completions = tuple(job.completions[index] for index in range(job.request.n))
+        completions = tuple(job.completions[index] for index in sorted(job.completions))
         generation = Generation(completions, job.prompt_tokens)
         self._office.meter.add(generation)
         job.answer.set_result(generation)

@@ -24,6 +24,11 @@ class _EngineSettings(BaseModel):
     _answering: ClassVar[frozenset[str]] = frozenset()
     """Names of the fields that change answers."""
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether every request carries its seed, so that asking anew can give the same answers."""
+        return True
+
     def identity(self) -> dict[str, JsonValue]:
         """The settings that change answers, for keys of what was computed with them; never a secret.
 
@@ -105,11 +110,16 @@ class ServedSettings(ThinkingSettings):
     max_wait_s: float = Field(default=900.0, gt=0, le=604800)
     """Seconds a request may be put off in all by busy servers (HTTP 429, 503) until the stage stops."""
     send_seed: bool = True
-    """Send each request's seed. Without it a server draws as it likes, which vLLM does faster; what was answered is
-    journaled either way, but asking anew gives other answers."""
+    """Send each request's seed. Without it a server draws as it likes, which some batch better; what was answered is
+    journaled either way, but asking anew gives other answers: `spar run` says so, and its JSON `repeatable: false`."""
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of every request, such as {"top_k": 20, "reasoning_effort": "low"}; a secret by the name of its
     environment variable: {"field": {"from_env": "NAME"}}."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether every request carries its seed, so that asking anew can give the same answers."""
+        return self.send_seed
 
     @field_validator("extra_body")
     @classmethod

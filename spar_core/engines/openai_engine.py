@@ -38,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 class OpenAIEngine:
     """Completes chats through one or several servers that serve the same model.
 
-    Sample i of a request depends on (seed, i) as far as the server honours `seed`; vLLM gives its i-th
+    Sample i of a seed depends on (seed, i) as far as the server honours `seed`; vLLM gives its i-th
     choice the seed + i. A server that ignores or refuses `n` is recognised by its first answer and from then on asked
     `n` times, with seed + i. One whose chat template refuses system messages gets them merged into the
     first user turn; fields that a server does not take are left out (see `RequestDialect`).
@@ -166,15 +166,16 @@ class OpenAIEngine:
         return self._line
 
     async def _generate(self, request: GenerationRequest) -> Generation:
+        seed = request.seed + request.first
         with self._meter.in_flight():
             if request.sampling.temperature == 0 and request.n > 1:
                 # All samples of a greedy request are one and the same; vLLM even refuses to be asked for several.
-                completions, prompt_tokens = await self._attempts(request, request.seed, 1)
+                completions, prompt_tokens = await self._attempts(request, seed, 1)
                 generation = Generation(tuple(completions) * request.n, prompt_tokens)
             elif self._dialect.asks_one_by_one and request.n > 1:
                 generation = await self._one_by_one(request, [])
             else:
-                completions, prompt_tokens = await self._attempts(request, request.seed, request.n)
+                completions, prompt_tokens = await self._attempts(request, seed, request.n)
                 generation = Generation(tuple(completions), prompt_tokens)
                 if len(completions) < request.n:
                     self._dialect.asks_one_by_one = True
@@ -185,7 +186,9 @@ class OpenAIEngine:
     async def _one_by_one(self, request: GenerationRequest, have: list[Completion]) -> Generation:
         """The samples still missing, each as a request of its own; once one of them fails, no more is asked."""
         missing = range(len(have), request.n)
-        asked = [asyncio.ensure_future(self._attempts(request, request.seed + index, 1)) for index in missing]
+        asked = [
+            asyncio.ensure_future(self._attempts(request, request.seed + request.first + index, 1)) for index in missing
+        ]
         try:
             answers = await asyncio.gather(*asked)
         finally:

@@ -80,7 +80,7 @@ def shuffled(seed: int) -> Order:
 
 
 class ScriptedEngine:
-    """Answers from a function (or `rules(...)`); sample i of a request is `answer(request, i)`.
+    """Answers from a function (or `rules(...)`); sample i of a seed is `answer(request, i)`.
 
     Args:
         answer: gives the text (thoughts in it are told apart as from a model's), a whole `Completion`, or an exception
@@ -135,7 +135,7 @@ class ScriptedEngine:
         if self._order is not None:
             await self._bench(self._order).turn(request)
         return Generation(
-            tuple(self._complete(request, index) for index in range(request.n)),
+            tuple(self._complete(request, index) for index in range(request.first, request.first + request.n)),
             sum(_tokens(message.content) for message in request.messages),
         )
 

@@ -140,7 +140,7 @@ class TransformersEngine:
             apart = ThoughtLimit(*self._chat.boundaries, opened, thought, answer, room)
         most = 1 if allowed else min(answer + (thought or 0), room)
         job.rows = [
-            Row(job, index, prompt, request.sampling, most, request.seed, limit=apart, allowed=allowed)
+            Row(job, request.first + index, prompt, request.sampling, most, request.seed, limit=apart, allowed=allowed)
             for index in range(request.n)
         ]
         if not self._jobs.put(job):

@@ -17,13 +17,18 @@ _MOST_TOKENS = 16  # where a server is not held to the choices
 
 
 class Closed(NamedTuple):
-    """A vote with its verdict. `failure`, `detail`: the engine refused to choose; there is no verdict then."""
+    """A vote with its verdict. `failure`, `detail`: the engine refused to choose; there is no verdict then.
+
+    Tokens are those of the choice alone.
+    """
 
     verdict: Verdict
     critique: str
     yes_probability: float | None = None
     failure: str | None = None
     detail: str = ""
+    completion_tokens: int = 0
+    prompt_tokens: int = 0
 
 
 async def closed(
@@ -64,4 +69,5 @@ async def closed(
     if soft and probability is not None and probability != shares[1]:
         word = words[probability < shares[1]]
     critique = f"{begun} {word.strip()}"
-    return Closed(parse_verdict(critique, "stop", form), critique, probability)
+    verdict, written = parse_verdict(critique, "stop", form), asked.completions[0].completion_tokens
+    return Closed(verdict, critique, probability, completion_tokens=written, prompt_tokens=asked.prompt_tokens)

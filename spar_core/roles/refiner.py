@@ -1,16 +1,19 @@
 """The refiner: judges responses by votes and rewrites failing ones."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Completion, Engine
 from spar_core.hashing import derive_seed
 from spar_core.prompts.library import PromptLibrary
-from spar_core.records import FinishReason, Judgement, Message, Vote
+from spar_core.records import FinishReason, Judgement, Verdict, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Checked, Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
+from spar_core.roles.ballot import EVERY_VOTE, Ballot, Part, VoteRequest, Wanted
 from spar_core.roles.closing import Closed, closed
 from spar_core.roles.in_flight import all_results
 from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
@@ -36,7 +39,7 @@ class Rewrite(NamedTuple):
     """One rewrite. `failure`: truncated (text kept), no_answer, empty_answer, or the engine's reason; None = usable.
 
     `refused` tells an engine's refusal from a text without a usable answer. `seed` is the request's; the rewrite
-    is its completion number `sample_index`, `text` the whole of it.
+    is its completion number `sample_index`, `text` the whole of it. `prompt_tokens` of the request stand on its first.
     """
 
     response: str
@@ -48,16 +51,8 @@ class Rewrite(NamedTuple):
     refused: bool = False
     text: str = ""
     thought: str = ""
-
-
-class _VoteRequest(NamedTuple):
-    """What one voter is asked under one wording; `purpose` tells its seeds from those of the other requests."""
-
-    voter: int
-    wording: int
-    purpose: str
-    messages: tuple[Message, ...]
-    wanted: int
+    completion_tokens: int = 0
+    prompt_tokens: int = 0
 
 
 class Refiner:
@@ -108,11 +103,15 @@ class Refiner:
         seed_id: str | None = None,
         max_reasks: int | None = None,
         finish_reason: FinishReason = "stop",
+        wanted: Wanted = EVERY_VOTE,
     ) -> JudgementOutcome:
         """Ask rounds of votes until they decide or `max_reasks` is spent; `reasked` says whether all count together.
 
         The wordings and voters of a round are asked at once. What a verifier decides is asked all the same, so that
         votes stay comparable with the truth, and asked again only while no vote agrees with it (a critique is needed).
+
+        Where not every vote is wanted, the first round is asked in two steps, and the second only where it matters. A
+        vote is the same whether or not others are asked with it: verdict and critique are those of the whole round.
 
         Args:
             subject_id: id of the response or tree node; becomes the votes' `response_id`.
@@ -122,6 +121,7 @@ class Refiner:
             seed_id: stands for the subject in that; null: `subject_id`.
             finish_reason: how the answer ended; where no votes are asked at all, a cut one is NO.
             max_reasks: extra rounds, for ties too; null: as the configuration says (`search.max_reasks`).
+            wanted: which votes of the first round.
 
         Raises:
             EngineUnavailableError: no answer after all retries.
@@ -132,41 +132,71 @@ class Refiner:
             return settled
         if self._judging.anchor == "rules_then_votes":
             checked = None  # no rule is broken: whether the task is done is for the votes
-        requests = self._vote_requests(prompt_text, response_text)
         ruled = checked.verdict if checked else None
-        votes: list[Vote] = []
+        ballot = Ballot(subject_id, self._vote_requests(prompt_text, response_text), list(wanted.begun))
         reason: voting.NoMajority | None = None
         reasks = self._judging.max_reasks if max_reasks is None else max_reasks
         for attempt in range(reasks + 1):
-            seeds = [derive_seed(seed, request.purpose, seed_id or subject_id, attempt) for request in requests]
-            asks = [self._ask_voter(request, own) for request, own in zip(requests, seeds, strict=True)]
-            for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
-                if asked.failure:
-                    return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
-                verdicts = await self._verdicts(request, own_seed, asked.completions)
-                for said, found in zip(asked.completions, verdicts, strict=True):
-                    if found.failure:
-                        return JudgementOutcome(tuple(votes), None, found.failure, found.detail)
-                    who = (request.wording, request.voter, said.thought, found.yes_probability)
-                    vote = (subject_id, len(votes), found.verdict, found.critique, said.finish_reason, own_seed)
-                    votes.append(Vote(*vote, *who))
-            self._watch.voted(votes[attempt * self._judging.votes :])
+            own_seed = partial(derive_seed, seed, record_id=seed_id or subject_id, attempt=attempt)
+            size = 1 if reason == "tie" and self._judging.tie == "one_more" else self._judging.votes
+            start = len(ballot.votes) if attempt else 0
+            steps = (self._fewest, size) if wanted.spare and attempt == 0 and ruled is None else (size,)
+            for step in steps:
+                refused = await self._ask_votes(ballot, own_seed, len(ballot.votes) - start, step)
+                if refused is not None:
+                    return JudgementOutcome(tuple(ballot.votes), None, *refused)
+                left = size - step
+                if left and self._certain(ballot, left) in wanted.spare:
+                    judged = voting.judgement(subject_id, ballot.votes, self._judging)
+                    return JudgementOutcome(tuple(ballot.votes), replace(judged, votes_spared=left))
             if ruled is not None:
-                if any(vote.verdict is ruled for vote in votes):
+                if any(vote.verdict is ruled for vote in ballot.votes):
                     break
                 continue
-            counted = votes if self._judging.reasked == "together" else votes[attempt * self._judging.votes :]
+            counted = ballot.votes if self._judging.reasked == "together" else ballot.votes[start:]
             reason = voting.undecided(voting.tally(counted, self._judging), self._judging)
             if reason is None:
-                return JudgementOutcome(tuple(votes), voting.judgement(subject_id, counted, self._judging))
+                return JudgementOutcome(tuple(ballot.votes), voting.judgement(subject_id, counted, self._judging))
             if max_reasks is None and not voting.worth_asking_again(reason, self._judging):
                 break
         if checked is not None and ruled is not None:
-            anchored = voting.anchored(subject_id, votes, checked, ruled, self._format.verdict)
-            return JudgementOutcome(tuple(votes), anchored)
-        counts = voting.tally(votes)
+            anchored = voting.anchored(subject_id, ballot.votes, checked, ruled, self._format.verdict)
+            return JudgementOutcome(tuple(ballot.votes), anchored)
+        counts = voting.tally(ballot.votes)
         detail = f"{counts.yes} yes, {counts.no} no, {counts.unparseable} unparseable"
-        return JudgementOutcome(tuple(votes), None, reason, detail)
+        return JudgementOutcome(tuple(ballot.votes), None, reason, detail)
+
+    @property
+    def _fewest(self) -> int:
+        """Votes of a round without which no majority can be certain."""
+        return max(self._judging.votes // 2 + 1, self._judging.quorum)
+
+    def _certain(self, ballot: Ballot, left: int) -> Verdict | None:
+        return voting.certain(voting.tally(ballot.votes, self._judging), left, self._judging)
+
+    async def _ask_votes(
+        self, ballot: Ballot, own_seed: Callable[[str], int], first: int, last: int
+    ) -> tuple[str, str] | None:
+        """Ask the votes number `first` to `last - 1` of a round; reason and detail where one is refused."""
+        parts = ballot.parts(first, last)
+        asked_of = [(part, own_seed(part.request.purpose)) for part in parts]
+        asks = [self._ask_voter(part, seed) for part, seed in asked_of]
+        votes: list[Vote] = []
+        for (part, seed), asked in zip(asked_of, await ask_together(asks), strict=False):
+            if asked.failure:
+                return asked.failure, asked.detail
+            verdicts = await self._verdicts(part, seed, asked.completions)
+            for place, (said, found) in enumerate(zip(asked.completions, verdicts, strict=True)):
+                if found.failure:
+                    return found.failure, found.detail
+                index, read = len(ballot.votes), 0 if place else asked.prompt_tokens
+                who = (part.request.wording, part.request.voter, said.thought, found.yes_probability)
+                tokens = (said.completion_tokens + found.completion_tokens, read + found.prompt_tokens)
+                vote = (ballot.subject_id, index, found.verdict, found.critique, said.finish_reason, seed)
+                ballot.votes.append(Vote(*vote, *who, *tokens))
+                votes.append(ballot.votes[-1])
+        self._watch.voted(votes)
+        return None
 
     def _settled(
         self, subject_id: str, checked: Checked | None, finish_reason: FinishReason
@@ -184,24 +214,24 @@ class Refiner:
             return JudgementOutcome((), None, "no_rule", "a constraint that no checker decides, and no votes are asked")
         return None
 
-    def _ask_voter(self, request: _VoteRequest, seed: int) -> Coroutine[Any, Any, Asked]:
-        voter = self._voters[request.voter - 1]
-        return ask(voter, request.messages, self._judge_sampling, seed, request.wanted)
+    def _ask_voter(self, part: Part, seed: int) -> Coroutine[Any, Any, Asked]:
+        voter = self._voters[part.request.voter - 1]
+        return ask(voter, part.request.messages, self._judge_sampling, seed, part.wanted, first=part.first)
 
-    async def _verdicts(self, request: _VoteRequest, seed: int, said: Sequence[Completion]) -> list[Closed]:
+    async def _verdicts(self, part: Part, seed: int, said: Sequence[Completion]) -> list[Closed]:
         """The verdicts of one request's votes: read, or asked for as the end of each (`judging.verdict`)."""
         form = self._format.verdict
         if self._judging.verdict == "text":
             return [Closed(parse_verdict(vote.text, vote.finish_reason, form), vote.text) for vote in said]
-        voter, soft = self._voters[request.voter - 1], self._judging.soft_votes
-        seeds = [derive_seed(seed, "verdict", str(place)) for place in range(len(said))]
+        voter, soft = self._voters[part.request.voter - 1], self._judging.soft_votes
+        seeds = [derive_seed(seed, "verdict", str(place)) for place in range(part.first, part.first + len(said))]
         asks = [
-            closed(voter, request.messages, vote, self._judge_sampling, own, form, soft=soft)
+            closed(voter, part.request.messages, vote, self._judge_sampling, own, form, soft=soft)
             for vote, own in zip(said, seeds, strict=True)
         ]
         return await all_results(asks)
 
-    def _vote_requests(self, prompt_text: str, response_text: str) -> list[_VoteRequest]:
+    def _vote_requests(self, prompt_text: str, response_text: str) -> list[VoteRequest]:
         """One request per voter and wording; the votes are spread evenly, the first get what is left over."""
         requests = []
         for voter, votes in enumerate(_shares(self._judging.votes, len(self._voters)), start=1):
@@ -210,7 +240,7 @@ class Refiner:
                 messages = judge_messages(self._library, prompt_text, response_text, wording)
                 purpose = wording if voter == 1 else f"second_voter.{wording}"
                 if wanted:
-                    requests.append(_VoteRequest(voter, place + 1, purpose, messages, wanted))
+                    requests.append(VoteRequest(voter, place + 1, purpose, messages, wanted))
         return requests
 
     async def refine(self, prompt_text: str, response_text: str, critique: str, seed: int, count: int) -> list[Rewrite]:
@@ -229,7 +259,9 @@ class Refiner:
             echoes = self._placeholders if self._format.markers else {messages[-1].content}
             parsed = parse_rewrite(completion.text, completion.finish_reason, echoes, self._format.markers)
             ended, failure, said = completion.finish_reason, parsed.failure, (completion.text, completion.thought)
-            rewrites.append(Rewrite(parsed.response, parsed.reflection, ended, seed, index, failure, False, *said))
+            tokens = (completion.completion_tokens, 0 if index else asked.prompt_tokens)
+            read = (parsed.response, parsed.reflection, ended, seed, index, failure, False)
+            rewrites.append(Rewrite(*read, *said, *tokens))
         texts = (completion.text for completion in asked.completions)
         self._watch.rewritten(zip((rewrite.failure for rewrite in rewrites), texts, strict=True))
         return rewrites

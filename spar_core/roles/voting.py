@@ -11,6 +11,7 @@ from spar_core.roles.anchor import Checked
 
 NoMajority = Literal["quorum", "tie"]
 _EVEN = 0.5
+_ROUNDING = 1e-9  # of sums of probabilities; nothing where votes count as one or none
 
 
 class Tally(NamedTuple):
@@ -52,9 +53,28 @@ def undecided(counts: Tally, config: JudgingConfig) -> NoMajority | None:
     return "tie" if counts.value == _EVEN else None
 
 
+def certain(counts: Tally, left: int, config: JudgingConfig) -> Verdict | None:
+    """The majority that `left` further votes can't change, whatever they say; None while they can, or can lose it."""
+    if counts.parseable < config.quorum:
+        return None
+    low, high = span(counts, left)
+    if low > _EVEN + _ROUNDING:
+        return Verdict.YES
+    return Verdict.NO if high < _EVEN - _ROUNDING else None
+
+
+def span(counts: Tally, left: int) -> tuple[float, float]:
+    """The smallest and the greatest share of YES that `left` further votes can make of these. Needs a parseable one.
+
+    A further vote that cannot be read leaves the share as it is, which lies between the two.
+    """
+    most = counts.parseable + left
+    return counts.yes_mass / most, (counts.yes_mass + left) / most
+
+
 def worth_asking_again(reason: NoMajority, config: JudgingConfig) -> bool:
     """Whether another round may decide: a missing quorum always, a tie unless the configuration drops it."""
-    return reason == "quorum" or config.tie == "reask"
+    return reason == "quorum" or config.tie != "drop"
 
 
 def judgement(response_id: str, votes: Sequence[Vote], config: JudgingConfig | None = None) -> Judgement:

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from spar_core.roles.ballot import EVERY_VOTE, Wanted
 from spar_core.roles.refiner import JudgementOutcome, Rewrite
 
 
@@ -22,13 +23,17 @@ class Expand(NamedTuple):
 
 
 class Judge(NamedTuple):
-    """Judge one child. `seed` is the run's: the votes' seeds are derived from it and the node's place."""
+    """Judge one child. `seed` is the run's: the votes' seeds are derived from it and the node's place.
+
+    `wanted`: as `Refiner.judge` takes it.
+    """
 
     node_id: str
     place: str
     prompt: str
     response: str
     seed: int
+    wanted: Wanted = EVERY_VOTE
 
 
 Ask: TypeAlias = Expand | Judge

@@ -38,7 +38,8 @@ class TokenLog:
             EngineUnavailableError: no answer after all retries.
         """
         generation = await self._engine.generate(request)
-        self.tokens[request.seed] = tuple(done.completion_tokens for done in generation.completions)
+        earlier = self.tokens.get(request.seed, ())[: request.first]
+        self.tokens[request.seed] = (*earlier, *(done.completion_tokens for done in generation.completions))
         return generation
 
     async def close(self) -> None:

@@ -11,11 +11,13 @@ from rapidfuzz.distance import Levenshtein
 from spar_core.config.method import SearchConfig
 from spar_core.hashing import content_id, derive_seed
 from spar_core.records import TreeNode, Vote
+from spar_core.roles.ballot import A_MAJORITY, EVERY_VOTE, Wanted
 from spar_core.roles.refiner import Rewrite
 from spar_core.roles.rewrite import FAILURES, TRUNCATED
 from spar_core.search.asks import Asking, Expand, Judge, ask_judgements, ask_rewrites
 from spar_core.search.nodes import child_node, judged_as, root_node, with_judgement
 from spar_core.search.root import Root
+from spar_core.search.shares import EVERYTHING, Uses, share_of, unsettled_best, unsettled_choice
 
 
 class _Slot(NamedTuple):
@@ -41,16 +43,19 @@ class Growth:
     first rewrite of a root, and the votes on it, are the same for every strategy and budget.
     """
 
-    def __init__(self, tree_id: str, root: Root, config: SearchConfig, run_seed: int) -> None:
+    def __init__(self, tree_id: str, root: Root, config: SearchConfig, run_seed: int, uses: Uses = EVERYTHING) -> None:
+        """`uses`: what is read of the tree; under `votes_asked: until_decided` other votes are spared."""
         self.tree_id = tree_id
         self.config = config
         self.accepted: TreeNode | None = None
         self.out_of_budget = False
         self.refused = False
         self.nodes = [root_node(tree_id, root, config)]
-        self.votes: list[Vote] = []
+        self._votes: dict[int, tuple[Vote, ...]] = {}  # by visit order of the node that was judged
+        self._uses = uses
+        self._wanted = A_MAJORITY if config.votes_asked == "until_decided" and not uses.shares else EVERY_VOTE
         self._places = [content_id("place", root.prompt_id, root.response_id)]
-        self._judged_texts: dict[str, TreeNode] = {}
+        self._judged_texts: dict[str, int] = {}  # visit order of the node of each text
         self._prompt = root.prompt
         self._run_seed = run_seed
         self._spent = 0
@@ -60,6 +65,11 @@ class Growth:
     def root(self) -> TreeNode:
         """Node 0."""
         return self.nodes[0]
+
+    @property
+    def votes(self) -> tuple[Vote, ...]:
+        """All votes, by node."""
+        return tuple(vote for visit_order in sorted(self._votes) for vote in self._votes[visit_order])
 
     def expand(self, parents: Sequence[TreeNode], rewrites: int | None = None) -> Asking[list[TreeNode]]:
         """Expand each parent `branch` times, budget permitting, and judge the usable children.
@@ -93,7 +103,17 @@ class Growth:
         self.refused = 0 < refusals == len(self.nodes) - first
         if not children:
             return []
-        return (yield from self._judged(children))
+        judged = yield from self._judged(children)
+        ranked = not self.out_of_budget and self.config.strategy != "chain"
+        return (yield from self._settled(judged, ranked=ranked))
+
+    def settle_best(self) -> Asking[None]:
+        """Ask for the spared votes that say which node has the highest value."""
+        while nodes := self._with_value(self.nodes):
+            unsettled = unsettled_best([share_of(node) for node in nodes])
+            if not unsettled:
+                return
+            yield from self._complete([nodes[place] for place in unsettled])
 
     def ranked(self, nodes: Sequence[TreeNode]) -> list[TreeNode]:
         """Best first: by value, then by the tie rule (fewest edits from the root's text, then the earliest)."""
@@ -171,21 +191,59 @@ class Growth:
     def _judged(self, children: Sequence[TreeNode]) -> Asking[list[TreeNode]]:
         """Judge the children; those left without a majority keep a null value and are not returned."""
         asked = self._to_judge(children)
-        asks = tuple(
-            Judge(child.node_id, self._places[child.visit_order], self._prompt, child.response, self._run_seed)
-            for child in asked
-        )
-        outcomes = (yield from ask_judgements(asks)) if asks else []
-        known = dict(self._judged_texts)
-        for child, outcome in zip(asked, outcomes, strict=True):
-            self.votes.extend(outcome.votes)
-            node = self.nodes[child.visit_order] = known[child.response] = with_judgement(child, outcome)
-            if self.config.cache_values and node.value is not None:
-                self._judged_texts[node.response] = node
+        known = {**self._judged_texts, **{child.response: child.visit_order for child in asked}}
+        yield from self._ask_votes(asked)
         for child in children:
             if child not in asked:
-                self.nodes[child.visit_order] = judged_as(child, known[child.response])
-        return [node for child in children if (node := self.nodes[child.visit_order]).value is not None]
+                self.nodes[child.visit_order] = judged_as(child, self.nodes[known[child.response]])
+        return self._with_value(children)
+
+    def _ask_votes(self, nodes: Sequence[TreeNode], begun: bool = False) -> Asking[None]:
+        """Ask for votes on the nodes: as few as decide where votes are spared, or all that are left."""
+        asks = tuple(
+            Judge(
+                node.node_id,
+                self._places[node.visit_order],
+                self._prompt,
+                node.response,
+                self._run_seed,
+                Wanted(begun=self._votes[node.visit_order]) if begun else self._wanted,
+            )
+            for node in nodes
+        )
+        outcomes = (yield from ask_judgements(asks)) if asks else []
+        for node, outcome in zip(nodes, outcomes, strict=True):
+            self._votes[node.visit_order] = outcome.votes
+            judged = self.nodes[node.visit_order] = with_judgement(node, outcome)
+            if self.config.cache_values and judged.value is not None:
+                self._judged_texts[judged.response] = judged.visit_order
+
+    def _settled(self, children: Sequence[TreeNode], *, ranked: bool) -> Asking[list[TreeNode]]:
+        """The children, once the votes spared so far can change nothing of what the search does with them."""
+        config = self.config
+        while children:
+            deeper = ranked and children[0].depth < config.max_depth
+            shares = [share_of(child) for child in children]
+            needs = {"ranked": deeper, "exact_winner": self._uses.accepted}
+            unsettled = unsettled_choice(shares, config.accept_above, **needs)
+            if not unsettled:
+                break
+            yield from self._complete([children[place] for place in unsettled])
+            children = self._with_value(children)
+        return list(children)
+
+    def _complete(self, nodes: Sequence[TreeNode]) -> Asking[None]:
+        """Ask for the votes that these nodes, or the nodes whose judgement they have taken over, were spared."""
+        judged = {node.node_id: node for node in self.nodes}
+        originals = {node.duplicate_of or node.node_id for node in nodes if node.votes_spared}
+        yield from self._ask_votes([judged[node_id] for node_id in judged if node_id in originals], begun=True)
+        for node in self.nodes:
+            if node.duplicate_of in originals and node.value is not None:
+                self.nodes[node.visit_order] = judged_as(node, self.nodes[judged[node.duplicate_of].visit_order])
+
+    def _with_value(self, nodes: Sequence[TreeNode]) -> list[TreeNode]:
+        """Those of the nodes that have a value, as they are now."""
+        return [now for node in nodes if (now := self.nodes[node.visit_order]).value is not None]
 
     def _to_judge(self, children: Sequence[TreeNode]) -> list[TreeNode]:
         """All of them; with `cache_values` the first of each text that was not judged before."""

@@ -30,6 +30,7 @@ def root_node(tree_id: str, root: Root, config: SearchConfig) -> TreeNode:
         finish_reason=root.finish_reason,
         seed=root.seed,
         anchored=root.anchored,
+        votes_spared=root.votes_spared,
     )
 
 
@@ -57,20 +58,25 @@ def child_node(
         failure=failure,
         rewrite=rewrite.text,
         thought=rewrite.thought,
+        completion_tokens=None if rewrite.refused else rewrite.completion_tokens,
+        prompt_tokens=None if rewrite.refused else rewrite.prompt_tokens,
     )
 
 
 def with_judgement(child: TreeNode, outcome: JudgementOutcome) -> TreeNode:
-    """The node with its votes' judgement, or with the reason why they make none."""
+    """The node with its votes' judgement, or with the reason why they make none; in place of one of fewer votes."""
     judgement = outcome.judgement
     if judgement is None:
         verdicts = Counter(vote.verdict.value for vote in outcome.votes)
         counts = (verdicts["YES"], verdicts["NO"], verdicts["UNPARSEABLE"])
         return replace(
             child,
+            value=None,
+            critique="",
             yes_votes=counts[0],
             no_votes=counts[1],
             unparseable_votes=counts[2],
+            votes_spared=0,
             failure=f"judge:{outcome.failure}",
         )
     return replace(
@@ -81,6 +87,7 @@ def with_judgement(child: TreeNode, outcome: JudgementOutcome) -> TreeNode:
         no_votes=judgement.no_votes,
         unparseable_votes=judgement.unparseable_votes,
         anchored=judgement.anchored,
+        votes_spared=judgement.votes_spared,
     )
 
 
@@ -96,4 +103,5 @@ def judged_as(child: TreeNode, known: TreeNode) -> TreeNode:
         unparseable_votes=known.unparseable_votes,
         anchored=known.anchored,
         failure=known.failure,
+        votes_spared=known.votes_spared,
     )

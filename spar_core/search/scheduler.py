@@ -11,7 +11,10 @@ from spar_core.roles.in_flight import Items, bounded_map, cancel_all
 from spar_core.roles.refiner import Refiner
 from spar_core.search.asks import Answer, Ask, Expand
 from spar_core.search.root import Root
+from spar_core.search.shares import EVERYTHING, Uses
 from spar_core.search.tree_search import SearchResult, search_tree
+
+_clock = time.perf_counter
 
 
 def run_trees(
@@ -20,10 +23,10 @@ def run_trees(
     config: SearchConfig,
     run_seed: int,
     *,
+    uses: Uses = EVERYTHING,
     max_trees_in_flight: int = 2048,
     max_requests_in_flight: int = 4096,
     ordered: bool = False,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> AsyncGenerator[SearchResult, None]:
     """Search every root; results as they finish, or in the order of the roots.
 
@@ -35,10 +38,10 @@ def run_trees(
         refiner: asked for rewrites and votes.
         config: the search's choices.
         run_seed: the run's seed.
+        uses: what is read of the trees afterwards; it counts under `votes_asked: until_decided`.
         max_trees_in_flight: trees open at once; memory grows with it, not with the number of roots.
         max_requests_in_flight: requests awaiting the engine at once, over all trees.
         ordered: yield in the order of the roots.
-        clock: seconds, for `engine_seconds`.
 
     Raises:
         EngineUnavailableError: no answer after all retries; open trees are cancelled.
@@ -50,18 +53,24 @@ def run_trees(
             if isinstance(ask, Expand):
                 return tuple(await refiner.refine(ask.prompt, ask.response, ask.critique, ask.seed, ask.wanted))
             return await refiner.judge(
-                ask.node_id, ask.prompt, ask.response, ask.seed, seed_id=ask.place, max_reasks=config.max_reasks
+                ask.node_id,
+                ask.prompt,
+                ask.response,
+                ask.seed,
+                seed_id=ask.place,
+                max_reasks=config.max_reasks,
+                wanted=ask.wanted,
             )
 
     async def run(root: Root) -> SearchResult:
-        search = search_tree(root, config, run_seed, refiner.model_digest)
+        search = search_tree(root, config, run_seed, refiner.model_digest, uses)
         outstanding = 0.0
         try:
             asks = next(search)
             while True:
-                asked_at = clock()
+                asked_at = _clock()
                 answers = tuple(await _all(answer, asks))
-                outstanding += clock() - asked_at
+                outstanding += _clock() - asked_at
                 asks = search.send(answers)
         except StopIteration as finished:
             result: SearchResult = finished.value

@@ -8,6 +8,7 @@ from spar_core.records import Tree, TreeNode, Vote
 from spar_core.search.asks import Asking
 from spar_core.search.growth import Growth
 from spar_core.search.root import Root
+from spar_core.search.shares import EVERYTHING, Uses
 from spar_core.search.strategies import STRATEGIES, StopReason
 
 
@@ -30,7 +31,9 @@ class SearchResult:
         return self.accepted or max(self.nodes, key=lambda node: -1.0 if node.value is None else node.value)
 
 
-def search_tree(root: Root, config: SearchConfig, run_seed: int, refiner_id: str = "") -> Asking[SearchResult]:
+def search_tree(
+    root: Root, config: SearchConfig, run_seed: int, refiner_id: str = "", uses: Uses = EVERYTHING
+) -> Asking[SearchResult]:
     """Search for a rewrite of `root` that the refiner accepts (algorithm: SPaR, section on tree search).
 
     Yields batches of asks and expects their answers in order. Every id and seed follows from the arguments
@@ -42,12 +45,16 @@ def search_tree(root: Root, config: SearchConfig, run_seed: int, refiner_id: str
         config: strategy, limits and the named choices.
         run_seed: the run's seed.
         refiner_id: content digest of the refiner's weights; part of the tree's identity.
+        uses: what is read of the tree afterwards; under `votes_asked: until_decided` only that is asked for.
     """
-    tree_id = content_id("tree", root.prompt_id, root.response_id, config, run_seed, refiner_id)
-    growth = Growth(tree_id, root, config, run_seed)
+    # Fewer votes make no other tree.
+    tree_id = content_id("tree", root.prompt_id, root.response_id, config.every_vote(), run_seed, refiner_id)
+    growth = Growth(tree_id, root, config, run_seed, uses)
     reason: StopReason = "root_accepted"
     if not growth.accept_best([growth.root]):
         reason = yield from STRATEGIES[config.strategy](growth)
+        if uses.best and growth.accepted is None:
+            yield from growth.settle_best()
     tree = Tree(
         tree_id=tree_id,
         prompt_id=root.prompt_id,
@@ -58,4 +65,4 @@ def search_tree(root: Root, config: SearchConfig, run_seed: int, refiner_id: str
         accepted_node_id=growth.accepted.node_id if growth.accepted else None,
         engine_seconds=0.0,
     )
-    return SearchResult(tree, tuple(growth.nodes), tuple(growth.votes))
+    return SearchResult(tree, tuple(growth.nodes), growth.votes)

@@ -21,7 +21,7 @@ class Refinement(StageBenchmark):
         """Held-out answers, and their repairs."""
         given = session.request.refiner is not None
         held = session.held_out(session.model.served.model if given else session.model.first_actor(session.home))
-        models, reads = {"refiner": session.refiner.served.model}, session.mending()
+        models, reads = {"refiner": session.refiner.served.model}, session.mending(decisions_alone=True)
         repairs = session.run(REPAIRS, held, models, reads, seed=session.held_out_seed)
         return [session.run(REFINEMENT_SCORES, {"repairs": repairs}, models)]
 

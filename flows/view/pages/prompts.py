@@ -82,7 +82,8 @@ def prompt(request: Request) -> Response:
 def _answers(reader: Reader, prompt: dict[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """Answers of self-play by run and iteration, each with `judgement`, `votes`, `rules` and `right`."""
     rows = reader.rows(
-        "SELECT r.*, j.verdict, j.value, j.yes_votes, j.no_votes, j.unparseable_votes, j.anchored FROM responses r "
+        "SELECT r.*, j.verdict, j.value, j.yes_votes, j.no_votes, j.unparseable_votes, j.anchored, "
+        "coalesce(nullif(j.votes_of, ''), r.response_id) AS votes_of FROM responses r "
         "LEFT JOIN judgements j USING (run_id, iteration, response_id) WHERE r.prompt_id = ? "
         "ORDER BY r.run_id, r.iteration, r.sample_index LIMIT 200",
         [prompt["prompt_id"]],
@@ -90,14 +91,14 @@ def _answers(reader: Reader, prompt: dict[str, Any]) -> dict[tuple[str, int], li
     votes: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for vote in reader.rows(
         "SELECT * FROM votes WHERE response_id IN (SELECT unnest(?)) ORDER BY vote_index",
-        [[row["response_id"] for row in rows]],
+        [[row["votes_of"] for row in rows]],
     ):
         votes.setdefault((vote["run_id"], vote["iteration"], vote["response_id"]), []).append(vote)
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
         place = (row["run_id"], row["iteration"])
         rules = rules_of(prompt, row["text"])
-        known = {"votes": votes.get((*place, row["response_id"]), []), "rules": rules, "right": is_right(rules)}
+        known = {"votes": votes.get((*place, row["votes_of"]), []), "rules": rules, "right": is_right(rules)}
         found.setdefault(place, []).append(row | known)
     return found
 

@@ -79,7 +79,7 @@ LISTER = Lister(
     },
     "/trees",
 )
-_VOTE = "response_id, vote_index, verdict, critique, finish_reason, thought, voter, wording"
+_VOTE = "response_id, vote_index, verdict, critique, finish_reason, thought, voter, wording, completion_tokens"
 _TABLES = (("trees", "tree_nodes", "tree_votes", "prompts"), ("eval_trees", "eval_tree_nodes", None, "eval_prompts"))
 
 
@@ -179,6 +179,15 @@ def _votes(
     ):
         cast.setdefault((vote["stage_key"], vote["response_id"]), []).append(vote)
     first: dict[tuple[str, int | None, str], Rows] = {}
+    taken_over = {
+        (row["run_id"], row["iteration"], row["response_id"]): row["votes_of"]
+        for row in reader.rows(
+            f"SELECT run_id, iteration, response_id, votes_of FROM judgements WHERE run_id IN {_marks(runs)} "
+            f"AND response_id IN {_marks(answers)} AND votes_of <> ''",
+            [*runs, *answers],
+        )
+    }
+    answers += sorted(set(taken_over.values()))
     for vote in reader.rows(
         f"SELECT DISTINCT run_id, iteration, {_VOTE} FROM votes WHERE run_id IN {_marks(runs)} "
         f"AND response_id IN {_marks(answers)} ORDER BY run_id, iteration, response_id, vote_index",
@@ -189,7 +198,8 @@ def _votes(
     for name, row in trees.items():
         own = {node["node_id"]: cast.get((row["stage_key"], node["node_id"]), []) for node in nodes[name]}
         if nodes[name]:
-            own[nodes[name][0]["node_id"]] = first.get((row["run_id"], row["iteration"], roots[name]), [])
+            answer = (row["run_id"], row["iteration"], roots[name])
+            own[nodes[name][0]["node_id"]] = first.get((*answer[:2], taken_over.get(answer, answer[2])), [])
         found[name] = own
     return found
 
@@ -246,8 +256,16 @@ def facts_of(found: TreeReading, node: Mapping[str, Any]) -> dict[str, Any]:
         "path": [by_id[name] for name in path_to(found.nodes, node["node_id"])],
         "children": [entry for entry in found.nodes if entry["parent_id"] == node["node_id"]],
         "votes": found.votes.get(node["node_id"], []),
+        "tokens": _tokens(node, found.votes.get(node["node_id"], [])),
         "place": places.tree(found.tree["tree_id"], node["node_id"]),
     }
+
+
+def _tokens(node: Mapping[str, Any], votes: Rows) -> dict[str, int]:
+    """Completion tokens of the rewrite and of the votes on it, where they are known."""
+    known = [vote["completion_tokens"] for vote in votes if vote["completion_tokens"] is not None]
+    found = {"votes": sum(known)} if known else {}
+    return found if node["completion_tokens"] is None else {"rewrite": node["completion_tokens"], **found}
 
 
 def _unknown(prompt_id: str) -> dict[str, Any]:

@@ -241,3 +241,33 @@ def test_a_method_of_ones_own_runs_what_it_reads(make, monkeypatch):
     assert data.refiner is None
     assert data.pairs.rows["preference_pairs"] > 0
     assert all(len(pair.chosen) >= len(pair.rejected) for pair in data.pairs.read("preference_pairs"))
+
+
+FREE = [f"method.refiner_data.{quota}=0" for quota in ("tree_yes", "tree_no", "response_yes", "response_no")]
+FEWER = "method.search.votes_asked=until_decided"
+
+
+def test_fewer_votes_make_the_same_pairs(make):
+    store = Runtime.of(str(make.home.root)).store
+    every, asked = make("every", *FREE)
+    fewer, spared = make("fewer", *FREE, FEWER)
+    assert fewer.pairs.rows["preference_pairs"] > 0
+    assert fewer.pairs.content_digest == every.pairs.content_digest
+    assert texts(fewer.refiner, "refiner_examples", "messages") == texts(every.refiner, "refiner_examples", "messages")
+    for name in ("judgements", "trees"):
+        both = [
+            store.get(name, entries[name][0]).manifest().metrics["completion_tokens"] for entries in (asked, spared)
+        ]
+        assert both[1] < both[0]
+    roots = [list(store.get("negatives", entries["negatives"][0]).read("roots")) for entries in (asked, spared)]
+    assert [(r.response_id, r.critique) for r in roots[0]] == [(r.response_id, r.critique) for r in roots[1]]
+
+
+def test_where_the_refiner_learns_from_split_votes_all_are_asked(make):
+    store = Runtime.of(str(make.home.root)).store
+    every, asked = make("every-learned")
+    fewer, spared = make("fewer-learned", FEWER)
+    assert spared["judgements"] == (asked["judgements"][0], True)
+    both = [store.get("trees", entries["trees"][0]) for entries in (asked, spared)]
+    assert both[0].content_digest == both[1].content_digest
+    assert (fewer.pairs.stage_key, fewer.refiner.stage_key) == (every.pairs.stage_key, every.refiner.stage_key)

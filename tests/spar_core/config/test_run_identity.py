@@ -31,12 +31,12 @@ method.prompt_set
 method.responses.temperature method.responses.top_p method.responses.max_tokens method.responses.per_prompt
 method.judging.temperature method.judging.top_p method.judging.max_tokens method.judging.votes method.judging.quorum
 method.judging.max_reasks method.judging.tie method.judging.wordings method.judging.second_voter method.judging.anchor
-method.judging.reasked method.judging.verdict method.judging.soft_votes
+method.judging.reasked method.judging.verdict method.judging.soft_votes method.judging.equal_texts
 method.refinement.temperature method.refinement.top_p method.refinement.max_tokens
 method.search.strategy method.search.branch method.search.beam_width method.search.max_depth method.search.node_budget
 method.search.accept_above method.search.selection method.search.tie_break method.search.root_value
 method.search.detect_duplicates method.search.accept_truncated method.search.failed_expansion_costs
-method.search.rewrite_attempts method.search.max_reasks method.search.cache_values
+method.search.rewrite_attempts method.search.max_reasks method.search.cache_values method.search.votes_asked
 method.pairs.method method.pairs.scorer method.pairs.max_pairs method.pairs.max_negatives
 method.pairs.tokens method.pairs.grpo_from method.pairs.length_control method.pairs.ranking
 method.refiner_data.refinements method.refiner_data.tree_yes method.refiner_data.tree_no

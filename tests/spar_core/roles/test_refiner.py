@@ -8,9 +8,10 @@ from spar_core.engines.base import Completion, Generation, GenerationRequest, Sa
 from spar_core.engines.scripted import Answer, ScriptedEngine
 from spar_core.errors import ConfigError, EngineUnavailableError, RequestRejectedError
 from spar_core.prompts import PromptLibrary
-from spar_core.records import Message, Prompt, Verdict
+from spar_core.records import Message, Prompt, Response, Verdict
 from spar_core.roles import Actor, JudgementOutcome, Refiner, Rewrite, judge_all, respond_all
-from spar_core.roles.batches import Subject
+from spar_core.roles.ballot import A_MAJORITY, Wanted
+from spar_core.roles.batches import Judged, Subject
 
 LIBRARY = PromptLibrary.load("starter")
 
@@ -70,10 +71,10 @@ def test_refine_is_one_request_and_gives_one_outcome_per_rewrite() -> None:
     engine = ScriptedEngine(lambda request, index: texts[index])
     rewrites = asyncio.run(refiner(engine).refine("P", "R", "C", 5, 3))
     assert rewrites == [
-        Rewrite("A", "why", "stop", 5, 0, text="why\n<revised_answer>A</revised_answer>"),
-        Rewrite("B", "", "length", 5, 1, "truncated", text="<revised_answer>B"),
-        Rewrite("", "sorry", "stop", 5, 2, "no_answer", text="sorry"),
-    ]
+        Rewrite("A", "why", "stop", 5, 0, None, False, "why\n<revised_answer>A</revised_answer>", "", 10, 12),
+        Rewrite("B", "", "length", 5, 1, "truncated", False, "<revised_answer>B", "", 3, 0),
+        Rewrite("", "sorry", "stop", 5, 2, "no_answer", False, "sorry", "", 2, 0),
+    ]  # the scripted engine counts a token per four characters; those of the prompt stand once
     (request,) = engine.requests
     assert request.messages[0].content == "Mend the answer.\nTask: P\nAnswer:\nR\nReview:\nC"
     assert (request.seed, request.n, request.sampling.max_tokens) == (5, 3, 3072)
@@ -227,3 +228,111 @@ def test_a_set_with_the_published_form_is_asked_and_read_in_it() -> None:
     assert judged[0].content == library.fill("judge", prompt="P", response="R")
     assert '"P"' in judged[0].content
     assert "P" not in library.text("refine").split()
+
+
+def voting_engine(letters: str) -> ScriptedEngine:
+    """Vote number i of any seed says letter i."""
+    words = {"Y": "Final verdict: YES", "N": "Final verdict: NO", "U": "hm"}
+    return ScriptedEngine(lambda request, index: f"{index} {words[letters[index]]}")
+
+
+@pytest.mark.parametrize(
+    ("letters", "asked", "left"),
+    [("YYYNN", [3], 2), ("YNYNN", [3, 2], 0), ("UUYYN", [3, 2], 0), ("NNNYY", [3], 2)],
+)
+def test_a_round_ends_once_the_majority_is_certain(letters: str, asked: list[int], left: int) -> None:
+    engine = voting_engine(letters)
+    outcome = asyncio.run(refiner(engine).judge("s", "P", "R", 11, wanted=A_MAJORITY))
+    whole = asyncio.run(refiner(voting_engine(letters)).judge("s", "P", "R", 11))
+    assert [request.n for request in engine.requests] == asked
+    assert outcome.judgement is not None
+    assert (outcome.judgement.votes_spared, len(outcome.votes)) == (left, 5 - left)
+    assert whole.judgement is not None
+    assert (outcome.judgement.verdict, outcome.judgement.critique) == (
+        whole.judgement.verdict,
+        whole.judgement.critique,
+    )
+
+
+def test_only_the_majorities_that_nobody_counts_out_are_cut_short() -> None:
+    engine = voting_engine("NNNYY")
+    outcome = asyncio.run(refiner(engine).judge("s", "P", "R", 11, wanted=Wanted(frozenset({Verdict.YES}))))
+    assert [(request.first, request.n) for request in engine.requests] == [(0, 3), (3, 2)]
+    assert outcome.judgement is not None
+    assert outcome.judgement.value == 2 / 5
+
+
+def test_spared_votes_are_asked_later_as_they_would_have_been() -> None:
+    engine = voting_engine("YYYNN")
+    begun = asyncio.run(refiner(engine).judge("s", "P", "R", 11, wanted=A_MAJORITY))
+    ended = asyncio.run(refiner(engine).judge("s", "P", "R", 11, wanted=Wanted(begun=begun.votes)))
+    whole = asyncio.run(refiner(voting_engine("YYYNN")).judge("s", "P", "R", 11))
+    assert [(request.first, request.n) for request in engine.requests] == [(0, 3), (3, 2)]
+    assert ended.judgement == whole.judgement
+    assert [vote.critique for vote in ended.votes] == [vote.critique for vote in whole.votes]
+
+
+def test_two_steps_ask_of_each_wording_and_voter_what_one_step_asks() -> None:
+    def ask(**how: object) -> tuple[JudgementOutcome, list[tuple[str, int, int, int]]]:
+        engines = [ScriptedEngine(lambda request, index: f"{index} Final verdict: YES") for _ in range(2)]
+        judging = JudgingConfig(votes=7, wordings=2)
+        asked = Refiner(engines[0], PromptLibrary.load(), judging, RefinementConfig(), None, engines[1])
+        outcome = asyncio.run(asked.judge("s", "P", "R", 11, **how))  # type: ignore[arg-type]
+        requests = [request for engine in engines for request in engine.requests]
+        return outcome, [(r.messages[0].content, r.seed, r.first, r.n) for r in requests]
+
+    whole, at_once = ask()
+    begun, first = ask(wanted=A_MAJORITY)
+    assert begun.judgement is not None
+    assert begun.judgement.votes_spared == 3
+    ended, second = ask(wanted=Wanted(begun=begun.votes))
+    single = {(text, seed, k) for text, seed, start, n in at_once for k in range(start, start + n)}
+    assert single == {(text, seed, k) for text, seed, start, n in [*first, *second] for k in range(start, start + n)}
+    assert [(v.seed, v.wording, v.voter, v.critique) for v in ended.votes] == [
+        (v.seed, v.wording, v.voter, v.critique) for v in whole.votes
+    ]
+
+
+def test_one_more_vote_breaks_a_tie() -> None:
+    outcome, requests = judge(["YYNNU", "N"], tie="one_more")
+    assert [request.n for request in requests] == [5, 1]
+    assert outcome.judgement is not None
+    assert (outcome.judgement.verdict, len(outcome.votes)) == (Verdict.NO, 6)
+    # Where it cannot be read another one is asked; a missing quorum still asks a whole round.
+    assert [r.n for r in judge(["YYNNU", "U", "Y"], tie="one_more")[1]] == [5, 1, 1]
+    assert [r.n for r in judge(["UUUUU", "YYNNU", "N"], tie="one_more")[1]] == [5, 5, 1]
+
+
+def test_votes_and_rewrites_say_their_tokens() -> None:
+    engine = ScriptedEngine(lambda request, index: Completion("Final verdict: YES", "stop", 7 + index))
+    votes = asyncio.run(refiner(engine).judge("s", "P", "R", 11)).votes
+    assert [vote.completion_tokens for vote in votes] == [7, 8, 9, 10, 11]
+    # "Check every rule.\nTask: P\nAnswer:\nR" has 35 characters, 4 a token; the prompt of a request is read once.
+    assert [vote.prompt_tokens for vote in votes] == [9, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("equal_texts", "asked"), [("each", 5), ("once", 3)])
+def test_equal_answers_to_a_prompt_can_share_their_votes(equal_texts: str, asked: int) -> None:
+    prompt, other = Prompt.create("P"), Prompt.create("Q")
+    answers = [(prompt, "a"), (prompt, "b"), (prompt, "a"), (prompt, "b"), (other, "a")]
+    subjects = [
+        Subject(p.text, Response(f"r{i}", p.prompt_id, i, text, "stop", 1, 1, "m", 0))
+        for i, (p, text) in enumerate(answers)
+    ]
+    engine = ScriptedEngine(
+        lambda request, index: "hm" if request.messages[0].content.endswith("b") else "Final verdict: YES"
+    )
+
+    async def run() -> list[Judged]:
+        return [j async for j in judge_all(subjects, refiner(engine, max_reasks=0), 0, equal_texts=equal_texts)]  # type: ignore[arg-type]
+
+    judged = asyncio.run(run())
+    assert engine.calls == asked
+    assert [j.response.response_id for j in judged] == ["r0", "r1", "r2", "r3", "r4"]
+    own = equal_texts == "each"
+    assert [len(j.votes) for j in judged] == [5, 5, 5 * own, 5 * own, 5]
+    assert judged[2].judgement is not None
+    assert (judged[2].judgement.response_id, judged[2].judgement.votes_of) == ("r2", "" if own else "r0")
+    assert [None if j.drop is None else (j.drop.record_id, j.drop.reason) for j in judged] == [
+        None, ("r1", "quorum"), None, ("r3", "quorum"), None,
+    ]  # fmt: skip

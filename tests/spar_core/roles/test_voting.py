@@ -1,11 +1,12 @@
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from pydantic import ValidationError
 
 from spar_core.config.method import JudgingConfig
 from spar_core.records import Verdict, Vote
-from spar_core.roles.voting import Tally, judgement, tally, undecided, worth_asking_again
+from spar_core.roles.voting import Tally, certain, judgement, span, tally, undecided, worth_asking_again
 
 _VERDICTS = {"Y": Verdict.YES, "N": Verdict.NO, "U": Verdict.UNPARSEABLE}
 
@@ -82,3 +83,50 @@ def test_soft_votes_that_balance_are_a_tie() -> None:
 def test_soft_votes_need_probabilities() -> None:
     with pytest.raises(ValidationError, match=r"judging\.verdict=continuation"):
         JudgingConfig(soft_votes=True)
+
+
+@pytest.mark.parametrize(
+    ("letters", "left", "quorum", "majority"),
+    [
+        ("YYY", 2, 3, Verdict.YES),
+        ("NNN", 2, 3, Verdict.NO),
+        ("YYN", 2, 3, None),
+        ("YYY", 3, 3, None),  # three NO would make a tie
+        ("YYYU", 2, 3, Verdict.YES),
+        ("YYU", 1, 3, None),  # the quorum may be missed
+        ("UUU", 2, 3, None),
+    ],
+)
+def test_a_majority_is_certain_once_no_further_vote_can_change_it(letters, left, quorum, majority) -> None:
+    assert certain(tally(votes(letters)), left, JudgingConfig(votes=8, quorum=quorum)) is majority
+
+
+@pytest.mark.parametrize("letters", ["".join(drawn) for n in range(1, 5) for drawn in product("YNU", repeat=n)])
+@pytest.mark.parametrize("quorum", [1, 3])
+def test_what_is_certain_stays_whatever_the_others_say(letters: str, quorum: int) -> None:
+    config, left = JudgingConfig(quorum=quorum), 5 - len(letters)
+    ends = [tally(votes(letters + "".join(rest))) for rest in product("YNU", repeat=left)]
+    reasons = {undecided(end, config) for end in ends}
+    verdicts = (
+        {judgement("r", votes(letters + "".join(rest))).verdict for rest in product("YNU", repeat=left)}
+        if (reasons == {None})
+        else set()
+    )
+    found = certain(tally(votes(letters)), left, config)
+    assert found is (verdicts.pop() if len(verdicts) == 1 else None)
+    if found is not None:
+        low, high = span(tally(votes(letters)), left)
+        assert (low, high) == (min(end.value for end in ends), max(end.value for end in ends))
+
+
+def test_soft_votes_are_certain_by_their_probabilities() -> None:
+    # 0.9 + 0.9 + 0.8 = 2.6 of at most 5: above one half with two further NO; 0.9 + 0.9 + 0.6 = 2.4 is not.
+    assert certain(tally(soft_votes(0.9, 0.9, 0.8), SOFT), 2, SOFT) is Verdict.YES
+    assert certain(tally(soft_votes(0.9, 0.9, 0.6), SOFT), 2, SOFT) is None
+    assert certain(tally(soft_votes(0.1, 0.1, 0.2), SOFT), 2, SOFT) is Verdict.NO
+
+
+def test_one_more_vote_breaks_a_tie_only_where_all_rounds_count_together() -> None:
+    assert worth_asking_again("tie", JudgingConfig(tie="one_more"))
+    with pytest.raises(ValidationError, match="reasked=together"):
+        JudgingConfig(tie="one_more", reasked="alone")

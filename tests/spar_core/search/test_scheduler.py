@@ -4,6 +4,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from spar_core.errors import EngineUnavailableError, RequestRejectedError
 from spar_core.hashing import derive_seed
 from spar_core.prompts import PromptLibrary
 from spar_core.roles import Refiner, format_rewrite
-from spar_core.search import Root, SearchResult, run_trees
+from spar_core.search import Root, SearchResult, run_trees, scheduler
 
 LIBRARY = PromptLibrary.load("starter")
 ORDERS = [None, oldest_first, newest_first, shuffled(1), shuffled(2)]
@@ -68,9 +69,8 @@ def run(
             max_trees_in_flight=trees,
             max_requests_in_flight=requests,
             ordered=ordered,
-            clock=lambda: 0.0,
         )
-        return [result async for result in results]
+        return [replace(result, tree=replace(result.tree, engine_seconds=0.0)) async for result in results]
 
     return asyncio.run(collect())
 
@@ -213,8 +213,9 @@ def test_a_caller_that_leaves_early_leaves_nothing_running() -> None:
     assert asyncio.run(go()) == 1
 
 
-def test_engine_seconds_are_the_time_with_a_request_outstanding() -> None:
+def test_engine_seconds_are_the_time_with_a_request_outstanding(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(1000))
+    monkeypatch.setattr(scheduler, "_clock", lambda: float(next(ticks)))
     refiner = Refiner(
         ScriptedEngine(lambda request, index: "Final verdict: NO" if request.n == 5 else format_rewrite(f"x{index}")),
         LIBRARY,
@@ -224,7 +225,7 @@ def test_engine_seconds_are_the_time_with_a_request_outstanding() -> None:
     config = OURS.search.model_copy(update={"max_depth": 2})
 
     async def go() -> SearchResult:
-        trees = run_trees(roots(1), refiner, config, 0, clock=lambda: float(next(ticks)))
+        trees = run_trees(roots(1), refiner, config, 0)
         return await anext(trees)
 
     # two batches (rewrites, votes) on the first level, of one tick each; x0..x2 come again below: not duplicates

@@ -1,0 +1,59 @@
+"""The votes on one text: which requests a round of them consists of, and what to ask of each for a part of it."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from spar_core.records import Message, Verdict, Vote
+
+
+class Wanted(NamedTuple):
+    """Which votes of a round are wanted.
+
+    `spare`: majorities whose exact share nobody needs: once one of them is certain, no more votes are asked. `begun`:
+    votes that were asked before, with `spare`; the round goes on after them.
+    """
+
+    spare: frozenset[Verdict] = frozenset()
+    begun: tuple[Vote, ...] = ()
+
+
+EVERY_VOTE: Final = Wanted()
+A_MAJORITY: Final = Wanted(frozenset({Verdict.YES, Verdict.NO}))
+A_NO_IN_FULL: Final = Wanted(frozenset({Verdict.YES}))
+"""For an answer that a search starts from where it fails: rewrites are compared with its share."""
+
+
+class VoteRequest(NamedTuple):
+    """What one voter is asked under one wording; `purpose` tells its seeds from those of the other requests."""
+
+    voter: int
+    wording: int
+    purpose: str
+    messages: tuple[Message, ...]
+    wanted: int
+
+
+class Part(NamedTuple):
+    """`wanted` votes of one request, from its vote number `first` on."""
+
+    request: VoteRequest
+    first: int
+    wanted: int
+
+
+class Ballot(NamedTuple):
+    """The votes on one text so far, and the requests that a round of them consists of."""
+
+    subject_id: str
+    requests: Sequence[VoteRequest]
+    votes: list[Vote]
+
+    def parts(self, first: int, last: int) -> list[Part]:
+        """What to ask of each request for the votes number `first` to `last - 1` of a round."""
+        parts, before = [], 0
+        for request in self.requests:
+            start, end = max(first, before), min(last, before + request.wanted)
+            if start < end:
+                parts.append(Part(request, start - before, end - start))
+            before += request.wanted
+        return parts
