@@ -50,16 +50,17 @@ async def _judge(context: ShardContext) -> ShardRows:
     context.part.write("eval_items", ())
     answers = iter(entries)
     judged_answers = 0
-    async for judged in judge_all(
-        subjects, refiner_of(context, engine=log), context.call.seed, max_requests_in_flight=limit, ordered=True
-    ):
+    refiner = refiner_of(context, (prompt for prompt, _ in entries), log)
+    async for judged in judge_all(subjects, refiner, context.call.seed, max_requests_in_flight=limit, ordered=True):
         prompt, answer = next(answers)
         judged_answers += 1
         verdict = None if judged.judgement is None else judged.judgement.verdict
         detail = {
             "source": prompt.source,
             "judged": None if verdict is None else str(verdict),
-            "tokens": sum(sum(log.tokens.get(seed, ())) for seed in {vote.seed for vote in judged.votes}),
+            "tokens": sum(
+                sum(log.tokens.get(seed, ())) for seed in {seed for vote in judged.votes for seed in vote.seeds}
+            ),
         }
         item = _item(context, NOT_SEARCHED, answer.response_id, prompt, float(is_right(prompt, answer.text)), detail)
         context.part.write("eval_items", [item])
@@ -78,9 +79,10 @@ async def _search_all(context: ShardContext) -> ShardRows:
     log = TokenLog(context.engine("refiner"))
     orchestration = context.call.surroundings.orchestration
     found: dict[str, tuple[SearchResult, list[int]]] = {}
+    prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
     async for result in run_trees(
         context.read("start", "roots"),
-        refiner_of(context, engine=log),
+        refiner_of(context, prompts.values(), log),
         config,
         context.call.seed,
         max_trees_in_flight=orchestration.trees_in_flight,
@@ -88,7 +90,6 @@ async def _search_all(context: ShardContext) -> ShardRows:
         ordered=True,
     ):
         found[result.tree.prompt_id] = result, node_tokens(result, log.tokens)
-    prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
     entries = list(context.read("start", "eval_items"))
     context.part.write("eval_items", ())
     for budget in context.call.config["budgets"]:

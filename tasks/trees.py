@@ -23,7 +23,7 @@ async def _search(context: ShardContext) -> ShardRows:
     trees = 0
     async for result in run_trees(
         context.read("roots", "roots"),
-        refiner_of(context, _anchors(context)),
+        refiner_of(context, _asked(context)),
         SearchConfig.model_validate(context.call.config["search"]),
         context.call.seed,
         max_trees_in_flight=orchestration.trees_in_flight,
@@ -37,8 +37,8 @@ async def _search(context: ShardContext) -> ShardRows:
     return ShardRows(trees, trees)
 
 
-def _anchors(context: ShardContext) -> list[Prompt]:
-    """The prompts of this shard's roots; an input only where `judging.anchor` reads rules."""
+def _asked(context: ShardContext) -> list[Prompt]:
+    """The prompts of this shard's roots; an input only where their constraints are read."""
     if "prompts" not in context.call.inputs:
         return []
     prompts = context.call.inputs["prompts"]

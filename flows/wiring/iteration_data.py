@@ -165,9 +165,8 @@ class IterationData:
             "search": plain(search),
             **self._stages.templates("judge", "refine"),
         }
-        # The constraints of the prompts are read only by the anchor: without it no stage of the search can know them.
-        anchors = {"prompts": known["prompts"]} if method.judging.reads_rules else {}
-        return self._stages.run(TREES, iteration, {"roots": roots, **anchors}, judges, searching)
+        inputs = {"roots": roots, **self._stages.read_by_judges(known["prompts"], method.judging)}
+        return self._stages.run(TREES, iteration, inputs, judges, searching)
 
     def _scored(self, iteration: int, answered: Inputs, scorer: ModelRef) -> ArtifactRef:
         reads = {"judging": plain(self._method.judging.votes_alone()), **self._stages.templates("rubric")}

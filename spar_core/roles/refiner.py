@@ -1,6 +1,6 @@
 """The refiner: judges responses by votes and rewrites failing ones."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
@@ -11,9 +11,18 @@ from spar_core.records import FinishReason, Judgement, Message, Vote
 from spar_core.roles import voting
 from spar_core.roles.anchor import Checked, Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
+from spar_core.roles.by_constraint import together
 from spar_core.roles.closing import Closed, closed
 from spar_core.roles.in_flight import all_results
-from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
+from spar_core.roles.requests import (
+    JUDGE,
+    REFINE,
+    TASK,
+    constraint_messages,
+    judge_messages,
+    judge_wordings,
+    refine_messages,
+)
 from spar_core.roles.rewrite import parse_rewrite, placeholders_of
 from spar_core.roles.verdict import parse_verdict
 from spar_core.roles.watch import Watch
@@ -51,13 +60,14 @@ class Rewrite(NamedTuple):
 
 
 class _VoteRequest(NamedTuple):
-    """What one voter is asked under one wording; `purpose` tells its seeds from those of the other requests."""
+    """What one voter is asked under one wording, or of one constraint; `purpose` tells its seeds from the others'."""
 
     voter: int
     wording: int
     purpose: str
     messages: tuple[Message, ...]
     wanted: int
+    constraint: str = ""
 
 
 class Refiner:
@@ -75,12 +85,17 @@ class Refiner:
         verifier: Verifier | None = None,
         second_voter: Engine | None = None,
         watch: Watch | None = None,
+        constraints: Callable[[str], tuple[str, ...]] | None = None,
     ) -> None:
         """`watch` ends the work when too little of what the model writes can be used.
+
+        `constraints`: those of a prompt, in words, for prompt sets that ask about each; of prompts without any, and
+        where it is not given, the whole is asked about.
 
         Raises:
             ConfigError: the prompt set has fewer wordings of its judge prompt than `judging` asks for.
         """
+        self._constraints = constraints if library.format.judge == "per_constraint" else None
         self._verifier = verifier
         self._watch = watch or Watch({})
         self._wordings = judge_wordings(library, judging.wordings)
@@ -130,9 +145,9 @@ class Refiner:
         checked = self._verifier(prompt_text, response_text) if self._verifier else None
         if (settled := self._settled(subject_id, checked, finish_reason)) is not None:
             return settled
+        requests = self._vote_requests(prompt_text, response_text, self._asked_about(prompt_text, checked))
         if self._judging.anchor == "rules_then_votes":
             checked = None  # no rule is broken: whether the task is done is for the votes
-        requests = self._vote_requests(prompt_text, response_text)
         ruled = checked.verdict if checked else None
         votes: list[Vote] = []
         reason: voting.NoMajority | None = None
@@ -140,16 +155,18 @@ class Refiner:
         for attempt in range(reasks + 1):
             seeds = [derive_seed(seed, request.purpose, seed_id or subject_id, attempt) for request in requests]
             asks = [self._ask_voter(request, own) for request, own in zip(requests, seeds, strict=True)]
+            parts: list[tuple[str, list[Vote]]] = []
             for request, own_seed, asked in zip(requests, seeds, await ask_together(asks), strict=False):
                 if asked.failure:
                     return JudgementOutcome(tuple(votes), None, asked.failure, asked.detail)
-                verdicts = await self._verdicts(request, own_seed, asked.completions)
-                for said, found in zip(asked.completions, verdicts, strict=True):
-                    if found.failure:
-                        return JudgementOutcome(tuple(votes), None, found.failure, found.detail)
-                    who = (request.wording, request.voter, said.thought, found.yes_probability)
-                    vote = (subject_id, len(votes), found.verdict, found.critique, said.finish_reason, own_seed)
-                    votes.append(Vote(*vote, *who))
+                own, refusal = await self._votes(subject_id, len(votes), request, own_seed, asked.completions)
+                if request.constraint:
+                    parts.append((request.constraint, own))
+                else:
+                    votes += own
+                if refusal is not None:
+                    return JudgementOutcome(tuple(votes), None, refusal.failure, refusal.detail)
+            votes += together(parts, self._format.verdict, len(votes))
             self._watch.voted(votes[attempt * self._judging.votes :])
             if ruled is not None:
                 if any(vote.verdict is ruled for vote in votes):
@@ -188,6 +205,19 @@ class Refiner:
         voter = self._voters[request.voter - 1]
         return ask(voter, request.messages, self._judge_sampling, seed, request.wanted)
 
+    async def _votes(
+        self, subject_id: str, first: int, request: _VoteRequest, seed: int, said: Sequence[Completion]
+    ) -> tuple[list[Vote], Closed | None]:
+        """The votes of one request, numbered from `first`, up to the first whose verdict was refused, and that one."""
+        votes: list[Vote] = []
+        for completion, found in zip(said, await self._verdicts(request, seed, said), strict=True):
+            if found.failure:
+                return votes, found
+            who = (request.wording, request.voter, completion.thought, found.yes_probability)
+            vote = (subject_id, first + len(votes), found.verdict, found.critique, completion.finish_reason, seed)
+            votes.append(Vote(*vote, *who))
+        return votes, None
+
     async def _verdicts(self, request: _VoteRequest, seed: int, said: Sequence[Completion]) -> list[Closed]:
         """The verdicts of one request's votes: read, or asked for as the end of each (`judging.verdict`)."""
         form = self._format.verdict
@@ -201,16 +231,36 @@ class Refiner:
         ]
         return await all_results(asks)
 
-    def _vote_requests(self, prompt_text: str, response_text: str) -> list[_VoteRequest]:
-        """One request per voter and wording; the votes are spread evenly, the first get what is left over."""
+    def _asked_about(self, prompt_text: str, checked: Checked | None) -> tuple[str, ...]:
+        """The task and the constraints that each are asked about on their own; none where the whole is.
+
+        Those that a checker has decided are not, where it does so ahead of the votes.
+        """
+        constraints = self._constraints(prompt_text) if self._constraints else ()
+        if not constraints:
+            return ()
+        if checked is not None and self._judging.anchor == "rules_then_votes":
+            constraints = checked.undecided
+        return (TASK, *dict.fromkeys(constraints))
+
+    def _vote_requests(self, prompt_text: str, response_text: str, asked_about: Sequence[str]) -> list[_VoteRequest]:
+        """One request per voter and wording, or per voter and what each vote is `asked_about`.
+
+        The votes are spread evenly, the first get what is left over.
+        """
         requests = []
         for voter, votes in enumerate(_shares(self._judging.votes, len(self._voters)), start=1):
+            for constraint in asked_about if votes else ():
+                messages = constraint_messages(self._library, prompt_text, response_text, constraint)
+                purpose = _purpose(voter, f"{JUDGE}: {constraint}")
+                requests.append(_VoteRequest(voter, 1, purpose, messages, votes, constraint))
+            if asked_about:
+                continue
             for place, wanted in enumerate(_shares(votes, len(self._wordings))):
                 wording = self._wordings[place]
                 messages = judge_messages(self._library, prompt_text, response_text, wording)
-                purpose = wording if voter == 1 else f"second_voter.{wording}"
                 if wanted:
-                    requests.append(_VoteRequest(voter, place + 1, purpose, messages, wanted))
+                    requests.append(_VoteRequest(voter, place + 1, _purpose(voter, wording), messages, wanted))
         return requests
 
     async def refine(self, prompt_text: str, response_text: str, critique: str, seed: int, count: int) -> list[Rewrite]:
@@ -233,6 +283,10 @@ class Refiner:
         texts = (completion.text for completion in asked.completions)
         self._watch.rewritten(zip((rewrite.failure for rewrite in rewrites), texts, strict=True))
         return rewrites
+
+
+def _purpose(voter: int, asked: str) -> str:
+    return asked if voter == 1 else f"second_voter.{asked}"
 
 
 def _shares(total: int, parts: int) -> list[int]:

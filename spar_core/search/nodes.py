@@ -81,6 +81,7 @@ def with_judgement(child: TreeNode, outcome: JudgementOutcome) -> TreeNode:
         no_votes=judgement.no_votes,
         unparseable_votes=judgement.unparseable_votes,
         anchored=judgement.anchored,
+        by_constraint=judgement.by_constraint,
     )
 
 
@@ -96,4 +97,5 @@ def judged_as(child: TreeNode, known: TreeNode) -> TreeNode:
         unparseable_votes=known.unparseable_votes,
         anchored=known.anchored,
         failure=known.failure,
+        by_constraint=known.by_constraint,
     )
