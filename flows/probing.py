@@ -14,6 +14,7 @@ from spar_core.config.run import RunConfig
 from spar_core.engines.base import Engine
 from spar_core.errors import DataError, FruitlessError
 from spar_core.evaluation.probe import Prober, RoleProbe, SetProbe
+from spar_core.evaluation.truth import sentence
 from spar_core.hashing import derive_seed, digest
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Drop, Prompt
@@ -118,11 +119,16 @@ class Probing(NamedTuple):
         """Identity of a probe: models, what serves them, prompts, texts and the settings that change what is said."""
         probe, method = self.config.probe, self.config.method
         votes = method.judging.votes_alone()
+        asked: list[Any] = [prompt.text for prompt in self.prompts]
+        if library.format.judge == "per_constraint":
+            asked = [
+                (prompt.text, [sentence(constraint) for constraint in prompt.constraints]) for prompt in self.prompts
+            ]
         return digest(
             [
                 _VERSION,
                 [(served.model.digest, served.engine.identity()) for served in (self.actor, self.refiner)],
-                [prompt.text for prompt in self.prompts],
+                asked,
                 library.digest_of("judge", "refine"),
                 [part.model_dump(mode="json") for part in (method.responses, votes, method.refinement)],
                 [self.config.seed, probe.max_tokens],
