@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -11,8 +11,10 @@ from flows.wiring.handovers import Models
 from flows.wiring.models import Served
 from flows.wiring.request import Run
 from spar_core.config.run import RunConfig
+from spar_core.engines.base import Engine
 from spar_core.errors import DataError, FruitlessError
 from spar_core.evaluation.probe import Prober, RoleProbe, SetProbe
+from spar_core.evaluation.truth import sentence
 from spar_core.hashing import derive_seed, digest
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Drop, Prompt
@@ -22,6 +24,7 @@ from spar_core.synthesis.verifiable import verifiable_prompts
 from storage.disk import read_json, write_json
 from storage.home import Home
 from tasks.engines import EnginePool
+from tasks.spending import BudgetedEngine, Spending
 
 _log = logging.getLogger(__name__)
 TRIED = ("default", "plain")
@@ -68,14 +71,22 @@ class Probe(NamedTuple):
         }
 
 
+def _uncounted(engine: Engine) -> Engine:
+    return engine
+
+
 class Probing(NamedTuple):
-    """What is probed: the models with what serves them, with which requests, and as a configuration says."""
+    """What is probed: the models with what serves them, with which requests, and as a configuration says.
+
+    `counted`: an engine whose tokens somebody counts, in place of one.
+    """
 
     home: Home
     config: RunConfig
     actor: Served
     refiner: Served
     prompts: Sequence[Prompt]
+    counted: Callable[[Engine], Engine] = _uncounted
 
     def run(self, pool: EnginePool, sets: Iterable[str], *, again: bool = False) -> Probe:
         """Probe under each of these prompt sets, or find what was found before; `again` measures in any case.
@@ -83,11 +94,11 @@ class Probing(NamedTuple):
         Raises:
             ConfigError: a prompt set that there is not.
             EngineError: a model that cannot be opened, or does not answer.
+            BudgetError: a run's tokens are spent.
         """
         libraries = {name: PromptLibrary.load(name) for name in dict.fromkeys(sets)}
         file = self.home.models / _FILE
-        known = {} if again else read_json(file) or {}
-        found = {name: _read(known.get(self.key(library))) for name, library in libraries.items()}
+        found = {name: None if again else self._known(library) for name, library in libraries.items()}
         if missing := [name for name in libraries if found[name] is None]:
             made = asyncio.run(self._ask(pool, [libraries[name] for name in missing]))
             found |= dict(zip(missing, made, strict=True))
@@ -97,15 +108,27 @@ class Probing(NamedTuple):
         first = next(iter(entries_by_set.values()))
         return Probe(first.actor, {name: entry.refiner for name, entry in entries_by_set.items()})
 
+    def is_known(self) -> bool:
+        """Whether the home has a probe under the configured prompt set."""
+        return self._known(PromptLibrary.load(self.config.method.prompt_set)) is not None
+
+    def _known(self, library: PromptLibrary) -> "_Entry | None":
+        return _read((read_json(self.home.models / _FILE) or {}).get(self.key(library)))
+
     def key(self, library: PromptLibrary) -> str:
         """Identity of a probe: models, what serves them, prompts, texts and the settings that change what is said."""
         probe, method = self.config.probe, self.config.method
         votes = method.judging.votes_alone()
+        asked: list[Any] = [prompt.text for prompt in self.prompts]
+        if library.format.judge == "per_constraint":
+            asked = [
+                (prompt.text, [sentence(constraint) for constraint in prompt.constraints]) for prompt in self.prompts
+            ]
         return digest(
             [
                 _VERSION,
                 [(served.model.digest, served.engine.identity()) for served in (self.actor, self.refiner)],
-                [prompt.text for prompt in self.prompts],
+                asked,
                 library.digest_of("judge", "refine"),
                 [part.model_dump(mode="json") for part in (method.responses, votes, method.refinement)],
                 [self.config.seed, probe.max_tokens],
@@ -114,7 +137,8 @@ class Probing(NamedTuple):
 
     async def _ask(self, pool: EnginePool, libraries: Sequence[PromptLibrary]) -> list["_Entry"]:
         config = self.config
-        actor_engine, refiner_engine = (pool.engine(*served[::-1], "probe") for served in (self.actor, self.refiner))
+        both = (self.actor, self.refiner)
+        actor_engine, refiner_engine = (self.counted(pool.engine(*served[::-1], "probe")) for served in both)
         settings = (config.method, config.seed, config.probe.max_tokens)
         prober = Prober(actor_engine, refiner_engine, self.prompts, *settings)
         actor = await prober.actor()
@@ -147,21 +171,31 @@ def probe_prompts(config: RunConfig, source: str | None = None) -> list[Prompt]:
     return list(verifiable_prompts(seed_prompts("dev"), range(0, 2 * count, 2), seed, "dev"))
 
 
-def probe_first(run: Run, models: Models, pool: EnginePool) -> None:
+def first_probe(run: Run, models: Models) -> Probing | None:
+    """What a run asks before anything else; None where it is not probed: because it teaches the form, for instance."""
+    config = run.config
+    if config.probe.minimum_readable is None or not _is_probed(config):
+        return None
+    try:
+        prompts = probe_prompts(config)
+    except DataError:  # the stage that reads them says what is wrong
+        return None
+    actor, refiner = (Served(model, config.engine) for model in models)
+    return Probing(run.home, config, actor, refiner, prompts)
+
+
+def probe_first(run: Run, models: Models, pool: EnginePool, spending: Spending) -> None:
     """Stop a run whose refiner would not be understood: before it asks for anything else. Nothing where it is taught.
 
     Raises:
         FruitlessError: fewer votes can be read, or rewrites used, than `probe.minimum_readable`.
+        BudgetError: the run's tokens are spent.
     """
     config, least = run.config, run.config.probe.minimum_readable
-    if least is None or not _is_probed(config):
+    probing = first_probe(run, models)
+    if probing is None or least is None:
         return
-    try:
-        prompts = probe_prompts(config)
-    except DataError:  # the stage that reads them says what is wrong
-        return
-    actor, refiner = (Served(model, config.engine) for model in models)
-    probing = Probing(run.home, config, actor, refiner, prompts)
+    probing = probing._replace(counted=lambda engine: BudgetedEngine(engine, spending, config.budget))
     own = config.method.prompt_set
     found = probing.run(pool, [own])
     asked = [role for role in found.sets[own] if role.role != "judge" or config.method.judging.anchor != "rules_only"]

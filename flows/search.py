@@ -129,6 +129,5 @@ def _searched(request: SearchRequest, run: Run, actor: Served | None, refiner: S
     }
     if method.search.votes_asked == "until_decided":
         searching["uses"] = SHOWN._asdict()
-    anchors = {"prompts": prompts} if method.judging.reads_rules else {}
-    trees = stages.run(TREES, 0, {"roots": roots, **anchors}, judges, searching)
+    trees = stages.run(TREES, 0, {"roots": roots, **stages.read_by_judges(prompts, method.judging)}, judges, searching)
     return {**judged, "roots": roots, "trees": trees}

@@ -92,7 +92,8 @@ def self_play(request: RunRequest) -> list[dict[str, Any]]:
     """Warm start, then every iteration; returns one summary row per iteration."""
     with running(request, _WHOLE) as run:
         if not registered_models(run):
-            probe_first(run, base_models(run), Runtime.of(str(run.home.root)).engines)
+            runtime = Runtime.of(str(run.home.root))
+            probe_first(run, base_models(run), runtime.engines, runtime.spending(run.run_id))
         pinned = request.pinned()
         first = warm_start(pinned)
         models = first

@@ -6,7 +6,7 @@ schema from the type hints). Ids are content hashes (32 hex digits).
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from spar_core.hashing import canonical_json, content_id
 
@@ -33,9 +33,13 @@ class Message:
     content: str
 
 
+SOFT: Final = "soft"
+"""Kind of a constraint that no code checks: its one argument, `text`, says it in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A checkable instruction: registry kind and its arguments as canonical JSON."""
+    """A checkable instruction: registry kind and its arguments as canonical JSON; or a `SOFT` one."""
 
     kind: str
     kwargs: str = "{}"
@@ -96,8 +100,24 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class ConstraintVote:
+    """What one vote says of one constraint (`judge: per_constraint` of a prompt set); other fields as in `Vote`."""
+
+    constraint: str
+    verdict: Verdict
+    critique: str
+    finish_reason: FinishReason
+    seed: int
+    thought: str = ""
+    yes_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Vote:
     """One verification text and its verdict. `response_id` is a response's or a tree node's id.
+
+    Asked per constraint it is YES where all are met, NO where one is not; then `by_constraint` holds what was said of
+    each, and `critique`, made of that, what speaks for the verdict.
 
     `wording` counts the wordings of the judge prompt (`judging.wordings`) from 1; `voter` is 2 for the votes of
     `judging.second_voter`. `yes_probability`: of YES against NO as the model's next word (`judging.verdict:
@@ -118,6 +138,12 @@ class Vote:
     yes_probability: float | None = None
     completion_tokens: int | None = None
     prompt_tokens: int | None = None
+    by_constraint: tuple[ConstraintVote, ...] = ()
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        """Of the requests it was asked with."""
+        return frozenset(part.seed for part in self.by_constraint) or frozenset({self.seed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +152,7 @@ class Judgement:
 
     Where `anchored` is not "no" a checker decided: `value` is 1 or 0, the votes only stay recorded. `votes_of`: the
     response with the same text whose votes these are (`judging.equal_texts`); empty where it has its own.
-    `votes_spared`: as for tree nodes.
+    `votes_spared`: as for tree nodes. `by_constraint`: of the vote that the critique is of.
     """
 
     response_id: str
@@ -139,6 +165,7 @@ class Judgement:
     anchored: Anchored = "no"
     votes_of: str = ""
     votes_spared: int = 0
+    by_constraint: tuple[ConstraintVote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +284,7 @@ class TreeNode:
     votes_spared: int = 0
     completion_tokens: int | None = None
     prompt_tokens: int | None = None
+    by_constraint: tuple[ConstraintVote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ UNCOUNTED_COLUMNS: dict[type, frozenset[str]] = {
 }
 
 # Columns that count for a digest only where they hold something: rows without have the digest they always had.
-_WHERE_FILLED = frozenset({"thought", "rewrite", "settings", "votes_of", "votes_spared"})
+_WHERE_FILLED = frozenset({"thought", "rewrite", "settings", "votes_of", "votes_spared", "by_constraint"})
 
 _PLAIN_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),
@@ -207,7 +207,11 @@ def _list_conversion(
     def to_arrow(items: Any) -> list[dict[str, Any]]:
         return [{part.field.name: part.to_arrow(getattr(item, part.field.name)) for part in parts} for item in items]
 
+    converted = {part.field.name: part.to_python for part in parts if part.to_python is not None}
+
     def to_python(items: Any) -> tuple[Any, ...]:
+        for item in items:
+            item.update({name: convert(item[name]) for name, convert in converted.items()})
         return tuple(inner(**item) for item in items)
 
     return pa.list_(pa.field("element", pa.struct([part.field for part in parts]), nullable=False)), to_arrow, to_python

@@ -17,7 +17,7 @@ from spar_core.evaluation.measures import (
     self_play_measures,
     vote_item,
 )
-from spar_core.evaluation.truth import is_right
+from spar_core.evaluation.truth import is_checkable, is_right
 from spar_core.records import EvalItem, Prompt, Response, Verdict
 from spar_core.roles import Actor, Subject, judge_all, respond_all
 from spar_core.search.root import Root
@@ -83,7 +83,7 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
     prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
     answers = list(_first_answers(context))
     who = Measured("refiner", context.call.models["refiner"].digest)
-    refiner = refiner_of(context)
+    refiner = refiner_of(context, prompts.values())
     subjects = (Subject(prompts[answer.prompt_id].text, answer) for answer in answers)
     failing: list[tuple[Prompt, Response]] = []
     roots: list[Root] = []
@@ -153,7 +153,7 @@ def _pair_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
     inputs = context.call.inputs
     if "pairs" not in inputs:
         return
-    prompts = {prompt.prompt_id: prompt for prompt in inputs["prompts"].read("prompts") if prompt.constraints}
+    prompts = {prompt.prompt_id: prompt for prompt in inputs["prompts"].read("prompts") if is_checkable(prompt)}
     for pair in inputs["pairs"].read("preference_pairs"):
         if pair.prompt_id in prompts:
             yield pair_item(actor, prompts[pair.prompt_id], pair)

@@ -36,9 +36,8 @@ async def _judge(context: ShardContext) -> ShardRows:
     subjects = (Subject(prompts[text.prompt_id].text, text) for text in texts)
     limit = context.call.surroundings.orchestration.requests_in_flight
     judged_texts = 0
-    async for judged in judge_all(
-        subjects, refiner_of(context), context.call.seed, max_requests_in_flight=limit, ordered=True
-    ):
+    refiner = refiner_of(context, prompts.values())
+    async for judged in judge_all(subjects, refiner, context.call.seed, max_requests_in_flight=limit, ordered=True):
         judged_texts += 1
         ballot = Ballot.of_votes(judged.votes, decided=judged.judgement is not None)
         prompt, entry = prompts[judged.response.prompt_id], rewritten.get(judged.response.response_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from spar_core.config.method import JudgingConfig, RefinementConfig
 from spar_core.engines.base import Engine
-from spar_core.evaluation.truth import anchor_of
+from spar_core.evaluation.truth import anchor_of, constraints_in_words
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
 from spar_core.roles import Refiner, Subject, judge_all
@@ -48,15 +48,16 @@ async def _judge(context: ShardContext) -> ShardRows:
     return ShardRows(responses, decided)
 
 
-def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: Engine | None = None) -> Refiner:
+def refiner_of(context: ShardContext, prompts: Iterable[Prompt] = (), engine: Engine | None = None) -> Refiner:
     """The stage's refiner, as its configuration says.
 
-    `anchors`: the prompts `judging.anchor` may decide on. Stages that measure the refiner give none, so that
-    its votes alone are measured. `engine`: in place of the one that serves the refiner.
+    `prompts`: whose constraints `judging.anchor` may decide on, and a prompt set may ask about one by one. Stages that
+    measure the refiner have no anchor, so that its votes alone are measured. `engine`: in place of the one that serves
+    the refiner.
     """
     config = context.call.config
     judging = JudgingConfig.model_validate(config["judging"])
-    second = None
+    prompts, second = list(prompts), None
     if SECOND_VOTER in context.call.models:
         context.keep_together("refiner", SECOND_VOTER)
         second = context.engine(SECOND_VOTER)
@@ -65,9 +66,10 @@ def refiner_of(context: ShardContext, anchors: Iterable[Prompt] = (), engine: En
         PromptLibrary.load(context.call.surroundings.prompt_set),
         judging,
         RefinementConfig.model_validate(config.get("refinement", {})),
-        anchor_of(judging.anchor, anchors),
+        anchor_of(judging.anchor, prompts),
         second,
         context.watch(),
+        constraints_in_words(prompts),
     )
 
 

@@ -59,7 +59,8 @@ async def _repair(context: ShardContext) -> ShardRows:
 
     Both ways start from the same judgement. An answer the refiner takes for right is mended by neither.
     """
-    refiner, failing = refiner_of(context), [entry async for entry in _judged(context)]
+    failing = [entry async for entry in _judged(context)]
+    refiner = refiner_of(context, (entry.prompt for entry in failing))
     search = SearchConfig.model_validate(context.call.config["search"])
     roots = [
         Root.create(entry.prompt, entry.response, entry.judgement)
@@ -95,9 +96,8 @@ async def _judged(context: ShardContext) -> AsyncIterator[Failing]:
     subjects = (Subject(prompt.text, response) for prompt, response in entries)
     limit = context.call.surroundings.orchestration.requests_in_flight
     prompts = iter(entries)
-    async for judged in judge_all(
-        subjects, refiner_of(context), context.call.seed, max_requests_in_flight=limit, ordered=True
-    ):
+    refiner = refiner_of(context, (prompt for prompt, _ in entries))
+    async for judged in judge_all(subjects, refiner, context.call.seed, max_requests_in_flight=limit, ordered=True):
         prompt, response = next(prompts)
         yield Failing(prompt, response, judged.judgement, "" if judged.drop is None else judged.drop.reason)
 

@@ -54,7 +54,7 @@ async def _judge(context: ShardContext) -> ShardRows:
     spares = context.call.config.get("votes_asked") == "until_decided"
     async for judged in judge_all(
         subjects,
-        refiner_of(context, engine=log),
+        refiner_of(context, (prompt for prompt, _ in entries), log),
         context.call.seed,
         max_requests_in_flight=limit,
         wanted=A_NO_IN_FULL if spares else EVERY_VOTE,
@@ -65,7 +65,9 @@ async def _judge(context: ShardContext) -> ShardRows:
         detail = {
             "source": prompt.source,
             "judged": None if verdict is None else str(verdict),
-            "tokens": sum(sum(log.tokens.get(seed, ())) for seed in {vote.seed for vote in judged.votes}),
+            "tokens": sum(
+                sum(log.tokens.get(seed, ())) for seed in {seed for vote in judged.votes for seed in vote.seeds}
+            ),
         }
         item = _item(context, NOT_SEARCHED, answer.response_id, prompt, float(is_right(prompt, answer.text)), detail)
         context.part.write("eval_items", [item])
@@ -84,9 +86,10 @@ async def _search_all(context: ShardContext) -> ShardRows:
     log = TokenLog(context.engine("refiner"))
     orchestration = context.call.surroundings.orchestration
     found: dict[str, tuple[SearchResult, list[int]]] = {}
+    prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
     async for result in run_trees(
         context.read("start", "roots"),
-        refiner_of(context, engine=log),
+        refiner_of(context, prompts.values(), log),
         config,
         context.call.seed,
         max_trees_in_flight=orchestration.trees_in_flight,
@@ -94,7 +97,6 @@ async def _search_all(context: ShardContext) -> ShardRows:
         ordered=True,
     ):
         found[result.tree.prompt_id] = result, node_tokens(result, log.tokens)
-    prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
     entries = list(context.read("start", "eval_items"))
     context.part.write("eval_items", ())
     for budget in context.call.config["budgets"]:

@@ -24,7 +24,7 @@ async def _search(context: ShardContext) -> ShardRows:
     trees = 0
     async for result in run_trees(
         context.read("roots", "roots"),
-        refiner_of(context, _anchors(context)),
+        refiner_of(context, _asked(context)),
         SearchConfig.model_validate(context.call.config["search"]),
         context.call.seed,
         uses=Uses(**context.call.config.get("uses", {})),
@@ -39,8 +39,8 @@ async def _search(context: ShardContext) -> ShardRows:
     return ShardRows(trees, trees)
 
 
-def _anchors(context: ShardContext) -> list[Prompt]:
-    """The prompts of this shard's roots; an input only where `judging.anchor` reads rules."""
+def _asked(context: ShardContext) -> list[Prompt]:
+    """The prompts of this shard's roots; an input only where their constraints are read."""
     if "prompts" not in context.call.inputs:
         return []
     prompts = context.call.inputs["prompts"]

@@ -8,9 +8,10 @@ from spar_core.config.run import RunConfig
 from spar_core.config.training import DpoTrainingConfig, OptimisationConfig
 from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.calibration import Observed, calibrated
+from spar_core.planning.facts import Facts, Rows
 from spar_core.planning.hardware import Hardware, Serving
 from spar_core.planning.shapes import ModelShape
-from spar_core.planning.stage_work import TRAININGS, Facts, Rows, Work, work_of
+from spar_core.planning.stage_work import TRAININGS, Work, work_of
 from spar_core.planning.timing import GivenRates, Replicas, training_seconds, writing_seconds
 from spar_core.planning.training_memory import TrainingLoad
 

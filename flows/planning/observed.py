@@ -9,7 +9,8 @@ from spar_core.config.run import RunConfig
 from spar_core.errors import ConfigError
 from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.calibration import Observed
-from spar_core.planning.stage_work import Facts, work_of
+from spar_core.planning.facts import Facts
+from spar_core.planning.stage_work import work_of
 from storage.artifacts import ArtifactStore
 from storage.entries import StageRun
 from storage.home import Home

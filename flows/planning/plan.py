@@ -20,9 +20,10 @@ from spar_core.engines.placement import visible_gpus
 from spar_core.errors import ConfigError
 from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.devices import GIB, gpu_named, this_cpu
+from spar_core.planning.facts import Facts
 from spar_core.planning.hardware import Hardware, serving
 from spar_core.planning.shapes import ModelShape
-from spar_core.planning.stage_work import TRAININGS, Facts
+from spar_core.planning.stage_work import TRAININGS
 from spar_core.planning.timing import GivenRates
 from spar_core.processors import usable_cores
 from spar_core.records import ModelRole

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 
 from flows.planning.forecast import Forecast, Forecaster
 from flows.planning.models import UNKNOWN, PlannedModels
+from flows.probing import first_probe
+from flows.wiring.handovers import Models
 from flows.wiring.measuring import Measurement
 from flows.wiring.pipeline import Pipeline
 from flows.wiring.request import Run
@@ -18,7 +20,7 @@ from flows.wiring.stage_calls import StageRunner, file_ref
 from spar_core.benchmarks import data_source
 from spar_core.errors import DataError, StorageError
 from spar_core.evaluation.data_sources import local_data
-from spar_core.planning.stage_work import Work
+from spar_core.planning.stage_work import PROBE, Work
 from storage.artifacts import ArtifactRef
 from tasks.calls import FileRef, StageCall
 from tasks.engines import ModelRef
@@ -63,6 +65,18 @@ class LookingRunner(StageRunner):
             found = None
         return FileRef(UNKNOWN + name, name) if found is None else file_ref(found)
 
+    def probe(self, models: Models) -> None:
+        """What the run asks of its models before anything else, if it does."""
+        probing = first_probe(self._run, models)
+        if probing is None:
+            return
+        if probing.is_known():
+            found = Forecast(Work("compute", self._run.config.probe.requests, {}), 0.0, "measured")
+            self.steps.append(Step(None, PROBE, "reuse", found))
+            return
+        digests = {role: model.digest for role, model in models._asdict().items()}
+        self.steps.append(Step(None, PROBE, "compute", self._forecaster.of(PROBE, {}, digests)))
+
     def beside(self) -> "LookingRunner":
         """Another runner that adds to the same plan."""
         other = LookingRunner(self._run, self._forecaster)
@@ -95,7 +109,9 @@ def walk(run: Run, forecaster: Forecaster) -> list[Step]:
     finder = PlannedModels(run.home, config.engine)
     pipeline = Pipeline(run, runner, finder)
     measurement = Measurement(run, runner)
-    first = pipeline.warm_start(finder.base(run))
+    base = finder.base(run)
+    runner.probe(base)
+    first = pipeline.warm_start(base)
     measurement.evaluate(0, first, first, None)
     models = first
     for index in range(1, config.iterations + 1):

@@ -176,9 +176,8 @@ class IterationData:
         if search.votes_asked == "until_decided":
             shares_are_data = self._learns_split(("tree_no", "tree_yes"))
             searching["uses"] = Uses(accepted=True, best=False, shares=shares_are_data)._asdict()
-        # The constraints of the prompts are read only by the anchor: without it no stage of the search can know them.
-        anchors = {"prompts": known["prompts"]} if method.judging.reads_rules else {}
-        return self._stages.run(TREES, iteration, {"roots": roots, **anchors}, judges, searching)
+        inputs = {"roots": roots, **self._stages.read_by_judges(known["prompts"], method.judging)}
+        return self._stages.run(TREES, iteration, inputs, judges, searching)
 
     def _learns_split(self, quotas: tuple[str, str]) -> bool:
         """Whether the refiner learns judgements of these quotas, which are those whose votes were split."""

@@ -7,6 +7,7 @@ from typing import Any
 from flows.wiring.request import Run
 from spar_core.benchmarks import data_source
 from spar_core.config.base import FrozenConfig
+from spar_core.config.method import JudgingConfig
 from spar_core.config.run import HealthConfig, RunConfig
 from spar_core.config.training import SftTrainingConfig
 from spar_core.data.given_source import DataSource, find_files
@@ -44,6 +45,7 @@ class StageRunner:
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
         if engines is None:
             _refuse_to_teach_failures(run.config, self._library)
+            _refuse_to_teach_another_check(run.config, self._library)
 
     def serve(self, role: str, engine: EngineConfig) -> None:
         """From now on `engine` serves the models of a role."""
@@ -52,6 +54,13 @@ class StageRunner:
     def templates(self, *names: str) -> dict[str, str]:
         """What the prompt texts a stage reads say, as an entry of its configuration."""
         return {"templates": self._library.digest_of(*names)}
+
+    def read_by_judges(self, prompts: ArtifactRef, judging: JudgingConfig) -> dict[str, ArtifactRef]:
+        """The prompts as an input of a search, where their constraints are read: an anchor decides some, or each is
+        asked about. Else no stage of the search can know them.
+        """
+        read = judging.reads_rules or self._library.format.judge == "per_constraint"
+        return {"prompts": prompts} if read else {}
 
     def run(
         self,
@@ -168,6 +177,21 @@ def _refuse_to_teach_failures(config: RunConfig, library: PromptLibrary) -> None
             f"prompt set {library.name!r} asks for rewrites in a chat that holds the failing answer as the model's own "
             "turn, and loss_turns=all would teach it: set "
             + " and ".join(f"training.{name}.loss_turns=last" for name in wrong)
+        )
+
+
+def _refuse_to_teach_another_check(config: RunConfig, library: PromptLibrary) -> None:
+    """See that no warm start teaches checks of the whole to a refiner that is asked about each constraint.
+
+    Raises:
+        ConfigError: one does.
+    """
+    warm = config.warm_start
+    if library.format.judge == "per_constraint" and warm.source in ("starter", "rules") and warm.refiner_examples:
+        raise ConfigError(
+            f"prompt set {library.name!r} asks about each constraint on its own, and warm_start.source={warm.source} "
+            "teaches checks of whole answers: set warm_start.source to teacher, file or none, or "
+            "warm_start.refiner_examples=0"
         )
 
 

@@ -80,7 +80,8 @@ class Teaching:
         answered = {"prompts": prompts, "responses": answers}
         self._stages.serve("refiner", teacher.engine)
         judge = {"refiner": teacher.model}
-        judging = {"judging": plain(self._method.judging.votes_alone()), **self._stages.templates("judge")}
+        alone = self._method.judging.votes_alone()
+        judging = {"judging": plain(alone), **self._stages.templates("judge")}
         judgements = self._stages.run(JUDGEMENTS.named("teacher"), 0, answered, judge, judging)
         judged = {**answered, "judgements": judgements}
         roots = self._stages.run(WARM_START_ROOTS, 0, judged, config=self._filters())
@@ -91,7 +92,8 @@ class Teaching:
             "search": plain(self._search()),
             **templates,
         }
-        trees = self._stages.run(TREES.named("teacher"), 0, {"roots": roots}, judge, searching)
+        inputs = {"roots": roots, **self._stages.read_by_judges(prompts, alone)}
+        trees = self._stages.run(TREES.named("teacher"), 0, inputs, judge, searching)
         count = self._config.refiner_examples
         quotas = plain(taught_quotas(self._method.refiner_data, count))
         return self._made("refiner", {**judged, "trees": trees}, {"count": count, "refiner_data": quotas, **templates})

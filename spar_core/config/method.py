@@ -248,8 +248,8 @@ class MethodConfig(FrozenConfig):
     refiner_data: RefinerDataConfig = RefinerDataConfig()
     """The refiner's training data."""
     prompt_set: str = "default"
-    """A shipped prompt set (`default`; `plain` for small models; `published`; `starter`) or a folder of your own
-    with the same file names and, where its answers have another form, a `format.yaml` (docs/method.md)."""
+    """A shipped prompt set (`default`; `per_constraint`; `plain` for small models; `published`; `starter`) or a folder
+    of your own with the same file names and, where its answers have another form, a `format.yaml` (docs/method.md)."""
 
     def chosen(self) -> "Method":
         """The method that `pairs.method` names."""

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from spar_core.config.method import RefinerDataConfig
 from spar_core.data.contest import contested, distance_from_boundary
+from spar_core.data.judgement_chats import JudgedText
 from spar_core.data.quota import Candidate, Place, Quota, surplus
 from spar_core.data.seeded_choice import rank
 from spar_core.errors import DataError
@@ -69,7 +70,9 @@ def build_refiner_data(
     Candidates: per accepted tree its last edge (the accepted node's parent and that parent's critique -> the
     rewrite); per tree at most one judged node of each verdict; every response judgement. A judgement's critique is
     a vote that agrees with its majority (or with the checker, under `judging.anchor: verifier`). Where a rule decided
-    without a vote, its words are the critique, and the refiner does learn them: it was asked for by name.
+    without a vote, its words are the critique, and the refiner does learn them: it was asked for by name. Where votes
+    were asked about each constraint, one constraint of that vote is learned, by seeded choice: of a NO one that is not
+    met; what a rule decided is then nothing that is asked.
 
     Drops: `not_accepted`, `root_accepted`, `not_judged` (node without a value), `unanimous`, `critique_by_rule` (a text
     that no model wrote, as an answer of the refiner), `one_per_tree`, `duplicate` (the same request, whatever the
@@ -96,16 +99,6 @@ def build_refiner_data(
     examples, drops = collector.finish()
     replayed = _replayed(replay, len(examples), config.replay_fraction, run_seed)
     return RefinerData(examples + replayed, drops, collector.rows_in + len(replayed))
-
-
-class _Judged(NamedTuple):
-    """A text with the critique that speaks for its majority, and where it comes from."""
-
-    prompt_id: str
-    text: str
-    critique: str
-    text_id: str
-    tree_id: str | None = None
 
 
 class _Collector:
@@ -159,7 +152,8 @@ class _Collector:
             if found is not None:
                 source = RESPONSE_YES if found.value > _MAJORITY else RESPONSE_NO
                 place = self._place(source, found, found.response_id)
-                judged = _Judged(response.prompt_id, response.text, found.critique, response.response_id)
+                of = (response.response_id, None, found.by_constraint)
+                judged = JudgedText(response.prompt_id, response.text, found.critique, *of)
                 self._offer(self._judgement(source, place, judged))
         if wanted:
             raise DataError(f"{len(wanted)} judgements without their response, such as {min(wanted)}")
@@ -203,7 +197,8 @@ class _Collector:
         for source, group in self._contested_nodes(nodes):
             places = {node.node_id: self._place(source, node, node.node_id) for node in group}
             first, *others = sorted(group, key=lambda node: places[node.node_id])
-            judged = _Judged(tree.prompt_id, first.response, first.critique, first.node_id, tree.tree_id)
+            of = (first.node_id, tree.tree_id, first.by_constraint)
+            judged = JudgedText(tree.prompt_id, first.response, first.critique, *of)
             self._offer(self._judgement(source, places[first.node_id], judged))
             for node in others:
                 self._drop(node.node_id, "one_per_tree", source)
@@ -225,7 +220,8 @@ class _Collector:
         """Why a judgement teaches nothing; None where it does."""
         if not self._config.unanimous and not contested(judged):
             return "unanimous"
-        return "critique_by_rule" if judged.anchored == "verdict_and_critique" else None
+        unasked = judged.anchored == "rule" and self._library.format.judge == "per_constraint"
+        return "critique_by_rule" if unasked or judged.anchored == "verdict_and_critique" else None
 
     def _speaks_the_rules(self, parent: TreeNode) -> bool:
         """Whether a refinement of this node would put a checker's words into the refiner's mouth, to be learned."""
@@ -256,10 +252,10 @@ class _Collector:
         place = self._place(REFINEMENT, None, tree.tree_id)
         return Candidate(tree.tree_id, place, self._same(prompt, parent.response, request), example)
 
-    def _judgement(self, source: str, place: Place, judged: "_Judged") -> Candidate:
+    def _judgement(self, source: str, place: Place, judged: JudgedText) -> Candidate:
         prompt = self._text(judged.prompt_id)
-        request = judge_messages(self._library, prompt, judged.text)
-        made = _example("judgement", source, request, judged.critique)
+        request, answer = judged.chat(self._library, prompt, self._run_seed)
+        made = _example("judgement", source, request, answer)
         example = replace(made, prompt_id=judged.prompt_id, text_id=judged.text_id, tree_id=judged.tree_id)
         return Candidate(place[-1], place, self._same(prompt, judged.text, request), example)
 

@@ -14,6 +14,7 @@ from spar_core.config.method import MethodConfig
 from spar_core.engines.base import Engine, Generation, GenerationRequest, Sampling
 from spar_core.evaluation.estimate import Estimate
 from spar_core.evaluation.statistics import wilson
+from spar_core.evaluation.truth import constraints_in_words
 from spar_core.prompts.library import PromptLibrary
 from spar_core.records import Message, Prompt, Response, Verdict
 from spar_core.roles.actor import Actor
@@ -168,7 +169,7 @@ class Prober:
         )
         rewriting = method.refinement.model_copy(update={"max_tokens": min(method.refinement.max_tokens, self._most)})
         votes, rewritten = _Metered(self._refiner), _Metered(self._refiner)
-        judge = Refiner(votes, library, voting, rewriting)
+        judge = Refiner(votes, library, voting, rewriting, constraints=constraints_in_words(self._prompts))
         outcomes = await all_results(
             [judge.judge(answer.response_id, prompt.text, answer.text, self._seed) for prompt, answer in answers]
         )

@@ -3,14 +3,15 @@
 It chooses self-play data only where the configuration says so by name: `judging.anchor`.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from spar_core.constraints import CheckTimeoutError, check, detects_language, is_known, render
 from spar_core.constraints.repairs import finding
 from spar_core.evaluation.trip_wires import tripped
 from spar_core.hashing import derive_seed
-from spar_core.records import Constraint, Prompt
+from spar_core.records import SOFT, Constraint, Prompt
 from spar_core.roles.anchor import Checked, Verifier
 
 
@@ -21,6 +22,11 @@ def broken_constraints(prompt: Prompt, text: str) -> tuple[str, ...]:
         DataError: the prompt has no checkable constraints, or an unknown kind.
     """
     return tuple(constraint.kind for constraint in _broken(prompt, prompt.constraints, text))
+
+
+def is_checkable(prompt: Prompt) -> bool:
+    """Whether code can check every constraint of a prompt, and it has any."""
+    return bool(prompt.constraints) and all(is_known(constraint.kind) for constraint in prompt.constraints)
 
 
 def is_right(prompt: Prompt, text: str) -> bool:
@@ -59,8 +65,10 @@ def anchor_of(anchor: str, prompts: Iterable[Prompt]) -> Verifier | None:
         if prompt is None:
             return None
         wires = tripped(prompt, response_text) if anchor == "rules_only" else ()
-        checked = _checked(prompt, response_text, with_findings=True) or Checked((), complete=False)
-        return Checked((*checked.failed, *(wire.sentence for wire in wires)), checked.complete)
+        checked = _checked(prompt, response_text, with_findings=True)
+        if checked is None:
+            checked = Checked((), complete=False, undecided=tuple(map(sentence, prompt.constraints)))
+        return checked._replace(failed=(*checked.failed, *(wire.sentence for wire in wires)))
 
     return verify
 
@@ -68,15 +76,14 @@ def anchor_of(anchor: str, prompts: Iterable[Prompt]) -> Verifier | None:
 def _checked(prompt: Prompt, text: str, *, with_findings: bool = False) -> Checked | None:
     known = tuple(constraint for constraint in prompt.constraints if is_known(constraint.kind))
     failed: list[str] = []
-    timed_out = False
+    undecided = [sentence(constraint) for constraint in prompt.constraints if constraint not in known]
     for constraint in known:
         try:
             for broken in _broken(prompt, (constraint,), text):
                 failed.append(_with_finding(prompt, broken, text) if with_findings else sentence(broken))
         except CheckTimeoutError:
-            timed_out = True
-    complete = len(known) == len(prompt.constraints) and not timed_out
-    return Checked(tuple(failed), complete) if known else None
+            undecided.append(sentence(constraint))
+    return Checked(tuple(failed), not undecided, tuple(undecided)) if known else None
 
 
 def _with_finding(prompt: Prompt, constraint: Constraint, text: str) -> str:
@@ -91,6 +98,27 @@ def _broken(prompt: Prompt, constraints: Iterable[Constraint], text: str) -> Ite
     return (constraint for constraint in constraints if not check(constraint, text, detect_language=detect))
 
 
+def constraints_in_words(prompts: Iterable[Prompt]) -> Callable[[str], tuple[str, ...]]:
+    """What each of these prompts (told apart by their text) asks for, constraint by constraint; none of any other."""
+    by_text = {prompt.text: prompt for prompt in prompts if prompt.constraints}
+
+    def listed(prompt_text: str) -> tuple[str, ...]:
+        prompt = by_text.get(prompt_text)
+        return () if prompt is None else tuple(map(sentence, prompt.constraints))
+
+    return listed
+
+
 def sentence(constraint: Constraint) -> str:
-    """A constraint in words: the registry's wording; which of several is fixed by the constraint."""
+    """A constraint in words: the registry's wording, which of several is fixed by the constraint; or a soft one's own.
+
+    Of a kind that nobody knows it is the name.
+
+    Raises:
+        DataError: wrong arguments.
+    """
+    if constraint.kind == SOFT:
+        return str(json.loads(constraint.kwargs)["text"])
+    if not is_known(constraint.kind):
+        return constraint.kind
     return render(constraint, Random(derive_seed(0, "anchor", constraint.kind + constraint.kwargs)))

@@ -19,6 +19,8 @@ class Assumptions(NamedTuple):
     """Of a rewrite before its answer."""
     template_tokens: float = 250
     """Of the wording around what is judged or refined."""
+    constraints_per_prompt: float = 3
+    """That a prompt lists, where the configuration does not say."""
     kept_prompts: float = 0.95
     """Share of prompts that are no duplicates."""
     decided: float = 0.95

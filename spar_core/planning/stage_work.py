@@ -1,20 +1,21 @@
 """How much work each stage of self-play is: rows, requests, tokens and the rows it hands on, before it has run.
 
-A function per stage takes the configuration and the rows of its inputs by table. What no configuration tells, such as
-how long answers are, comes from `Assumptions`; where earlier runs exist, `calibrated` puts what they took in its place.
+Beside the stages there is the probe that a run may begin with (`PROBE`). A function per stage takes the configuration
+and the rows of its inputs by table. What no configuration tells, such as how long answers are, comes from
+`Assumptions`; where earlier runs exist, `calibrated` puts what they took in its place.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from spar_core.config.run import RunConfig
 from spar_core.config.training import DpoTrainingConfig, OptimisationConfig
-from spar_core.planning.assumptions import Assumptions
+from spar_core.planning.facts import Facts, Judging, Rows, judging_work, within
 from spar_core.training.steps import planned_steps
 
 Kind = Literal["write", "train", "compute"]
-Rows = Mapping[str, int]
+PROBE: Final = "probe"
 
 
 class Work(NamedTuple):
@@ -31,45 +32,6 @@ class Work(NamedTuple):
     read: float = 0.0
     written: float = 0.0
     steps: int = 0
-
-
-class Facts(NamedTuple):
-    """What a stage's work follows from. `given`: rows of its inputs, by table."""
-
-    config: RunConfig
-    assumed: Assumptions
-    given: Rows
-
-    @property
-    def answer(self) -> float:
-        """Tokens of an answer."""
-        return _within(self.assumed.answer_tokens, self.config.method.responses.max_tokens)
-
-    @property
-    def critique(self) -> float:
-        """Tokens of a vote."""
-        return _within(self.assumed.critique_tokens, self.config.method.judging.max_tokens)
-
-    @property
-    def rewrite(self) -> float:
-        """Tokens of a rewrite."""
-        asked = self.assumed.reflection_tokens + self.assumed.answer_tokens
-        return _within(asked, self.config.method.refinement.max_tokens)
-
-    @property
-    def votes_asked(self) -> int:
-        """Votes on a text of self-play: none where rules alone judge. Where rules come first this is the most."""
-        judging = self.config.method.judging
-        return 0 if judging.anchor == "rules_only" else judging.votes
-
-    @property
-    def to_judge(self) -> float:
-        """Tokens of a request for votes."""
-        return self.assumed.template_tokens + self.assumed.instruction_tokens + self.answer
-
-
-def _within(tokens: float, limit: int) -> float:
-    return min(tokens, limit / 2)  # a mean near the limit would mean that half of all texts are cut
 
 
 def work_of(stage: str, facts: Facts) -> Work | None:
@@ -113,12 +75,29 @@ def _responses(facts: Facts) -> Work:
     return Work("write", prompts, {"responses": prompts * each}, prompts, read, written)
 
 
+def _probe(facts: Facts) -> Work:
+    """An answer to each request, a vote on it and a rewrite of it."""
+    asked, most = facts.config.probe.requests, facts.config.probe.max_tokens
+    assumed = facts.assumed
+    cut = assumed._replace(
+        answer_tokens=min(assumed.answer_tokens, most),
+        critique_tokens=min(assumed.critique_tokens, most),
+        reflection_tokens=min(assumed.reflection_tokens, max(0.0, most - assumed.answer_tokens)),
+    )
+    each = facts._replace(assumed=cut)
+    vote = judging_work(each, 1, each.questions)
+    read = assumed.instruction_tokens + vote.read + each.to_judge + each.critique
+    written = each.answer + vote.written + each.rewrite
+    return Work("write", asked, {}, round(asked * (2 + vote.requests)), asked * read, asked * written)
+
+
 def _judgements(facts: Facts) -> Work:
     answers, votes = facts.given["responses"], facts.votes_asked
     tables = {"judgements": round(answers * facts.assumed.decided), "votes": answers * votes}
     if not votes:
         return Work("compute", answers, tables)
-    return Work("write", answers, tables, answers, answers * facts.to_judge, answers * votes * facts.critique)
+    each = judging_work(facts, votes, facts.questions)
+    return Work("write", answers, tables, round(answers * each.requests), answers * each.read, answers * each.written)
 
 
 def _negatives(facts: Facts) -> Work:
@@ -127,20 +106,19 @@ def _negatives(facts: Facts) -> Work:
     return Work("compute", prompts, {"roots": roots if most is None else min(roots, most)})
 
 
-def _tree(facts: Facts, votes: int) -> tuple[float, float, float, float]:
-    """Nodes, requests, tokens read and tokens written of one search with so many votes on a node."""
+def _tree(facts: Facts, judging: Judging) -> tuple[float, float, float, float]:
+    """Nodes, requests, tokens read and tokens written of one search, by what judging a node takes."""
     search = facts.config.method.search_for_pairs() or facts.config.method.search
     nodes = min(facts.assumed.nodes_per_tree, search.node_budget)
     expansions = nodes / min(search.branch, search.node_budget)
-    judged = nodes if votes else 0
-    read = expansions * (facts.to_judge + facts.critique) + judged * facts.to_judge
-    written = nodes * (facts.rewrite + votes * facts.critique)
-    return nodes, expansions + judged, read, written
+    read = expansions * (facts.to_judge + facts.critique) + nodes * judging.read
+    written = nodes * (facts.rewrite + judging.written)
+    return nodes, expansions + nodes * judging.requests, read, written
 
 
 def _trees(facts: Facts) -> Work:
     roots = facts.given["roots"]
-    nodes, requests, read, written = _tree(facts, facts.votes_asked)
+    nodes, requests, read, written = _tree(facts, judging_work(facts, facts.votes_asked, facts.questions))
     tables = {"trees": roots, "tree_nodes": round(roots * (1 + nodes))}
     return Work("write", roots, tables, round(roots * requests), roots * read, roots * written)
 
@@ -205,7 +183,7 @@ def _eval_prompts(facts: Facts) -> Work:
 def _eval_actor(facts: Facts) -> Work:
     prompts, evaluation = facts.given["eval_prompts"], facts.config.evaluation
     answers = prompts * evaluation.samples
-    written = answers * _within(facts.assumed.answer_tokens, evaluation.actor.max_tokens)
+    written = answers * within(facts.assumed.answer_tokens, evaluation.actor.max_tokens)
     read = prompts * facts.assumed.instruction_tokens
     return Work("write", prompts, {"eval_responses": answers}, prompts, read, written)
 
@@ -213,20 +191,22 @@ def _eval_actor(facts: Facts) -> Work:
 def _eval_refiner(facts: Facts) -> Work:
     items, votes = facts.config.evaluation.refiner_items, facts.config.method.judging.votes
     searched = items * facts.assumed.failing_prompts
-    _, requests, read, written = _tree(facts, votes)
+    each = judging_work(facts, votes, facts.measuring_questions)
+    _, requests, read, written = _tree(facts, each)
     return Work(
         "write",
         items,
         {},
-        round(items + searched * requests),
-        items * facts.to_judge + searched * read,
-        items * votes * facts.critique + searched * written,
+        round(items * each.requests + searched * requests),
+        items * each.read + searched * read,
+        items * each.written + searched * written,
     )
 
 
 def _eval_votes(facts: Facts) -> Work:
     items, votes = 2 * facts.config.evaluation.calibration_items, facts.config.method.judging.votes
-    return Work("write", items, {}, items, items * facts.to_judge, items * votes * facts.critique)
+    each = judging_work(facts, votes, facts.measuring_questions)
+    return Work("write", items, {}, round(items * each.requests), items * each.read, items * each.written)
 
 
 def _eval_scores(facts: Facts) -> Work:
@@ -251,7 +231,7 @@ def _training(name: str, role: Literal["actor", "refiner"]) -> Callable[[Facts],
 def _reinforced(facts: Facts) -> Work:
     """Answers are written and learned from, a batch of them per step."""
     config, asked = facts.config.training.grpo, facts.given["prompts"]
-    each = _within(facts.assumed.answer_tokens, config.max_tokens)
+    each = within(facts.assumed.answer_tokens, config.max_tokens)
     steps, tokens = planned_steps(config, asked), facts.config.method.pairs.tokens
     if isinstance(tokens, int):
         steps = math.ceil(tokens / (config.batch_size * each))
@@ -281,6 +261,7 @@ TRAININGS: Final = {
 """Stages that train, and which part of `training` says how."""
 
 _STAGES: Final[dict[str, Callable[[Facts], Work]]] = {
+    PROBE: _probe,
     "prompts": _prompts,
     "responses": _responses,
     "judgements": _judgements,

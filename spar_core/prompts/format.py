@@ -1,4 +1,5 @@
-"""The form of a prompt set's answers (`format.yaml`): how a vote ends, what a rewrite stands between, who says what.
+"""The form of a prompt set's requests and answers (`format.yaml`): what a vote is asked, how it ends, what a rewrite
+stands between, who says what.
 
 verdict:
   labels: ["Final Judgement (if the Output accurately follows the Prompt)"]
@@ -6,6 +7,7 @@ verdict:
   no: [No]
 markers: {start: "[[start]]", end: "[[end]]"}
 refine: continuation
+judge: whole
 """
 
 import re
@@ -106,9 +108,22 @@ class PromptFormat(FrozenConfig):
     def _none_is_a_word(cls, value: object) -> object:
         return None if value == "none" else value
 
+    judge: Literal["whole", "per_constraint"] = "whole"
+    """whole: a vote is one check of the whole request. per_constraint: where a prompt lists its constraints, the task
+    and each of them are asked about on their own, and a vote says YES where all are met."""
+
+    @model_validator(mode="after")
+    def _one_chat_holds_one_check(self) -> Self:
+        if self.judge == "per_constraint" and self.refine == "continuation":
+            raise ValueError(
+                "refine `continuation` goes on from the judge's chat, and under judge `per_constraint` each constraint "
+                "has one; set refine to request or chat, or judge to whole"
+            )
+        return self
+
     def read_by(self, template_name: str) -> dict[str, object]:
         """What of it decides how answers to a template are asked for and read, where it is not as by default."""
-        names = {"judge": ("verdict",), "refine": ("markers", "refine")}.get(template_name, ())
+        names = {"judge": ("verdict", "judge"), "refine": ("markers", "refine")}.get(template_name, ())
         return self.model_dump(include=set(names), exclude_defaults=True)
 
 
@@ -135,7 +150,7 @@ def _problem(found: object) -> str:
     problem = dict(found)  # type: ignore[call-overload]
     key = ".".join(map(str, problem["loc"])) or "the file"
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key}; known are verdict (labels, yes, no), markers (start, end), refine"
+        return f"unknown key {key}; known are verdict (labels, yes, no), markers (start, end), refine, judge"
     if problem["type"] == "value_error":
         return f"{key}: {problem['ctx']['error']}"
     return f"{key}: {problem['msg']}"

@@ -18,8 +18,10 @@ from spar_core.prompts.format import PromptFormat, read_format
 
 DEFAULT_SET = "default"
 _SUFFIX = ".txt"
-_REQUIRED = "judge.txt"  # a folder without it is no prompt set (benchmark judges live beside the sets)
+_REQUIRED = ("judge.txt", FORMAT_FILE)  # a folder with neither is no prompt set (benchmark judges live beside the sets)
 _NUMBERED = re.compile(r"_[2-9]$|_1\d$")  # further wordings of a prompt: judge_2, judge_3, ...
+ON_CONSTRAINTS = ("judge_task", "judge_constraint")
+"""What a vote is asked under `judge: per_constraint`."""
 _CONTINUING = "refine"  # in a chat that holds all of it already, its placeholders are optional
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
@@ -44,7 +46,7 @@ class PromptLibrary:
 
     @classmethod
     def load(cls, name_or_folder: str | Path = DEFAULT_SET) -> Self:
-        """Load a shipped set (`default`, `plain`, `published`, `starter`) or a folder with files of the same names.
+        """Load a shipped set (`default`, `per_constraint`, `plain`, `published`, `starter`) or a folder of such files.
 
         A template must use exactly the placeholders of the default template of that name; the refine template of a set
         with `refine: continuation` or `chat` may leave out any. Line breaks at the end of a file are not part of the
@@ -68,10 +70,12 @@ class PromptLibrary:
             optional = name == _CONTINUING and form.refine != "request"
             _check_placeholders(template, reference[_first_wording(name)], optional=optional)
             templates[name] = template
-        for name in ("judge", "refine"):
-            if form.read_by(name) and templates[name] is reference[name]:
+        votes = ("judge", *(ON_CONSTRAINTS if form.judge == "per_constraint" else ()))
+        for name in (*votes, "refine"):
+            changed = [key for key in form.read_by("judge" if name in votes else name) if key != "judge"]
+            if changed and templates[name] is reference[name]:
                 raise ConfigError(
-                    f"{folder / FORMAT_FILE}: changes what {name}{_SUFFIX} asks for ({', '.join(form.read_by(name))}), "
+                    f"{folder / FORMAT_FILE}: changes what {name}{_SUFFIX} asks for ({', '.join(changed)}), "
                     f"but the folder has no {name}{_SUFFIX}; add one that asks for it"
                 )
         return cls(str(name_or_folder), templates, form)
@@ -122,6 +126,8 @@ class PromptLibrary:
         stage that reads no others.
         """
         names = [wording for name in template_names for wording in self.wordings(name)]
+        if "judge" in template_names and self.format.judge == "per_constraint":
+            names += ON_CONSTRAINTS
         said: dict[str, object] = {name: self._template(name).text for name in names}
         for name in template_names:
             said |= {f"{FORMAT_FILE}:{key}": value for key, value in self.format.read_by(name).items()}
@@ -142,7 +148,9 @@ class PromptLibrary:
 def shipped_prompt_sets() -> list[str]:
     """Names `PromptLibrary.load` knows without a folder."""
     root = resources.files("spar_core.prompts")
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and (entry / _REQUIRED).is_file())
+    return sorted(
+        entry.name for entry in root.iterdir() if entry.is_dir() and any((entry / name).is_file() for name in _REQUIRED)
+    )
 
 
 def _shipped_folder(name: str) -> Traversable:
@@ -156,7 +164,7 @@ def _folder(name_or_folder: str | Path) -> Traversable:
     if not folder.is_dir():
         raise ConfigError(
             f"prompt_set {str(name_or_folder)!r} is neither a shipped set ({', '.join(shipped_prompt_sets())}) "
-            "nor a folder; give one of these names or a folder holding judge.txt or refine.txt of your own"
+            f"nor a folder; give one of these names or a folder with judge.txt, refine.txt or {FORMAT_FILE} of your own"
         )
     return folder
 

@@ -14,11 +14,12 @@ class Checked(NamedTuple):
     """What a checker found out about one answer.
 
     `failed`: the unmet constraints, as sentences. `complete`: every constraint of the prompt could be checked, so that
-    none failing means that all are met.
+    none failing means that all are met. `undecided`: those that could not, as sentences.
     """
 
     failed: tuple[str, ...]
     complete: bool
+    undecided: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict | None:

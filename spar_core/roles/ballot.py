@@ -1,6 +1,7 @@
 """The votes on one text: which requests a round of them consists of, and what to ask of each for a part of it."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from spar_core.records import Message, Verdict, Vote
@@ -24,13 +25,14 @@ A_NO_IN_FULL: Final = Wanted(frozenset({Verdict.YES}))
 
 
 class VoteRequest(NamedTuple):
-    """What one voter is asked under one wording; `purpose` tells its seeds from those of the other requests."""
+    """What one voter is asked under one wording, or of one `constraint`; `purpose` tells its seeds from the others'."""
 
     voter: int
     wording: int
     purpose: str
     messages: tuple[Message, ...]
     wanted: int
+    constraint: str = ""
 
 
 class Part(NamedTuple):
@@ -49,11 +51,15 @@ class Ballot(NamedTuple):
     votes: list[Vote]
 
     def parts(self, first: int, last: int) -> list[Part]:
-        """What to ask of each request for the votes number `first` to `last - 1` of a round."""
-        parts, before = [], 0
-        for request in self.requests:
-            start, end = max(first, before), min(last, before + request.wanted)
+        """What to ask of each request for the votes number `first` to `last - 1` of a round.
+
+        A vote that is asked per constraint is one answer to each of the requests of its voter.
+        """
+        parts, before = list[Part](), 0
+        for _, requests in groupby(self.requests, key=lambda request: (request.voter, request.wording)):
+            same = list(requests)
+            start, end = max(first, before), min(last, before + same[0].wanted)
             if start < end:
-                parts.append(Part(request, start - before, end - start))
-            before += request.wanted
+                parts += (Part(request, start - before, end - start) for request in same)
+            before += same[0].wanted
         return parts

@@ -14,9 +14,18 @@ from spar_core.roles import voting
 from spar_core.roles.anchor import Checked, Verifier
 from spar_core.roles.asking import Asked, ask, ask_together
 from spar_core.roles.ballot import EVERY_VOTE, Ballot, Part, VoteRequest, Wanted
+from spar_core.roles.by_constraint import together
 from spar_core.roles.closing import Closed, closed
 from spar_core.roles.in_flight import all_results
-from spar_core.roles.requests import REFINE, judge_messages, judge_wordings, refine_messages
+from spar_core.roles.requests import (
+    JUDGE,
+    REFINE,
+    TASK,
+    constraint_messages,
+    judge_messages,
+    judge_wordings,
+    refine_messages,
+)
 from spar_core.roles.rewrite import parse_rewrite, placeholders_of
 from spar_core.roles.verdict import parse_verdict
 from spar_core.roles.watch import Watch
@@ -70,12 +79,17 @@ class Refiner:
         verifier: Verifier | None = None,
         second_voter: Engine | None = None,
         watch: Watch | None = None,
+        constraints: Callable[[str], tuple[str, ...]] | None = None,
     ) -> None:
         """`watch` ends the work when too little of what the model writes can be used.
+
+        `constraints`: those of a prompt, in words, for prompt sets that ask about each; of prompts without any, and
+        where it is not given, the whole is asked about.
 
         Raises:
             ConfigError: the prompt set has fewer wordings of its judge prompt than `judging` asks for.
         """
+        self._constraints = constraints if library.format.judge == "per_constraint" else None
         self._verifier = verifier
         self._watch = watch or Watch({})
         self._wordings = judge_wordings(library, judging.wordings)
@@ -130,10 +144,11 @@ class Refiner:
         checked = self._verifier(prompt_text, response_text) if self._verifier else None
         if (settled := self._settled(subject_id, checked, finish_reason)) is not None:
             return settled
+        requests = self._vote_requests(prompt_text, response_text, self._asked_about(prompt_text, checked))
         if self._judging.anchor == "rules_then_votes":
             checked = None  # no rule is broken: whether the task is done is for the votes
         ruled = checked.verdict if checked else None
-        ballot = Ballot(subject_id, self._vote_requests(prompt_text, response_text), list(wanted.begun))
+        ballot = Ballot(subject_id, requests, list(wanted.begun))
         reason: voting.NoMajority | None = None
         reasks = self._judging.max_reasks if max_reasks is None else max_reasks
         for attempt in range(reasks + 1):
@@ -181,22 +196,34 @@ class Refiner:
         parts = ballot.parts(first, last)
         asked_of = [(part, own_seed(part.request.purpose)) for part in parts]
         asks = [self._ask_voter(part, seed) for part, seed in asked_of]
-        votes: list[Vote] = []
+        start, of_constraints = len(ballot.votes), list[tuple[str, list[Vote]]]()
         for (part, seed), asked in zip(asked_of, await ask_together(asks), strict=False):
             if asked.failure:
                 return asked.failure, asked.detail
-            verdicts = await self._verdicts(part, seed, asked.completions)
-            for place, (said, found) in enumerate(zip(asked.completions, verdicts, strict=True)):
-                if found.failure:
-                    return found.failure, found.detail
-                index, read = len(ballot.votes), 0 if place else asked.prompt_tokens
-                who = (part.request.wording, part.request.voter, said.thought, found.yes_probability)
-                tokens = (said.completion_tokens + found.completion_tokens, read + found.prompt_tokens)
-                vote = (ballot.subject_id, index, found.verdict, found.critique, said.finish_reason, seed)
-                ballot.votes.append(Vote(*vote, *who, *tokens))
-                votes.append(ballot.votes[-1])
-        self._watch.voted(votes)
+            votes, refusal = await self._votes(ballot, part, seed, asked)
+            if part.request.constraint:
+                of_constraints.append((part.request.constraint, votes))
+            else:
+                ballot.votes.extend(votes)
+            if refusal is not None:
+                return refusal.failure or "", refusal.detail
+        ballot.votes.extend(together(of_constraints, self._format.verdict, len(ballot.votes)))
+        self._watch.voted(ballot.votes[start:])
         return None
+
+    async def _votes(self, ballot: Ballot, part: Part, seed: int, asked: Asked) -> tuple[list[Vote], Closed | None]:
+        """The votes of one request, up to the first whose verdict was refused, and that one."""
+        votes: list[Vote] = []
+        verdicts = await self._verdicts(part, seed, asked.completions)
+        for said, found in zip(asked.completions, verdicts, strict=True):
+            if found.failure:
+                return votes, found
+            index, read = len(ballot.votes) + len(votes), 0 if votes else asked.prompt_tokens
+            who = (part.request.wording, part.request.voter, said.thought, found.yes_probability)
+            tokens = (said.completion_tokens + found.completion_tokens, read + found.prompt_tokens)
+            vote = (ballot.subject_id, index, found.verdict, found.critique, said.finish_reason, seed)
+            votes.append(Vote(*vote, *who, *tokens))
+        return votes, None
 
     def _settled(
         self, subject_id: str, checked: Checked | None, finish_reason: FinishReason
@@ -231,16 +258,36 @@ class Refiner:
         ]
         return await all_results(asks)
 
-    def _vote_requests(self, prompt_text: str, response_text: str) -> list[VoteRequest]:
-        """One request per voter and wording; the votes are spread evenly, the first get what is left over."""
+    def _asked_about(self, prompt_text: str, checked: Checked | None) -> tuple[str, ...]:
+        """The task and the constraints that each are asked about on their own; none where the whole is.
+
+        Those that a checker has decided are not, where it does so ahead of the votes.
+        """
+        constraints = self._constraints(prompt_text) if self._constraints else ()
+        if not constraints:
+            return ()
+        if checked is not None and self._judging.anchor == "rules_then_votes":
+            constraints = checked.undecided
+        return (TASK, *dict.fromkeys(constraints))
+
+    def _vote_requests(self, prompt_text: str, response_text: str, asked_about: Sequence[str]) -> list[VoteRequest]:
+        """One request per voter and wording, or per voter and what each vote is `asked_about`.
+
+        The votes are spread evenly, the first get what is left over.
+        """
         requests = []
         for voter, votes in enumerate(_shares(self._judging.votes, len(self._voters)), start=1):
+            for constraint in asked_about if votes else ():
+                messages = constraint_messages(self._library, prompt_text, response_text, constraint)
+                purpose = _purpose(voter, f"{JUDGE}: {constraint}")
+                requests.append(VoteRequest(voter, 1, purpose, messages, votes, constraint))
+            if asked_about:
+                continue
             for place, wanted in enumerate(_shares(votes, len(self._wordings))):
                 wording = self._wordings[place]
                 messages = judge_messages(self._library, prompt_text, response_text, wording)
-                purpose = wording if voter == 1 else f"second_voter.{wording}"
                 if wanted:
-                    requests.append(VoteRequest(voter, place + 1, purpose, messages, wanted))
+                    requests.append(VoteRequest(voter, place + 1, _purpose(voter, wording), messages, wanted))
         return requests
 
     async def refine(self, prompt_text: str, response_text: str, critique: str, seed: int, count: int) -> list[Rewrite]:
@@ -271,3 +318,7 @@ def _shares(total: int, parts: int) -> list[int]:
     """`total` as `parts` nearly equal numbers, the larger ones first."""
     share, left_over = divmod(total, parts)
     return [share + (place < left_over) for place in range(parts)]
+
+
+def _purpose(voter: int, asked: str) -> str:
+    return asked if voter == 1 else f"second_voter.{asked}"

@@ -6,8 +6,10 @@ the judge's chat, so that the refiner reads its critique as a turn of its own, a
 prefix that a server can share.
 """
 
+from typing import Final
+
 from spar_core.errors import ConfigError
-from spar_core.prompts.library import PromptLibrary
+from spar_core.prompts.library import ON_CONSTRAINTS, PromptLibrary
 from spar_core.records import Message
 from spar_core.roles.verdict import without_verdict
 
@@ -15,6 +17,8 @@ JUDGE = "judge"
 REFINE = "refine"
 RUBRIC = "rubric"
 META_JUDGE = "meta_judge"
+TASK: Final = "Carry out the task itself."
+"""What stands for the task among the constraints of a prompt (`judge: per_constraint`)."""
 
 
 def answer_messages(prompt_text: str, system: str = "") -> tuple[Message, ...]:
@@ -30,12 +34,27 @@ def judge_messages(
     return (Message("user", library.fill(wording, prompt=prompt_text, response=response_text)),)
 
 
+def constraint_messages(
+    library: PromptLibrary, prompt_text: str, response_text: str, constraint: str
+) -> tuple[Message, ...]:
+    """What the refiner is asked for one vote on one constraint, in words; or on the task, for `TASK`."""
+    asked, values = ON_CONSTRAINTS[0], {"prompt": prompt_text, "response": response_text}
+    if constraint != TASK:
+        asked, values = ON_CONSTRAINTS[1], {**values, "constraint": constraint}
+    return (Message("user", library.fill(asked, **values)),)
+
+
 def judge_wordings(library: PromptLibrary, count: int) -> tuple[str, ...]:
     """Names of the first `count` wordings of the judge prompt.
 
     Raises:
-        ConfigError: the prompt set has fewer.
+        ConfigError: the prompt set has fewer, or asks per constraint, in one wording.
     """
+    if count > 1 and library.format.judge == "per_constraint":
+        raise ConfigError(
+            f"judging.wordings is {count}, but prompt set {library.name!r} asks about each constraint on its own, in "
+            "one wording: set judging.wordings=1, or take a prompt set with `judge: whole`"
+        )
     found = library.wordings(JUDGE)
     if len(found) < count:
         raise ConfigError(

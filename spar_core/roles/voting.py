@@ -84,8 +84,9 @@ def judgement(response_id: str, votes: Sequence[Vote], config: JudgingConfig | N
     """
     counts = tally(votes, config)
     verdict = Verdict.YES if counts.value > _EVEN else Verdict.NO
-    critique = next(vote.critique for vote in votes if vote.verdict is verdict)
-    return Judgement(response_id, verdict, counts.yes, counts.no, counts.unparseable, counts.value, critique)
+    agreeing = next(vote for vote in votes if vote.verdict is verdict)
+    told = (counts.yes, counts.no, counts.unparseable, counts.value, agreeing.critique)
+    return Judgement(response_id, verdict, *told, by_constraint=agreeing.by_constraint)
 
 
 def by_rule(response_id: str, checked: Checked, form: VerdictForm) -> Judgement:
@@ -103,7 +104,7 @@ def anchored(
     The critique is that of the first vote that agrees with the checker, else the checker's own text in that form.
     """
     counts = tally(votes)
-    critique = next((vote.critique for vote in votes if vote.verdict is verdict), None)
+    agreeing = next((vote for vote in votes if vote.verdict is verdict), None)
     return Judgement(
         response_id,
         verdict,
@@ -111,6 +112,7 @@ def anchored(
         counts.no,
         counts.unparseable,
         float(verdict is Verdict.YES),
-        checked.critique(form) if critique is None else critique,
-        "verdict_and_critique" if critique is None else "verdict",
+        checked.critique(form) if agreeing is None else agreeing.critique,
+        "verdict_and_critique" if agreeing is None else "verdict",
+        by_constraint=() if agreeing is None else agreeing.by_constraint,
     )

@@ -78,7 +78,7 @@ def node_tokens(result: SearchResult, log: Mapping[int, Sequence[int]]) -> list[
     asked: Counter[tuple[str | None, int]] = Counter()
     rounds: dict[str, set[int]] = defaultdict(set)
     for vote in result.votes:
-        rounds[vote.response_id].add(vote.seed)
+        rounds[vote.response_id] |= vote.seeds
     spent = [0]
     for node in result.nodes[1:]:
         index = asked[node.parent_id, node.seed]

@@ -88,6 +88,7 @@ def with_judgement(child: TreeNode, outcome: JudgementOutcome) -> TreeNode:
         unparseable_votes=judgement.unparseable_votes,
         anchored=judgement.anchored,
         votes_spared=judgement.votes_spared,
+        by_constraint=judgement.by_constraint,
     )
 
 
@@ -104,4 +105,5 @@ def judged_as(child: TreeNode, known: TreeNode) -> TreeNode:
         anchored=known.anchored,
         failure=known.failure,
         votes_spared=known.votes_spared,
+        by_constraint=known.by_constraint,
     )

@@ -1,8 +1,9 @@
 """The user's own prompts, from wherever `spar_core.data.given_source` finds data; and the shipped seed instructions.
 
 Rows are read one after another. A row has `prompt`, and may have `response` (an answer to start from)
-and `constraints` (a list of {"id", "kwargs"}, or of {"kind", "kwargs"}). Rows of the shapes of training data
-(`spar_core.data.shapes`) are read too, where what they ask is one turn of the user.
+and `constraints` (a list of {"id", "kwargs"}, or of {"kind", "kwargs"}; a text is a soft one, which no code
+checks). Rows of the shapes of training data (`spar_core.data.shapes`) are read too, where what they ask is one turn of
+the user.
 """
 
 import json
@@ -19,7 +20,7 @@ from spar_core.data.shapes import COLUMNS, shaped
 from spar_core.errors import DataError
 from spar_core.evaluation.row_files import BAD_ROW
 from spar_core.hashing import content_id
-from spar_core.records import Constraint, Drop, Prompt
+from spar_core.records import SOFT, Constraint, Drop, Prompt
 
 STAGE = "read_prompts"
 
@@ -103,19 +104,26 @@ def _constraints(given: Any) -> tuple[Constraint, ...]:
     if given is None:
         return ()
     if not isinstance(given, list):
-        raise DataError(f'a list of {{"id", "kwargs"}} objects is expected, not {type(given).__name__}')
+        raise DataError(f'a list of {{"id", "kwargs"}} objects or of texts is expected, not {type(given).__name__}')
     return tuple(_constraint(entry) for entry in given)
 
 
 def _constraint(entry: Any) -> Constraint:
+    if isinstance(entry, str):
+        entry = {"kind": SOFT, "kwargs": {"text": entry}}
     kind = (entry.get("id") or entry.get("kind")) if isinstance(entry, dict) else None
     if not isinstance(kind, str):
-        raise DataError(f'each entry needs "id" and, where the kind has arguments, "kwargs"; got {entry!r:.80}')
+        raise DataError(
+            f'each entry needs "id" and, where the kind has arguments, "kwargs", or is a text; got {entry!r:.80}'
+        )
     arguments = entry.get("kwargs") or {}
     if isinstance(arguments, str):
         arguments = json.loads(arguments)
     if not isinstance(arguments, dict):
         raise DataError(f"{kind}: kwargs must be an object, not {type(arguments).__name__}")
     constraint = Constraint.create(kind, **{name: value for name, value in arguments.items() if value is not None})
-    bound_kind(constraint)
+    if kind != SOFT:
+        bound_kind(constraint)
+    elif not (arguments.keys() == {"text"} and isinstance(arguments["text"], str) and arguments["text"].strip()):
+        raise DataError(f"{SOFT}: a constraint in words has them as its one argument, text; got {arguments!r:.80}")
     return constraint

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from spar_core.config.method import RefinementConfig
 from spar_core.engines.factory import open_engine
 from spar_core.engines.usage import EngineStats, MeteredEngine, UsageMeter
-from spar_core.evaluation.truth import anchor_of
+from spar_core.evaluation.truth import anchor_of, constraints_in_words
 from spar_core.hashing import content_id
 from spar_core.prompts import PromptLibrary
 from spar_core.records import Prompt
@@ -62,5 +62,6 @@ class AnswerJudge:
         self._engine = MeteredEngine(await open_engine(served, spec.model_folder), self._meter)
         library = PromptLibrary.load(spec.prompt_set)
         verifier = anchor_of(spec.judging.anchor, self._prompts)
-        self._refiner = Refiner(self._engine, library, spec.judging, RefinementConfig(), verifier)
+        listed = constraints_in_words(self._prompts)
+        self._refiner = Refiner(self._engine, library, spec.judging, RefinementConfig(), verifier, constraints=listed)
         return self._refiner

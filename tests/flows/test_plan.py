@@ -5,18 +5,23 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 
 from flows.commands.plan import plan as command
+from flows.planning.models import PlannedModels
 from flows.planning.plan import PlanOptions, make_plan
+from flows.probing import first_probe
 from flows.wiring.request import Run
 from spar_core.config.loading import load_config
+from spar_core.engines.scripted import ScriptedEngine
 from spar_core.errors import ConfigError
 from spar_core.methods import names
 from storage.home import Home
+from tasks.engines import EnginePool
 from tests.integration.command_line import ROOT
 
 EIGHT = ("--gpus", "8", "--gpu-memory", "80")
@@ -149,3 +154,26 @@ def test_a_warm_start_by_rules_is_planned_with_the_answers_it_is_made_of(tmp_pat
         return stages["responses-rules_refiner"]["tokens_written"]
 
     assert tokens(4) == pytest.approx(2 * tokens(2), rel=0.01)
+
+
+def test_a_probe_is_planned_where_the_run_begins_with_one(tmp_path: Path) -> None:
+    def probe(*settings: str) -> dict[str, Any] | None:
+        _, found = planned(tmp_path, "--preset", "smoke", *(part for each in settings for part in ("--set", each)))
+        return next((stage for stage in found["stages"] if stage["stage"] == "probe"), None)
+
+    assert probe() is None  # its warm start teaches the form
+    own = ("warm_start.source=none", "probe.requests=5")
+    asked = probe(*own)
+    assert asked is not None
+    assert (asked["state"], asked["rows"], asked["iteration"]) == ("compute", 5, None)
+    assert asked["tokens_written"] > 0
+    assert asked["seconds"] > 0
+    config = load_config("smoke", overrides=list(own))
+    run = Run(Home(tmp_path), "r", config)
+    probing = first_probe(run, PlannedModels(run.home, config.engine).base(run))
+    assert probing is not None
+    pool = SimpleNamespace(engine=lambda *_: ScriptedEngine(lambda request, index: "Final verdict: NO"))
+    probing.run(cast("EnginePool", pool), [config.method.prompt_set])
+    known = probe(*own)
+    assert known is not None
+    assert (known["state"], known["tokens_written"]) == ("reuse", 0)

@@ -15,9 +15,11 @@ from flows.wiring.request import Run
 from spar_core.config.run import RunConfig
 from spar_core.engines.base import GenerationRequest
 from spar_core.engines.scripted import Answer, ScriptedEngine
-from spar_core.errors import DataError, FruitlessError
+from spar_core.errors import BudgetError, DataError, FruitlessError
 from storage.home import Home
+from storage.ledger import Ledger
 from tasks.engines import EnginePool, ModelRef
+from tasks.spending import Spending
 
 ENGINE = ("--set", "engine.kind=scripted", "--set", f"engine.script={__name__}:weak")
 MODEL = ModelRef("digest", "nowhere")
@@ -51,8 +53,10 @@ def a_run(tmp_path: Path, **config: Any) -> Run:
     return Run(Home(tmp_path), "probed", RunConfig.model_validate(values))
 
 
-def first(run: Run, pool: OnePool) -> None:
-    probe_first(run, Models(MODEL, MODEL), cast("EnginePool", pool))
+def first(run: Run, pool: OnePool) -> Spending:
+    spending = Spending(Ledger(run.home), run.run_id)
+    probe_first(run, Models(MODEL, MODEL), cast("EnginePool", pool), spending)
+    return spending
 
 
 def test_the_command_says_what_share_can_be_read_and_what_to_do(tmp_path, capsys):
@@ -118,8 +122,16 @@ def test_a_run_stops_before_a_model_that_would_not_be_understood(tmp_path):
 def test_a_run_is_told_the_prompt_set_that_fits(tmp_path):
     with pytest.raises(FruitlessError, match=r"method\.prompt_set=plain \(20 of 20 votes"):
         first(a_run(tmp_path), OnePool(trained))
-    run = a_run(tmp_path, method={"prompt_set": "plain"})
-    first(run, OnePool(trained))
+    assert first(a_run(tmp_path, method={"prompt_set": "plain"}), OnePool(trained)).spent.tokens == 0  # found again
+
+
+def test_the_tokens_of_a_probe_are_those_of_the_run(tmp_path):
+    fitting = {"method": {"prompt_set": "plain"}}
+    assert first(a_run(tmp_path / "paid", **fitting), OnePool(trained)).spent.tokens > 3 * 20
+    pool = OnePool(trained)
+    with pytest.raises(BudgetError, match=r"of budget\.tokens=300 tokens"):
+        first(a_run(tmp_path / "spent", **fitting, budget={"tokens": 300}), pool)
+    assert 0 < pool.scripted.calls < 20
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from spar_core.config.loading import load_config
 from spar_core.engines.server_identity import PROBES
 from spar_core.errors import ConfigError
 from spar_core.methods import registry
+from spar_core.prompts import PromptLibrary
 from storage.artifacts import ArtifactRef
 from storage.disk import read_json
 from storage.home import Home
@@ -231,6 +232,39 @@ def test_rules_that_say_no_ask_no_votes_and_are_recorded(make):
     told = anchoring(make.home, "ruled", "rules_then_votes")
     assert (told.judgements, told.judgements_in_all) == (40, 40)
     assert "judging.anchor = rules_then_votes" in told.shown()
+
+
+def test_a_prompt_set_of_ones_own_asks_about_each_constraint(make, tmp_path):
+    _, voted = make("voted")
+    starter = PromptLibrary.load("starter")
+    texts = {name: starter.text(name) for name in ("judge", "refine")}
+    texts |= {"judge_task": texts["judge"], "judge_constraint": texts["judge"] + "\nOnly this rule: {{constraint}}"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+    (tmp_path / "format.yaml").write_text("judge: per_constraint")
+    each = ("warm_start.source=none", f"method.prompt_set={tmp_path}", "method.judging.max_reasks=0")
+    data, entries = make("each", *each)
+    assert [entries[stage] for stage in COMMON] == [(voted[stage][0], True) for stage in COMMON]
+    store = Runtime.of(str(make.home.root)).store
+    trees = store.get("trees", entries["trees"][0])
+    assert {entry.stage for entry in trees.manifest().inputs} == {"negatives", "prompts"}
+    asked = {prompt.prompt_id: len(prompt.constraints) for prompt in data.prompts.read("prompts")}
+    responses = {
+        row.response_id: row.prompt_id for row in store.get("responses", entries["responses"][0]).read("responses")
+    }
+    judgements = store.get("judgements", entries["judgements"][0])
+    votes = list(judgements.read("votes"))
+    assert len(votes) == 40 * 5
+    assert all(len(vote.by_constraint) == 1 + asked[responses[vote.response_id]] for vote in votes)
+    for judgement in judgements.read("judgements"):
+        own = [vote for vote in votes if vote.response_id == judgement.response_id]
+        met = [vote for vote in own if all(part.verdict.value == "YES" for part in vote.by_constraint)]
+        assert judgement.value == len(met) / 5
+    assert any(vote.by_constraint for vote in trees.read("tree_votes"))
+    judged = [row for row in data.refiner.read("refiner_examples") if row.kind == "judgement"]
+    assert judged
+    known = {part.critique for vote in votes for part in vote.by_constraint}
+    assert all(row.messages[-1].content in known for row in judged)
 
 
 def test_a_method_of_ones_own_runs_what_it_reads(make, monkeypatch):

@@ -41,6 +41,15 @@ def test_failing_answers_in_a_chat_are_never_taught(tmp_path):
     StageRunner(frozen)
 
 
+def test_checks_of_the_whole_are_not_taught_where_each_constraint_is_asked_about(tmp_path):
+    each = ["method.prompt_set=per_constraint"]
+    run = RunRequest(preset="smoke", home=str(tmp_path), overrides=each).resolve()
+    with pytest.raises(ConfigError, match=r"warm_start\.source=starter teaches checks of whole answers: set .*none"):
+        StageRunner(run)
+    none = RunRequest(preset="smoke", home=str(tmp_path), overrides=[*each, "warm_start.source=none"]).resolve()
+    StageRunner(none)
+
+
 def test_data_are_known_by_their_content_and_what_is_taken_of_them(tmp_path):
     for place in ("one", "two"):
         (tmp_path / place).mkdir()

@@ -3,7 +3,8 @@
 from spar_core.config.loading import load_config
 from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.calibration import Observed, calibrated
-from spar_core.planning.stage_work import Facts, Work, work_of
+from spar_core.planning.facts import Facts
+from spar_core.planning.stage_work import Work, work_of
 
 
 def test_twice_the_work_takes_twice_the_tokens_and_the_time() -> None:

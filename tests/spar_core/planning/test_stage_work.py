@@ -2,12 +2,15 @@
 
 from spar_core.config.loading import build_config
 from spar_core.planning.assumptions import Assumptions
-from spar_core.planning.stage_work import Facts, work_of
+from spar_core.planning.facts import Facts
+from spar_core.planning.stage_work import work_of
 
 
-def _work(stage, anchor, **given):
-    config = build_config({"prompts": {"source": "verifiable"}, "method": {"judging": {"anchor": anchor}}})
-    return work_of(stage, Facts(config, Assumptions(), given))
+def _work(stage, anchor, prompt_set="default", verdict="text", **given):
+    judging = {"anchor": anchor, "verdict": verdict}
+    method = {"judging": judging, "prompt_set": prompt_set}
+    values = {"prompts": {"source": "verifiable"}, "method": method, "warm_start": {"source": "none"}}
+    return work_of(stage, Facts(build_config(values), Assumptions(), given))
 
 
 def test_where_rules_alone_judge_no_vote_is_planned():
@@ -27,3 +30,31 @@ def test_and_a_search_writes_its_rewrites_alone():
 
 def test_measuring_the_refiner_asks_for_votes_whoever_judges():
     assert _work("eval_refiner", "rules_only").written == _work("eval_refiner", "none").written > 0
+
+
+def test_verdicts_that_are_continued_are_a_request_per_vote_that_reads_all_of_it_again():
+    read, continued = (_work("judgements", "none", verdict=how, responses=100) for how in ("text", "continuation"))
+    assert continued.requests == read.requests + 500
+    # 900 tokens of request and 350 of the vote; two tokens of the verdict
+    assert continued.read == read.read + 500 * (900 + 350)
+    assert continued.written == read.written + 500 * 2
+    for stage in ("trees", "eval_refiner", "eval_votes"):
+        one, other = (_work(stage, "none", verdict=how, roots=10) for how in ("text", "continuation"))
+        assert (one.requests, one.read, one.written) < (other.requests, other.read, other.written)
+
+
+def test_a_vote_on_each_constraint_is_asked_about_the_task_and_three_of_them():
+    whole, each = (_work("judgements", "none", prompts, responses=100) for prompts in ("default", "per_constraint"))
+    assert (each.requests, each.read, each.written) == (4 * whole.requests, 4 * whole.read, 4 * whole.written)
+    assert each.tables == whole.tables
+    by_rule = _work("judgements", "rules_then_votes", "per_constraint", responses=100)  # the task is left to ask about
+    assert by_rule.written == whole.written
+    assert _work("eval_votes", "rules_then_votes", "per_constraint").written == 4 * _work("eval_votes", "none").written
+
+
+def test_a_probe_asks_an_answer_a_vote_and_a_rewrite_of_each_request():
+    probe = _work("probe", "none")
+    assert (probe.rows, probe.requests) == (20, 60)
+    assert probe.written == 20 * 3 * 256  # all three are cut at the probe's limit
+    assert probe.read == 20 * (200 + (250 + 200 + 256) + (250 + 200 + 256 + 256))
+    assert _work("probe", "none", verdict="continuation").requests == 80

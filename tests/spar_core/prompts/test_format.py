@@ -62,6 +62,7 @@ def test_the_form_counts_for_the_digest_of_what_it_decides(tmp_path: Path) -> No
     assert changed("verdict: {no: [Nope]}") == ["judge"]
     assert changed("markers: {start: '[[s]]', end: '[[e]]'}") == ["refine"]
     assert changed("refine: continuation") == ["refine"]
+    assert changed("judge: per_constraint") == ["judge"]
 
 
 def test_a_continuation_may_repeat_what_the_chat_holds_and_nothing_else(tmp_path: Path) -> None:
@@ -80,6 +81,7 @@ def test_a_continuation_may_repeat_what_the_chat_holds_and_nothing_else(tmp_path
         ("verdicts: {}", "unknown key verdicts; known are verdict"),
         ("verdict: {label: x}", "unknown key verdict.label"),
         ("refine: twice", "refine: Input should be 'request', 'continuation' or 'chat'"),
+        ("judge: per_constraint\nrefine: continuation", "set refine to request or chat, or judge to whole"),
         ("verdict: {yes: []}", "verdict.yes: Tuple should have at least 1 item"),
         ("verdict: {yes: [ok], no: [OK]}", "'ok' stands under yes and under no"),
         ("verdict: {yes: ['[[Y]]']}", "must be words alone"),
@@ -100,6 +102,17 @@ def test_a_form_needs_the_texts_that_ask_for_it(tmp_path: Path) -> None:
         PromptLibrary.load(written(tmp_path, "verdict: {yes: [ja]}", judge=None, refine=None))
     with pytest.raises(ConfigError, match=r"changes what refine\.txt asks for \(markers, refine\)"):
         PromptLibrary.load(written(tmp_path, PUBLISHED, refine=None))
+
+
+def test_checks_of_each_constraint_need_texts_of_their_own_only_for_another_verdict(tmp_path: Path) -> None:
+    (tmp_path / "format.yaml").write_text("judge: per_constraint\n")
+    library, default = PromptLibrary.load(tmp_path), PromptLibrary.load("default")
+    assert library.texts == default.texts
+    assert library.digest_of("judge") == PromptLibrary.load("per_constraint").digest_of("judge")
+    (tmp_path / "judge_task.txt").write_text("Is it done? {{prompt}} {{response}}")
+    assert PromptLibrary.load(tmp_path).digest_of("judge") != library.digest_of("judge")
+    with pytest.raises(ConfigError, match=r"changes what judge_constraint\.txt asks for \(verdict\)"):
+        PromptLibrary.load(written(tmp_path, "judge: per_constraint\nverdict: {yes: [ja]}", refine=None))
 
 
 def test_a_misnamed_form_is_not_passed_over(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from spar_core.prompts import PromptLibrary, shipped_prompt_sets
 
 
 def test_shipped_sets_hold_judge_and_refine() -> None:
-    assert shipped_prompt_sets() == ["default", "plain", "published", "starter"]
+    assert shipped_prompt_sets() == ["default", "per_constraint", "plain", "published", "starter"]
     for name in shipped_prompt_sets():
         library = PromptLibrary.load(name)
         assert library.placeholders("judge") == {"prompt", "response"}
@@ -64,7 +64,7 @@ def test_unreadable_text_is_a_configuration_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_names_the_allowed_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'judges'.*default, plain, published, starter"):
+    with pytest.raises(ConfigError, match=r"'judges'.*default, per_constraint, plain, published, starter"):
         PromptLibrary.load("judges")
 
 

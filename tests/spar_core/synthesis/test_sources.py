@@ -7,7 +7,8 @@ import pytest
 
 from spar_core.data import row_reading
 from spar_core.errors import DataError
-from spar_core.records import Constraint, Drop, Prompt
+from spar_core.evaluation.truth import is_checkable
+from spar_core.records import SOFT, Constraint, Drop, Prompt
 from spar_core.synthesis import read_prompt_rows
 from spar_core.synthesis.sources import PromptRow
 
@@ -22,6 +23,18 @@ def test_rows_of_a_file(tmp_path):
         PromptRow(Prompt.create("Name a bird.", (NO_COMMA,)), "Owl"),
         PromptRow(Prompt.create("Größe?\n"), None),
     ]
+
+
+def test_a_text_among_the_constraints_is_a_soft_one(tmp_path):
+    path, table = tmp_path / "p.jsonl", tmp_path / "p.parquet"
+    row = {"prompt": "Name two.", "constraints": ["Write formally.", {"id": "punctuation:no_comma"}]}
+    path.write_text(json.dumps(row))
+    soft = Constraint.create(SOFT, text="Write formally.")
+    assert list(read_prompt_rows(path)) == [PromptRow(Prompt.create("Name two.", (soft, NO_COMMA)), None)]
+    columns = [{"kind": entry.kind, "kwargs": entry.kwargs} for entry in (soft, NO_COMMA)]
+    pq.write_table(pa.Table.from_pylist([{**row, "constraints": columns}]), table)
+    assert list(read_prompt_rows(table)) == list(read_prompt_rows(path))
+    assert not is_checkable(next(read_prompt_rows(path)).prompt)
 
 
 def test_gzip_and_parquet_give_the_same_rows(tmp_path):
@@ -53,7 +66,8 @@ def test_gzip_and_parquet_give_the_same_rows(tmp_path):
         (b'{"prompt": " "}', "line 2: column 'prompt' must be text that is not blank"),
         (b'{"prompt": "a", "response": 3}', "line 2: column 'response' must be text"),
         (b'{"prompt": "a", "constraints": {}}', "line 2: column 'constraints': a list"),
-        (b'{"prompt": "a", "constraints": ["x"]}', "line 2: column 'constraints': each entry"),
+        (b'{"prompt": "a", "constraints": [3]}', "line 2: column 'constraints': each entry"),
+        (b'{"prompt": "a", "constraints": [" "]}', "line 2: column 'constraints': soft: a constraint in words"),
         (b'{"prompt": "a", "constraints": [{"id": "x:y"}]}', "line 2: .*unknown constraint kind"),
         (b"[" * 100_000, "line 2: not a JSON object"),
     ],
