@@ -73,7 +73,7 @@ class Rows:
 
     @property
     def tree_nodes(self) -> Iterable[TreeNode]:
-        """Their roots and rewrites."""
+        """Their roots and rewrites; where `votes_spared` is above 0, `value` is the share among the votes asked."""
         return self.read("tree_nodes")
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -197,3 +198,11 @@ def test_closing_closes_the_engine():
     inner = CountingEngine()
     asyncio.run(JournaledEngine(inner, MemoryStore()).close())
     assert inner.calls == -1
+
+
+def test_later_completions_of_a_seed_are_another_question() -> None:
+    asked = request()
+    keys = {asked.key("weights"), replace(asked, first=1).key("weights"), replace(asked, first=2).key("weights")}
+    assert len(keys) == 3
+    with pytest.raises(ValueError, match="numbered from 0"):
+        replace(asked, first=-1)

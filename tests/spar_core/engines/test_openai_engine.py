@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,6 +49,18 @@ def test_choices_come_in_order_of_index_with_tokens_shared_by_length() -> None:
 def test_address_may_leave_out_the_version(path: str) -> None:
     with serving() as server:
         assert texts(ask_one(engine_for(server.url + path))) == ["hi/10"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_later_samples_of_a_seed_are_those_that_one_request_for_all_gives(together: bool) -> None:
+    def single(body: dict[str, Any], call: int) -> Reply:
+        return proper(body if together else {**body, "n": 1})
+
+    with serving(single) as server:
+        whole, later = (texts(ask_one(engine_for(server.url), replace(request(n=5), **which))) for which in (
+            {}, {"first": 3, "n": 2}
+        ))  # fmt: skip
+    assert later == whole[3:]
 
 
 def test_a_server_that_ignores_n_is_asked_once_per_sample_from_then_on() -> None:

@@ -3,6 +3,7 @@ import random
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,8 @@ def test_samples_of_one_request_differ_and_repeat(model_folder: Folders) -> None
     assert first != other_seed
     fewer = ask(open_tiny(model_folder("llama")), [request(words(1, 8), seed=5, n=2)])[0]
     assert fewer.completions == first.completions[:2]
+    others = ask(open_tiny(model_folder("llama")), [replace(asked, first=2, n=4), replace(asked, first=5, n=1)])
+    assert [other.completions for other in others] == [first.completions[2:], first.completions[5:]]
 
 
 def test_callers_in_many_threads_share_one_engine(model_folder: Folders) -> None:
