@@ -210,9 +210,10 @@ def _list_conversion(
     converted = {part.field.name: part.to_python for part in parts if part.to_python is not None}
 
     def to_python(items: Any) -> tuple[Any, ...]:
-        for item in items:
-            item.update({name: convert(item[name]) for name, convert in converted.items()})
-        return tuple(inner(**item) for item in items)
+        found = items or ()  # null where a query joined files that lack the column
+        return tuple(
+            inner(**item | {name: convert(item[name]) for name, convert in converted.items()}) for item in found
+        )
 
     return pa.list_(pa.field("element", pa.struct([part.field for part in parts]), nullable=False)), to_arrow, to_python
 

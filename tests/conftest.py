@@ -1,8 +1,13 @@
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 import pytest
+
+from storage import mlflow_store
+from storage.home import Home
 
 _DEFAULT = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 
@@ -15,6 +20,29 @@ def benchmark_data() -> Path:
         pytest.skip(f"no benchmark data at {folder}; set SPAR_DATA_DIR")
     os.environ["SPAR_DATA_DIR"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_new_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow takes seconds to make a database: it makes one, and the homes of this process begin with copies."""
+    found_at = mlflow_store.tracking_uri
+    new, one_at_a_time = Home(tmp_path_factory.mktemp("mlflow")), Lock()
+
+    def copied_first(home: Home) -> str:
+        file = mlflow_store.database_file(home)
+        with one_at_a_time:
+            if file.parent.is_dir() and not file.exists():
+                if not new.mlflow.is_dir():
+                    from mlflow import MlflowClient
+
+                    new.mlflow.mkdir()
+                    MlflowClient(tracking_uri=found_at(new), registry_uri=found_at(new)).search_experiments()
+                shutil.copyfile(mlflow_store.database_file(new), file)
+        return found_at(home)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow_store, "tracking_uri", copied_first)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,10 @@ def _cut(found: TreeReading) -> TreeReading:
 
 
 def _cut_row(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: _cut_text(row[name]) for name in _TEXTS if isinstance(row.get(name), str)}
+    cut: dict[str, Any] = {name: _cut_text(row[name]) for name in _TEXTS if isinstance(row.get(name), str)}
+    if row.get("by_constraint"):
+        cut["by_constraint"] = [_cut_row(part) for part in row["by_constraint"]]
+    return row | cut
 
 
 def _cut_text(text: str) -> str:

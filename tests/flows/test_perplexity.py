@@ -22,6 +22,7 @@ def _measured(capsys, *options):
     return {score["metric"]: score for score in json.loads(capsys.readouterr().out)["scores"]}
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_perplexity_is_that_of_the_models_own_loss(tmp_path, capsys):
     words = [" ".join(f"word{number} and {line}" for number in range(40)) for line in range(6)]
     text = tmp_path / "text.txt"

@@ -16,19 +16,11 @@ from storage.tracking import Tracker
 pytestmark = pytest.mark.slow  # MLflow creates its database in dozens of migrations
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """A home with an empty database, to copy: making one takes seconds."""
-    home = Home(tmp_path_factory.mktemp("template"))
-    connect(home)
-    return home.mlflow / "mlflow.db"
-
-
 @pytest.fixture
-def home(tmp_path, database):
+def home(tmp_path):
+    """With its database, for processes beside this one."""
     home = Home(tmp_path / "home")
-    home.mlflow.mkdir(parents=True)
-    shutil.copy(database, home.mlflow / "mlflow.db")
+    connect(home)
     return home
 
 

@@ -42,7 +42,6 @@ def test_same_spec_gives_same_weights_and_a_kill_changes_nothing(
     start = save_tiny_model(tmp_path / "m")
     settings = {"epochs": 2.0, "checkpoint_steps": 2}
     whole = run(make_spec(kind, start, "whole", **settings))
-    again = run(make_spec(kind, start, "again", **settings))
     resumed_spec = make_spec(kind, start, "resumed", **settings)
     with pytest.raises(KeyboardInterrupt):
         run(resumed_spec, StopAt(7))  # in the second epoch, one step after the checkpoint of step 6
@@ -50,8 +49,8 @@ def test_same_spec_gives_same_weights_and_a_kill_changes_nothing(
     resumed = run(resumed_spec)
     other = run(make_spec(kind, start, "other", **settings, seed=1))
     assert (whole.steps, whole.resumed_from_step, resumed.steps, resumed.resumed_from_step) == (8, 0, 8, 6)
-    digests = [model_digest(outcome.model_folder) for outcome in (whole, again, resumed, other)]
-    assert digests[0] == digests[1] == digests[2] != digests[3]
+    digests = [model_digest(outcome.model_folder) for outcome in (whole, resumed, other)]
+    assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.parametrize("kind", ["dpo", "sft"])
