@@ -146,7 +146,7 @@ def _servers_that_fit(engine: EngineConfig, shape: ModelShape, hardware: Hardwar
         return "engine.kind=vllm with engine.tensor_parallel, a GPU with more memory, or a smaller model"
 
     def fits(split: int, longest: int) -> bool:
-        tried = engine.model_copy(update={"tensor_parallel": split, "data_parallel": "auto"})
+        tried = engine.model_copy(update={"tensor_parallel": split, "replicas": "auto"})
         found = serving(shape, tried, hardware, tokens=tokens)
         return found is not None and found.memory.cache_tokens >= longest
 

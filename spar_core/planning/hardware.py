@@ -60,7 +60,7 @@ def serving(
     """
     if isinstance(engine, VllmEngineConfig) and hardware.device.is_gpu:
         together = hardware.per_node // models or 1
-        replicas = engine.replicas(together)
+        replicas = engine.replicas_on(together)
         if engine.tensor_parallel * replicas > hardware.per_node:
             return None
         share = engine.gpu_memory_utilization / (1 if models * engine.tensor_parallel <= hardware.per_node else models)

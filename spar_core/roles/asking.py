@@ -27,14 +27,15 @@ async def ask(
     seed: int,
     count: int,
     choices: tuple[str, ...] = (),
+    prefix: str = "",
 ) -> Asked:
-    """Ask for `count` completions; `choices` as in `GenerationRequest`.
+    """Ask for `count` completions; `choices` and `prefix` as in `GenerationRequest`.
 
     Raises:
         EngineUnavailableError: the engine is gone; not an outcome of this request.
     """
     try:
-        generation = await engine.generate(GenerationRequest(messages, sampling, seed, count, choices))
+        generation = await engine.generate(GenerationRequest(messages, sampling, seed, count, choices, prefix))
     except RequestRejectedError as error:
         return Asked((), 0, error.reason, str(error))
     if len(generation.completions) != count:

@@ -58,6 +58,8 @@ class _VoteRequest(NamedTuple):
     purpose: str
     messages: tuple[Message, ...]
     wanted: int
+    about: str
+    """The prompt's text, which all requests about it share."""
 
 
 class Refiner:
@@ -186,7 +188,7 @@ class Refiner:
 
     def _ask_voter(self, request: _VoteRequest, seed: int) -> Coroutine[Any, Any, Asked]:
         voter = self._voters[request.voter - 1]
-        return ask(voter, request.messages, self._judge_sampling, seed, request.wanted)
+        return ask(voter, request.messages, self._judge_sampling, seed, request.wanted, prefix=request.about)
 
     async def _verdicts(self, request: _VoteRequest, seed: int, said: Sequence[Completion]) -> list[Closed]:
         """The verdicts of one request's votes: read, or asked for as the end of each (`judging.verdict`)."""
@@ -196,7 +198,7 @@ class Refiner:
         voter, soft = self._voters[request.voter - 1], self._judging.soft_votes
         seeds = [derive_seed(seed, "verdict", str(place)) for place in range(len(said))]
         asks = [
-            closed(voter, request.messages, vote, self._judge_sampling, own, form, soft=soft)
+            closed(voter, request.messages, vote, self._judge_sampling, own, form, soft=soft, prefix=request.about)
             for vote, own in zip(said, seeds, strict=True)
         ]
         return await all_results(asks)
@@ -210,7 +212,7 @@ class Refiner:
                 messages = judge_messages(self._library, prompt_text, response_text, wording)
                 purpose = wording if voter == 1 else f"second_voter.{wording}"
                 if wanted:
-                    requests.append(_VoteRequest(voter, place + 1, purpose, messages, wanted))
+                    requests.append(_VoteRequest(voter, place + 1, purpose, messages, wanted, prompt_text))
         return requests
 
     async def refine(self, prompt_text: str, response_text: str, critique: str, seed: int, count: int) -> list[Rewrite]:
@@ -221,7 +223,7 @@ class Refiner:
             FruitlessError: too few of the rewrites so far can be used.
         """
         messages = refine_messages(self._library, prompt_text, response_text, critique)
-        asked = await ask(self._engine, messages, self._refine_sampling, seed, count)
+        asked = await ask(self._engine, messages, self._refine_sampling, seed, count, prefix=prompt_text)
         if asked.failure:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []

@@ -229,7 +229,7 @@ def test_known_digests_are_not_made_again_and_logs_lie_in_the_home(
     engine = pool.opened(config(), models[0], pool._ended)
     assert isinstance(engine, VllmEngine)
     assert engine.model_digest == "first"
-    assert engine.server.log.parent == tmp_path / "home" / "logs"
+    assert engine.fleet.servers[0].log.parent == tmp_path / "home" / "logs"
 
 
 class Mortal:

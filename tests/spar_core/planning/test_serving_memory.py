@@ -48,7 +48,7 @@ def test_copies_fill_the_machine() -> None:
     machine = Hardware(gpu_named("a100", None), 8)
     assert serving(LLAMA, VllmEngineConfig(), machine, tokens=1000)[:2] == (8, 1)  # type: ignore[index]
     assert serving(LARGE, VllmEngineConfig(tensor_parallel=4), machine, tokens=1000)[:2] == (2, 4)  # type: ignore[index]
-    assert serving(LLAMA, VllmEngineConfig(data_parallel=2), machine, tokens=1000)[:2] == (2, 1)  # type: ignore[index]
+    assert serving(LLAMA, VllmEngineConfig(replicas=2), machine, tokens=1000)[:2] == (2, 1)  # type: ignore[index]
     # A server lies on one machine, whatever trainings go over.
     assert serving(LLAMA, VllmEngineConfig(), machine._replace(number=32), tokens=1000)[:2] == (8, 1)  # type: ignore[index]
     assert serving(LARGE, VllmEngineConfig(tensor_parallel=16), machine, tokens=1000) is None
