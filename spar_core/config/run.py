@@ -129,8 +129,10 @@ class OrchestrationConfig(FrozenConfig):
 
     shard_size: Annotated[int, Field(ge=1)] = 250
     """Records per Prefect task."""
-    parallel_shards: Annotated[int, Field(ge=1, le=64)] = 2
-    """Shards of one stage running at once (their requests share the engine's batch)."""
+    parallel_shards: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """Shards of one stage running at once (their requests share the engine's batch). auto: two, and as many more as it
+    takes until the model's servers have a quarter more requests than they bear, so that no shard's end leaves them
+    idle."""
     trees_in_flight: Annotated[int, Field(ge=1)] = 2048
     """Searches open at once per shard."""
     requests_in_flight: Annotated[int, Field(ge=1)] = 4096
