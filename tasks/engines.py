@@ -86,8 +86,12 @@ class EnginePool:
         for config, model in wanted:
             if _holds_memory(config) and (config, model.digest) not in apart:
                 apart.append((config, model.digest))
+        self.keep_seats(len(apart), stage)
+
+    def keep_seats(self, count: int, stage: str) -> None:
+        """Keep so many models loaded side by side, whichever they are, until the end of a stage."""
         with self._changed:
-            self._together[stage] = len(apart)
+            self._together[stage] = max(count, self._together.get(stage, 1))
 
     def stage_ended(self, stage: str) -> None:
         """Forget what was counted and kept for a stage."""
