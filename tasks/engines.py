@@ -17,6 +17,7 @@ from spar_core.engines.factory import open_engine
 from spar_core.engines.opening import Opening
 from spar_core.engines.placement import ALONE, Seat
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
+from tasks.pacing import Load
 
 _LOG = logging.getLogger(__name__)
 MAX_RESTARTS = 3
@@ -66,6 +67,7 @@ class EnginePool:
         self._closing = 0
         self._open: list[_Loaded] = []
         self._restarts: Counter[tuple[str, str]] = Counter()
+        self._loads: dict[str, Load] = {}
         self._dead: WeakSet[Engine] = WeakSet()
         self._ended = threading.Event()
 
@@ -73,19 +75,29 @@ class EnginePool:
         """A lazy engine for `model`; many callers share the one behind it. Restarts are counted by `stage`."""
         return _LazyEngine(self, config, model, stage, self._ended)
 
+    def load(self, stage: str) -> Load:
+        """What a stage asks at this moment, and what its engines bear."""
+        with self._changed:
+            return self._loads.setdefault(stage, Load())
+
     def keep(self, wanted: Iterable[tuple[EngineConfig, ModelRef]], stage: str) -> None:
         """Keep these models loaded, side by side, until the end of a stage that asks them by turns."""
         apart: list[tuple[EngineConfig, str]] = []
         for config, model in wanted:
             if _holds_memory(config) and (config, model.digest) not in apart:
                 apart.append((config, model.digest))
+        self.keep_seats(len(apart), stage)
+
+    def keep_seats(self, count: int, stage: str) -> None:
+        """Keep so many models loaded side by side, whichever they are, until the end of a stage."""
         with self._changed:
-            self._together[stage] = len(apart)
+            self._together[stage] = max(count, self._together.get(stage, 1))
 
     def stage_ended(self, stage: str) -> None:
         """Forget what was counted and kept for a stage."""
         with self._changed:
             self._together.pop(stage, None)
+            self._loads.pop(stage, None)
             for key in [key for key in self._restarts if key[0] == stage]:
                 del self._restarts[key]
 
@@ -243,6 +255,7 @@ class _LazyEngine:
         self._config = config
         self._model = model
         self._stage = stage
+        self._load = pool.load(stage)
         self._ended = ended
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
@@ -255,7 +268,8 @@ class _LazyEngine:
         while True:
             engine = await self._running()
             try:
-                return await engine.generate(request)
+                with self._load.asking(engine):
+                    return await engine.generate(request)
             except RequestRejectedError:
                 raise
             except EngineError as error:

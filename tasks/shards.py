@@ -71,6 +71,8 @@ class ShardContext:
     def engine(self, role: str) -> Engine:
         """The engine of a role; every completion is journaled until the stage is committed."""
         model = self.call.models[role]
+        if self.call.surroundings.orchestration.placement == "side_by_side":
+            self.runtime.engines.keep_seats(2, self.call.key)
         engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
         journal = self.runtime.journal(self.call, self.shard)
         self.opened.callback(journal.close)

@@ -6,14 +6,16 @@ and Prefect shows its task as "Cached". Nothing is kept in a cache of Prefect's 
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
+from queue import Empty, Queue
 from typing import Any
 
 from prefect import State, Task, task
 from prefect.assets import materialize
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import as_completed
+from prefect.futures import PrefectFuture
 from prefect.states import Completed
 
 from spar_core.errors import (
@@ -28,6 +30,7 @@ from spar_core.errors import (
 from storage.artifacts import ArtifactRef, Provenance
 from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
+from tasks.pacing import LOOK_S, Pace
 from tasks.progress import StageProgress
 from tasks.runtime import Runtime
 from tasks.shards import ShardContext, ShardRows
@@ -128,21 +131,31 @@ class Stage:
         return Runtime.of(call.home).store.require(call.stage, call.key)
 
     def _run_shards(self, call: StageCall, parts: int, progress: StageProgress) -> None:
-        shard_task = self._shard_task(call)
-        waiting = iter(range(parts))
-        limit = call.surroundings.orchestration.parallel_shards
-        going = {shard_task.submit(call, shard) for shard in islice(waiting, limit)}
+        shard_task, waiting = self._shard_task(call), iter(range(parts))
+        engines, orchestration = Runtime.of(call.home).engines, call.surroundings.orchestration
+        pace = Pace(orchestration.parallel_shards, engines.load(call.key))
+        ended: Queue[PrefectFuture[Any]] = Queue()
+        running = 0
         failure: BaseException | None = None
-        while going:
-            future = next(as_completed(list(going)))
-            going.remove(future)
-            try:
-                future.result()
-                progress.advanced()
-            except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first, then it is raised
-                failure = failure or error
+
+        def begin(count: int) -> None:
+            nonlocal running
+            for shard in islice(waiting, count):
+                running += 1
+                shard_task.submit(call, shard).add_done_callback(ended.put)
+
+        begin(pace.first())
+        while running:
+            with suppress(Empty):
+                future = ended.get(timeout=LOOK_S)
+                running -= 1
+                try:
+                    future.result()
+                    progress.advanced()
+                except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first, then it is raised
+                    failure = failure or error
             if failure is None:
-                going.update(shard_task.submit(call, shard) for shard in islice(waiting, 1))
+                begin(pace.more(running))
         if failure is not None:
             raise failure
 

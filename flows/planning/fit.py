@@ -91,7 +91,8 @@ def check_fit(
 def _together(config: RunConfig) -> int:
     """Models loaded side by side: a second voter whose weights are here stands beside the refiner."""
     second = config.method.judging.second_voter
-    return 1 if second is None or is_server(second) else 2
+    apart = config.orchestration.placement == "side_by_side"
+    return 2 if apart or (second is not None and not is_server(second)) else 1
 
 
 def _training(config: RunConfig, shape: ModelShape, hardware: Hardware, stage: str, problems: list[str]) -> TrainingFit:
@@ -146,10 +147,12 @@ def _servers_that_fit(engine: EngineConfig, shape: ModelShape, hardware: Hardwar
         return "engine.kind=vllm with engine.tensor_parallel, a GPU with more memory, or a smaller model"
 
     def fits(split: int, longest: int) -> bool:
-        tried = engine.model_copy(update={"tensor_parallel": split, "data_parallel": "auto"})
+        tried = engine.model_copy(update={"tensor_parallel": split, "replicas": "auto"})
         found = serving(shape, tried, hardware, tokens=tokens)
         return found is not None and found.memory.cache_tokens >= longest
 
+    if not hardware.device.is_gpu:
+        return "fewer engine.replicas, a lower engine.max_model_len, or a smaller model"
     longest = engine.max_model_len or shape.context
     whole = splits_that_fit(lambda split: fits(split, longest), hardware.per_node)
     if whole is not None:

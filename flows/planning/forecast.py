@@ -75,9 +75,15 @@ class Forecaster:
         if expected.kind == "train":
             self._loaded = frozenset()
             return self._trained(stage, expected, party)
-        start = 0.0 if frozenset(models.values()) == self._loaded else self._sources.assumed.engine_start_s
-        self._loaded = frozenset(models.values())
+        wanted = frozenset(models.values())
+        stays = wanted <= self._loaded if self._side_by_side() else wanted == self._loaded
+        start = 0.0 if stays else self._sources.assumed.engine_start_s
+        beside = self._loaded | wanted
+        self._loaded = beside if self._side_by_side() and len(beside) <= 2 else wanted
         return self._written(expected, party, start)
+
+    def _side_by_side(self) -> bool:
+        return self._config.orchestration.placement == "side_by_side"
 
     def _who(self, stage: str, models: Mapping[str, str]) -> str:
         if stage.endswith(f"-{TEACHER}"):
@@ -92,11 +98,13 @@ class Forecaster:
         rates, serving = self._sources.rates, party.serving
         if serving is None:
             return Forecast(work, 0.0, "unknown")
-        gpus = serving.replicas * serving.split
+        replicas = Replicas(serving.replicas, serving.split, min(serving.asked, serving.memory.sequences))
+        if not self._hardware.device.is_gpu:  # servers on one CPU are as fast together as one of them alone
+            replicas = Replicas(1, 1, replicas.sequences * replicas.number)
+        gpus = replicas.number * replicas.split
         if rates.written is not None:
             read = work.read / (rates.read * gpus) if rates.read is not None else 0.0
             return Forecast(work, start + read + work.written / (rates.written * gpus), "given")
-        replicas = Replicas(serving.replicas, serving.split, min(serving.asked, serving.memory.sequences))
         tokens, assumed = (work.read, work.written), self._sources.assumed
         seconds = writing_seconds(party.shape, self._hardware.device, replicas, tokens, assumed)
         return Forecast(work, start + seconds, "assumed")

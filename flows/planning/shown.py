@@ -75,8 +75,8 @@ def _show_memory(plan: Plan) -> None:
         memory, layout = server.served.memory, f"{server.served.replicas} x {server.served.split}"
         held = [f"{memory.weights / GIB:.2f}", f"{memory.cache / GIB:.2f}", f"{memory.sequences:,.0f}"]
         rows.append([server.role, layout, *held, f"{memory.tokens:,}", "yes" if server.fits else "NO"])
-    columns = ["serving", "copies x GPUs", "weights", "cache", "sequences at once", "of tokens", "fits"]
-    table(f"memory of serving, GiB per {where}, for each copy", columns, rows, numeric=set(columns[1:-1]))
+    columns = ["serving", "replicas x GPUs", "weights", "cache", "sequences at once", "of tokens", "fits"]
+    table(f"memory of serving, GiB per {where}, for each replica", columns, rows, numeric=set(columns[1:-1]))
 
 
 def _totals(plan: Plan) -> str:

@@ -129,8 +129,13 @@ class OrchestrationConfig(FrozenConfig):
 
     shard_size: Annotated[int, Field(ge=1)] = 250
     """Records per Prefect task."""
-    parallel_shards: Annotated[int, Field(ge=1, le=64)] = 2
-    """Shards of one stage running at once (their requests share the engine's batch)."""
+    parallel_shards: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """Shards of one stage running at once (their requests share the engine's batch). auto: two, and as many more as it
+    takes until the model's servers have a quarter more requests than they bear, so that no shard's end leaves them
+    idle."""
+    placement: Literal["by_turns", "side_by_side"] = "by_turns"
+    """by_turns: a model has all GPUs while it is asked, and goes when another is; side_by_side: two models stay on
+    halves of them, so that neither is started anew between stages, but a stage that asks one leaves the other idle."""
     trees_in_flight: Annotated[int, Field(ge=1)] = 2048
     """Searches open at once per shard."""
     requests_in_flight: Annotated[int, Field(ge=1)] = 4096

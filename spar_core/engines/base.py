@@ -1,6 +1,6 @@
 """What every engine is: one small Protocol, and the requests and answers that pass through it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from spar_core.hashing import digest
@@ -25,6 +25,8 @@ class GenerationRequest:
 
     With `choices` the last message is the assistant's own and unfinished, and a completion is the one of these that it
     goes on with, to the letter. A server may leave out a leading space; one that can't be held to them writes anything.
+    `prefix` is what the prompt shares with those of other requests, such as the instruction that all of a search tree
+    are about: of several servers one gets them all, which then has it in its cache. It is no part of the identity.
     """
 
     messages: tuple[Message, ...]
@@ -33,6 +35,7 @@ class GenerationRequest:
     n: int = 1
     choices: tuple[str, ...] = ()
     first: int = 0
+    prefix: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.choices and (not self.messages or self.messages[-1].role != "assistant"):
@@ -95,6 +98,16 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Release memory, processes and sockets; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """An engine that bears only so much: more asked at once waits."""
+
+    @property
+    def capacity(self) -> int:
+        """Requests it works on at once."""
         ...
 
 

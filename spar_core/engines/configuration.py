@@ -1,8 +1,9 @@
 """How an engine is configured: one frozen model per kind, told apart by `kind`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -11,6 +12,8 @@ from spar_core.engines.thoughts import KNOWN_TAGS, Reading, Tags, ThoughtRules
 from spar_core.engines.vllm_identity import answering_environment, answering_flags
 from spar_core.secrets import Environment, VariableName, refuse_literals, refuse_secret_arguments
 
+OMP_BINDING = "VLLM_CPU_OMP_THREADS_BIND"
+"""Environment variable that says on which cores a vLLM server computes."""
 _SCRIPT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _OWN_FIELDS = frozenset(("model", "messages", "max_tokens", "max_completion_tokens", "n", "seed", "stream"))
 _RENDERING = frozenset(
@@ -203,7 +206,7 @@ class OpenAIEngineConfig(ServedSettings):
 
 
 class VllmEngineConfig(ServedSettings):
-    """A vLLM server that is started for a model folder, and stopped when the engine closes."""
+    """vLLM servers that are started for a model folder, and stopped when the engine closes."""
 
     _answering: ClassVar[frozenset[str]] = frozenset(("dtype", "max_model_len", "extra_body", "send_seed"))
 
@@ -216,13 +219,14 @@ class VllmEngineConfig(ServedSettings):
     """Type of the weights; "auto" is the files' own, but float32 on a CPU without bfloat16 instructions."""
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     """GPUs over which the model is split."""
-    data_parallel: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
-    """Copies of the model that answer at once behind one address, each on `tensor_parallel` GPUs of its own; auto: as
-    many as the visible GPUs hold, those left out that other models need. `max_concurrency` counts for each copy."""
+    replicas: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """Servers of the same model that answer at once, each on `tensor_parallel` GPUs of its own, or on a CPU on its part
+    of the cores; one that dies is started again while the others go on. auto: as many as the visible GPUs hold, those
+    left out that other models need; one on a CPU. Its earlier name, `data_parallel`, is still read."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of a GPU's memory that all servers on it may take together; a CPU server ignores it (see cpu_cache_gib)."""
     cpu_cache_gib: int = Field(default=2, ge=1, le=4096)
-    """GiB for keys and values of a CPU server."""
+    """GiB for keys and values of each CPU server."""
     max_model_len: int | None = Field(default=None, ge=16)
     """Most tokens of prompt and answer; None: the model's own limit."""
     extra_args: Annotated[tuple[str, ...], AfterValidator(refuse_secret_arguments)] = ()
@@ -232,15 +236,36 @@ class VllmEngineConfig(ServedSettings):
     """Environment variables of the server, in addition to this process's; a secret by the name of the variable that
     holds it: {"HF_TOKEN": "$HF_TOKEN"}."""
     port: int | None = Field(default=None, ge=1, le=65535)
-    """Port on localhost; None: a free one."""
+    """Port on localhost, of several replicas the first; None: free ones."""
     start_timeout_s: float = Field(default=900.0, gt=0, le=86400)
     """Seconds until the server must be healthy."""
     log_folder: Path | None = None
     """Where the server's log goes; None: logs/ in the home."""
 
-    def replicas(self, gpus: int) -> int:
-        """Copies of the model where `gpus` GPUs may be used."""
-        return max(1, gpus // self.tensor_parallel) if self.data_parallel == "auto" else self.data_parallel
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_the_old_name(cls, data: Any) -> Any:
+        """`data_parallel` of earlier versions; runs of theirs are still read."""
+        if not isinstance(data, Mapping) or "data_parallel" not in data:
+            return data
+        if data.get("replicas", data["data_parallel"]) != data["data_parallel"]:
+            raise ValueError("engine.data_parallel is the old name of engine.replicas: give engine.replicas alone")
+        values = {**data, "replicas": data["data_parallel"]}
+        del values["data_parallel"]
+        return values
+
+    @model_validator(mode="after")
+    def _replicas_have_cores_of_their_own(self) -> Self:
+        if self.replicas not in ("auto", 1) and OMP_BINDING in self.env:
+            raise ValueError(
+                f"engine.env binds all {self.replicas} replicas to the same cores: leave {OMP_BINDING} out, and each "
+                "gets a part of the cores that this process may use"
+            )
+        return self
+
+    def replicas_on(self, gpus: int) -> int:
+        """Servers where `gpus` GPUs may be used."""
+        return max(1, gpus // self.tensor_parallel) if self.replicas == "auto" else self.replicas
 
     def identity(self) -> dict[str, JsonValue]:
         """The settings that change answers; of arguments and environment all that is not known to change nothing."""

@@ -26,7 +26,7 @@ _REFUSAL_ELSEWHERE_S = 0.5
 _OTHER_DESCRIPTORS = 256  # files, pipes and databases of the rest of the process
 
 
-Writing = Callable[[], Coroutine[Any, Any, bool]]
+Writing = Callable[[str], Coroutine[Any, Any, bool]]
 
 
 class Reply(NamedTuple):
@@ -61,8 +61,8 @@ class HttpLine:
         headers: of every request.
         settings: of the engine.
         first_pause_s: what a busy server gets that names no time.
-        writing: whether the server is at work on anybody's answer; then `timeout_s` is how often that is asked, and a
-            request ends when it is not. None: a request may take `timeout_s`.
+        writing: whether the server at an address is at work on anybody's answer; then `timeout_s` is how often that is
+            asked, and a request ends when it is not. None: a request may take `timeout_s`.
 
     Raises:
         EngineError: the environment's proxy can't be used.
@@ -85,7 +85,7 @@ class HttpLine:
         )
         self._timeout_s = settings.timeout_s
         self._writing = writing
-        self._seen_writing: asyncio.Task[bool] | None = None
+        self._seen_writing: dict[str, asyncio.Task[bool]] = {}
         connecting = min(settings.timeout_s, _CONNECT_TIMEOUT_S)
         whole = settings.timeout_s if writing is None else None
         self._session = aiohttp.ClientSession(
@@ -105,7 +105,7 @@ class HttpLine:
         _sent.set(sent)
         sending = self._send(url, path, json.dumps(body).encode())
         try:
-            return await (sending if self._writing is None else self._while_writing(sending))
+            return await (sending if self._writing is None else self._while_writing(url, sending))
         except aiohttp.ConnectionTimeoutError as error:
             raise RetryableError(f"{url}: ConnectTimeout, no connection within {_CONNECT_TIMEOUT_S:.0f} s") from error
         except TimeoutError as error:
@@ -123,7 +123,7 @@ class HttpLine:
         except ValueError:
             return Reply(response.status, response.headers, received.decode("utf-8", "replace"), False)
 
-    async def _while_writing(self, sending: Coroutine[Any, Any, Reply]) -> Reply:
+    async def _while_writing(self, url: str, sending: Coroutine[Any, Any, Reply]) -> Reply:
         """The reply, however long it takes, as long as the server writes.
 
         Raises:
@@ -132,18 +132,19 @@ class HttpLine:
         task = asyncio.ensure_future(sending)
         try:
             while not (await asyncio.wait({task}, timeout=self._timeout_s))[0]:
-                if not await self._is_writing():
+                if not await self._is_writing(url):
                     raise TimeoutError
             return task.result()
         finally:
             task.cancel()
 
-    async def _is_writing(self) -> bool:
-        """One look at the server for all requests that wait for it."""
+    async def _is_writing(self, url: str) -> bool:
+        """One look at a server for all requests that wait for it."""
         assert self._writing is not None
-        if self._seen_writing is None or self._seen_writing.done():
-            self._seen_writing = asyncio.ensure_future(self._writing())
-        return await asyncio.shield(self._seen_writing)
+        seen = self._seen_writing.get(url)
+        if seen is None or seen.done():
+            seen = self._seen_writing[url] = asyncio.ensure_future(self._writing(url))
+        return await asyncio.shield(seen)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest
@@ -21,7 +21,7 @@ from spar_core.engines.choice_shares import with_shares
 from spar_core.engines.configuration import ServedSettings
 from spar_core.engines.effort import Effort
 from spar_core.engines.endpoint_router import Place
-from spar_core.engines.engine_loop import on_engine_loop
+from spar_core.engines.engine_loop import engine_loop, on_engine_loop
 from spar_core.engines.http_line import HttpLine, Writing
 from spar_core.engines.request_dialect import CHOOSING, RequestDialect
 from spar_core.engines.server_address import with_version
@@ -55,6 +55,7 @@ class OpenAIEngine:
             server says of it: identity by name, which new weights under an old name do not change.
         backoff_s: wait before the first retry; doubles with each, with a jitter derived from the request.
         writing: see `HttpLine`.
+        failed: told, on the engine loop, the address of a server that failed or took too long.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class OpenAIEngine:
         model_digest: str | None = None,
         backoff_s: float = 0.5,
         writing: Writing | None = None,
+        failed: Callable[[str], None] = lambda _url: None,
     ) -> None:
         if not base_urls:
             raise EngineError("no server address is given: set base_urls")
@@ -76,6 +78,8 @@ class OpenAIEngine:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._backoff_s = backoff_s
         self._writing = writing
+        self._failed = failed
+        self._left_out = set[str]()
         self._digest = model_digest
         self._meter = UsageMeter()
         extra = with_fields(settings.extra_body, "extra_body")
@@ -110,6 +114,15 @@ class OpenAIEngine:
             return self._meter.stats
         refusals = sum(endpoint.throttle.refusals for endpoint in line.router.endpoints)
         return dataclasses.replace(self._meter.stats, calls=line.calls, refusals=refusals)
+
+    @property
+    def capacity(self) -> int:
+        """Requests that its servers bear at once."""
+        return self._settings.max_concurrency * (len(self._urls) - len(self._left_out))
+
+    def set_open(self, url: str, is_open: bool) -> None:
+        """Ask a server no more, or again; callable from any thread."""
+        engine_loop().call_soon_threadsafe(self._set_open, url, is_open)
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Complete one request.
@@ -163,7 +176,14 @@ class OpenAIEngine:
             raise _closed()
         if self._line is None or self._line.loop is not asyncio.get_running_loop():
             self._line = HttpLine(self._urls, self._headers, self._settings, self._backoff_s, self._writing)
+            for url in self._left_out:
+                self._line.router.set_open(url, False)
         return self._line
+
+    def _set_open(self, url: str, is_open: bool) -> None:
+        (self._left_out.discard if is_open else self._left_out.add)(url)
+        if self._line is not None and self._line.loop is asyncio.get_running_loop():
+            self._line.router.set_open(url, is_open)
 
     async def _generate(self, request: GenerationRequest) -> Generation:
         seed = request.seed + request.first
@@ -205,7 +225,7 @@ class OpenAIEngine:
         while True:
             limit, wait = min(limit, self._dialect.most_tokens), 0.0
             body = self._dialect.body(request, seed, n, limit)
-            async with line.router.place(effort.failed_at, effort.began) as place:
+            async with line.router.place(effort.failed_at, effort.began, request.prefix) as place:
                 try:
                     return await self._ask(line, place, body, n, request.choices)
                 except BusyError as busy:
@@ -214,6 +234,8 @@ class OpenAIEngine:
                 except RetryableError as failure:
                     if failure.timed_out:
                         place.timed_out()
+                    if failure.reason is None:
+                        self._failed(place.endpoint.url)
                     wait = effort.failed(failure, place.endpoint, self._answered > answered)
                 except OutputLimitError as error:
                     limit = effort.lowered(limit, error)

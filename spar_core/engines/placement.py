@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,12 +52,12 @@ ALONE = Seat()
 
 
 class Placement(NamedTuple):
-    """Where a server goes: the value of CUDA_VISIBLE_DEVICES (None: as it is), its share of each GPU's memory, and how
-    many copies of its model it holds."""
+    """Where a server goes: the value of CUDA_VISIBLE_DEVICES (None: as it is), its share of each GPU's memory; on a CPU
+    its cores, such as "0,1", those of its processes parted by "|" (None: as the server likes)."""
 
     devices: str | None
     share: float
-    copies: int = 1
+    cores: str | None = None
 
 
 def place(
@@ -64,12 +65,12 @@ def place(
     *,
     weights: int,
     split: int = 1,
-    copies: int = 1,
+    replicas: int = 1,
     share: float = 0.9,
     seat: Seat = ALONE,
     fixed: bool = False,
-) -> Placement:
-    """Give a model its GPUs, and of their memory its part.
+) -> tuple[Placement, ...]:
+    """Give each server of a model its GPUs, and of their memory its part.
 
     Models that are loaded together get GPUs of their own while there are enough; else those on one GPU share its
     memory evenly.
@@ -78,17 +79,17 @@ def place(
         gpus: those that may be used, in order.
         weights: bytes of the model's weights.
         split: GPUs the model is split over.
-        copies: of the model, each on GPUs of its own.
+        replicas: servers of the model, each on GPUs of its own.
         share: of a GPU's memory that all servers on it may take together.
         seat: this model among those loaded at the same time.
-        fixed: the user chose the GPUs for this server: it stays on the first of them.
+        fixed: the user chose the GPUs for this model: it stays on the first of them.
 
     Raises:
         EngineError: there are too few GPUs, or the weights do not fit into the share.
     """
-    width = split * copies
+    width = split * replicas
     if width > len(gpus):
-        asked = f"engine.tensor_parallel is {split}" + (f" and engine.data_parallel {copies}" if copies > 1 else "")
+        asked = f"engine.tensor_parallel is {split}" + (f" and engine.replicas {replicas}" if replicas > 1 else "")
         raise EngineError(f"{asked}, but only {len(gpus)} GPUs can be used here: lower it, or widen {VISIBLE}")
     groups = 1 if fixed else min(len(gpus) // width, seat.seats)
     group = seat.number % groups
@@ -98,8 +99,35 @@ def place(
     own = share if together == 1 else int(share / together * 1000) / 1000
     for gpu in chosen:
         _check_fits(gpu, weights / split, own, together)
-    devices = None if fixed or groups == 1 else ",".join(str(gpu.number) for gpu in chosen)
-    return Placement(devices, own, copies)
+    if groups == replicas == 1:
+        return (Placement(None, own),)
+    numbers = [str(gpu.number) for gpu in chosen]
+    return tuple(Placement(",".join(numbers[first : first + split]), own) for first in range(0, width, split))
+
+
+def share_cores(cores: Sequence[int], *, split: int, replicas: int, share: float) -> tuple[Placement, ...]:
+    """Give each of several CPU servers neighbouring cores of its own; as they come where there is one server.
+
+    Args:
+        cores: that may be used.
+        split: processes of each server, which get cores of their own, too.
+        replicas: servers of the model.
+        share: as in `place`; CPU servers ignore it.
+
+    Raises:
+        EngineError: there are too few cores.
+    """
+    if replicas == 1:
+        return (Placement(None, share),)
+    width = split * replicas
+    if width > len(cores):
+        raise EngineError(
+            f"engine.replicas is {replicas} and engine.tensor_parallel {split}, but this process may use "
+            f"{len(cores)} cores only: lower them"
+        )
+    bounds = [len(cores) * number // width for number in range(width + 1)]
+    parts = [",".join(map(str, cores[first:last])) for first, last in pairwise(bounds)]
+    return tuple(Placement(None, share, "|".join(parts[first : first + split])) for first in range(0, width, split))
 
 
 def _check_fits(gpu: Gpu, weights: float, share: float, together: int) -> None:
@@ -129,7 +157,7 @@ def check_free(gpus: Sequence[Gpu], share: float) -> None:
         raise EngineError(
             f"GPU {gpu.number} has {gpu.free / _GIB:.1f} of {gpu.total / _GIB:.1f} GiB free, and a server wants "
             f"{wanted / _GIB:.1f}: end what holds the rest ({holders}), lower engine.gpu_memory_utilization, or use "
-            f"fewer GPUs ({VISIBLE}, engine.data_parallel)"
+            f"fewer GPUs ({VISIBLE}, engine.replicas)"
         )
 
 
@@ -147,6 +175,11 @@ def await_free(placement: Placement, look: Callable[[], Sequence[Gpu]], patience
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_POLL_S)
+
+
+def gpu_is_present() -> bool:
+    """Whether this machine has the device files of an NVIDIA or AMD driver."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[Gpu]:

@@ -1,6 +1,7 @@
 """Starting, watching and stopping a vLLM server, which lives in a Python environment of its own."""
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -10,18 +11,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 
-from spar_core.engines.configuration import VllmEngineConfig
+from spar_core.engines.configuration import OMP_BINDING, VllmEngineConfig
 from spar_core.engines.opening import BY_HAND, Opening
-from spar_core.engines.placement import VISIBLE, Placement, await_free, place, selected, visible_gpus, weight_bytes
+from spar_core.engines.placement import VISIBLE, Placement, await_free, gpu_is_present, selected, visible_gpus
 from spar_core.engines.server_guard import end_recorded, read_record
 from spar_core.engines.server_progress import is_writing
+from spar_core.engines.vllm_layout import Berth, berths
 from spar_core.errors import EngineError
-from spar_core.ports import free_port, port_is_free
+from spar_core.ports import port_is_free
 from spar_core.processes import process_mark
 from spar_core.processors import SLOW_BF16, computes_bfloat16
 from spar_core.secrets import redacted_text, with_values
@@ -32,7 +33,6 @@ _POLL_S = 0.5
 _STOP_S = 10.0  # a CPU server takes 2 to 4 seconds after SIGTERM
 _HEALTH_S = 10.0
 _LOG_LINES = 15
-_SMALLER_WEIGHTS = ("quantization", "offload", "load-format")  # arguments with which weights take less than their files
 SERVED_NAME = "spar"
 
 
@@ -46,6 +46,7 @@ class VllmServer:
         model: folder or hub id.
         opening: its neighbours on the GPU, where its log and its record go, when to give up.
         template: chat template to use instead of the folder's own.
+        berth: its place among the replicas of the model; None: it is the only one.
 
     Raises:
         EngineError: the environment lacks vLLM, the port is taken, the GPU's memory does not suffice, the start was
@@ -53,24 +54,27 @@ class VllmServer:
     """
 
     def __init__(
-        self, config: VllmEngineConfig, model: str, opening: Opening = BY_HAND, template: str | None = None
+        self,
+        config: VllmEngineConfig,
+        model: str,
+        opening: Opening = BY_HAND,
+        template: str | None = None,
+        berth: Berth | None = None,
     ) -> None:
         self._abandoned = opening.abandoned or threading.Event()
-        self.port = config.port or free_port()
+        if berth is None:
+            (berth,) = berths(config.model_copy(update={"replicas": 1}), Path(model), opening)
+        self.port, placement = berth.port, berth.placement
         if not port_is_free(self.port):
             raise EngineError(f"port {self.port} is taken: stop what listens there, or leave engine.port unset")
         python = _executable(config.python)
-        placement = _placement(config, model, opening)
-        self.copies = placement.copies
-        """Of the model, behind the one address."""
+        _await_memory(config, placement)
         folder = config.log_folder or opening.logs or Path(tempfile.mkdtemp(prefix="spar-vllm-"))
         self.record = ((opening.records or folder) / f"vllm-{self.port}.json").absolute()
         for needed in (folder, self.record.parent):
             needed.mkdir(parents=True, exist_ok=True)
-        self.log = folder / f"vllm-{self.port}.log"
-        self._listeners: set[Callable[[], None]] = set()
-        self._listening = threading.Lock()
-        arguments = server_arguments(config, model, self.port, placement.share, self.copies)
+        self.log = _new_log(folder, self.port)
+        arguments = server_arguments(config, model, self.port, placement.share)
         if template is not None:
             file = folder.absolute() / f"vllm-{self.port}.jinja"
             file.write_text(template, encoding="utf-8")
@@ -99,34 +103,33 @@ class VllmServer:
 
     def is_healthy(self) -> bool:
         """Whether the server says so; one that is alive may have lost its engine."""
+        return self._health() == 200
+
+    def has_lost_its_engine(self) -> bool:
+        """Whether it lives on, but says that it cannot answer any more; silence may mean that it is busy."""
+        return self._health() not in (200, None)
+
+    def _health(self) -> int | None:
+        """The status it answers with; None where it does not answer."""
         try:
             url = f"http://{_HOST}:{self.port}/health"
             answer = httpx.get(url, timeout=_HEALTH_S, trust_env=False, verify=False)
         except httpx.HTTPError:
-            return False
-        return self.is_running() and answer.status_code == 200
+            return None
+        return answer.status_code if self.is_running() else None
 
     def is_writing(self) -> bool:
         """Whether it is at work on somebody's request; may take a minute to say no."""
         return self.is_running() and is_writing(f"http://{_HOST}:{self.port}")
 
+    def wait(self) -> None:
+        """Return when the server has ended, for whatever reason."""
+        self._guard.wait()
+
     def log_end(self) -> str:
         """The last lines of the server's log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return redacted_text("\n".join(lines[-_LOG_LINES:]))
-
-    @contextlib.contextmanager
-    def told_of_its_end(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Within the block, call `listener` when the server ends, for whatever reason; at once if it has ended."""
-        with self._listening:
-            self._listeners.add(listener)
-        try:
-            if not self.is_running():
-                listener()
-            yield
-        finally:
-            with self._listening:
-                self._listeners.discard(listener)
 
     def stop(self, *, at_once: bool = False) -> None:
         """End the server and all its processes, politely unless `at_once`; waits until the port is free. Idempotent."""
@@ -145,7 +148,7 @@ class VllmServer:
     def _start(self, command: list[str], config: VllmEngineConfig, placement: Placement) -> None:
         task = {
             "command": command,
-            "environment": server_environment(config, placement.devices),
+            "environment": server_environment(config, placement),
             "folder": str(Path.cwd()),
             "owner": process_mark(os.getpid()),
             "patience_s": _STOP_S,
@@ -162,14 +165,6 @@ class VllmServer:
         assert self._guard.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._guard.stdin as task_input:
             task_input.write(json.dumps(task).encode())
-        threading.Thread(target=self._await_end, name=f"vLLM server {self.port}", daemon=True).start()
-
-    def _await_end(self) -> None:
-        self._guard.wait()
-        with self._listening:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener()
 
     def _wait_until_healthy(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -189,35 +184,29 @@ class VllmServer:
         )
 
 
-def _placement(config: VllmEngineConfig, model: str, opening: Opening) -> Placement:
-    """Where the server goes; waits a moment for the memory it needs there."""
+def _await_memory(config: VllmEngineConfig, placement: Placement) -> None:
+    """Wait a moment for the memory that the server needs on its GPUs."""
     environment = {**os.environ, **config.env}
-    gpus = visible_gpus(environment) if gpu_is_present() else []
-    if not gpus:  # a CPU server, or a driver whose tool tells nothing: no more than to share evenly
-        return Placement(None, config.gpu_memory_utilization / opening.seat.seats, config.replicas(1))
-    smaller = any(word in argument for argument in config.extra_args for word in _SMALLER_WEIGHTS)
-    fixed, seats = VISIBLE in config.env, opening.seat.seats
-    placement = place(
-        gpus,
-        weights=0 if smaller else weight_bytes(Path(model)),
-        split=config.tensor_parallel,
-        copies=config.replicas(len(gpus) if fixed else len(gpus) // seats),
-        share=config.gpu_memory_utilization,
-        seat=opening.seat,
-        fixed=fixed,
-    )
+    if not gpu_is_present() or not visible_gpus(environment):
+        return
     devices = placement.devices or environment.get(VISIBLE)
-    width = config.tensor_parallel * placement.copies
-    await_free(placement, lambda: selected(visible_gpus({}), devices)[:width])
-    return placement
+    await_free(placement, lambda: selected(visible_gpus({}), devices)[: config.tensor_parallel])
 
 
-def server_arguments(config: VllmEngineConfig, model: str, port: int, share: float, copies: int = 1) -> list[str]:
+def _new_log(folder: Path, port: int) -> Path:
+    """Where nothing is written yet: a server that is started again leaves the log of the one before alone."""
+    log = folder / f"vllm-{port}.log"
+    for number in itertools.count(2):
+        if not log.exists():
+            return log
+        log = folder / f"vllm-{port}-{number}.log"
+    raise AssertionError
+
+
+def server_arguments(config: VllmEngineConfig, model: str, port: int, share: float) -> list[str]:
     """Command-line arguments of the server; `share` is the part of its GPUs' memory it may take."""
     arguments = ["--model", model, "--served-model-name", SERVED_NAME, "--host", _HOST, "--port", str(port)]
     arguments += ["--dtype", server_dtype(config), "--tensor-parallel-size", str(config.tensor_parallel)]
-    if copies > 1:
-        arguments += ["--data-parallel-size", str(copies)]
     # The folder's generation_config.json may hold a top_k or a repetition penalty of its own: requests say all.
     arguments += ["--generation-config", "vllm"]
     arguments += ["--gpu-memory-utilization", str(share)]
@@ -239,20 +228,16 @@ def server_dtype(config: VllmEngineConfig) -> str:
     return "float32" if config.dtype == "auto" else config.dtype
 
 
-def gpu_is_present() -> bool:
-    """Whether this machine has the device files of an NVIDIA or AMD driver."""
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
-
-
-def server_environment(config: VllmEngineConfig, devices: str | None = None) -> dict[str, str]:
-    """Environment of the server: this process's, without what would point it at another Python.
-
-    `devices`: the GPUs it may see, by the numbers of the driver's tool; None: as in this process.
-    """
+def server_environment(config: VllmEngineConfig, placement: Placement) -> dict[str, str]:
+    """Environment of the server: this process's, without what would point it at another Python, and its place."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_cache_gib)}
-    seen = {} if devices is None else {VISIBLE: devices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return {**inherited, **quiet, **seen, **with_values(config.env, "engine.env")}
+    own: dict[str, str] = {}
+    if placement.devices is not None:  # by the numbers of the driver's tool
+        own = {VISIBLE: placement.devices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    if placement.cores is not None:
+        own[OMP_BINDING] = placement.cores
+    return {**inherited, **quiet, **with_values(config.env, "engine.env"), **own}
 
 
 def _guard_environment() -> dict[str, str]:

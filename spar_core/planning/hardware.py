@@ -60,7 +60,7 @@ def serving(
     """
     if isinstance(engine, VllmEngineConfig) and hardware.device.is_gpu:
         together = hardware.per_node // models or 1
-        replicas = engine.replicas(together)
+        replicas = engine.replicas_on(together)
         if engine.tensor_parallel * replicas > hardware.per_node:
             return None
         share = engine.gpu_memory_utilization / (1 if models * engine.tensor_parallel <= hardware.per_node else models)
@@ -68,6 +68,13 @@ def serving(
         return Serving(replicas, engine.tensor_parallel, engine.max_concurrency, memory)
     element = 2 if hardware.device.is_gpu else 4
     whole = shape.parameters * element
+    if isinstance(engine, VllmEngineConfig):  # the servers share the machine's memory, and its cores
+        replicas = engine.replicas_on(1)
+        own = hardware.device.memory / (replicas * models)
+        cache = max(0.0, min(engine.cpu_cache_gib * GIB, own - whole))
+        held = int(cache / shape.cache_bytes(1, element))
+        memory = ServingMemory(whole, 0.0, cache, held, held / tokens, tokens)
+        return Serving(replicas, 1, engine.max_concurrency, memory)
     given = getattr(engine, "cache_gib", None)
     free = (hardware.device.memory - whole) * (_GPU_CACHE_SHARE if hardware.device.is_gpu else _CPU_CACHE_SHARE)
     free = free if hardware.device.is_gpu else max(free, _CPU_CACHE_LEAST * GIB)

@@ -28,14 +28,16 @@ async def ask(
     count: int,
     choices: tuple[str, ...] = (),
     first: int = 0,
+    prefix: str = "",
 ) -> Asked:
-    """Ask for `count` completions; `choices` and `first` as in `GenerationRequest`.
+    """Ask for `count` completions; `choices`, `first` and `prefix` as in `GenerationRequest`.
 
     Raises:
         EngineUnavailableError: the engine is gone; not an outcome of this request.
     """
     try:
-        generation = await engine.generate(GenerationRequest(messages, sampling, seed, count, choices, first))
+        asked = GenerationRequest(messages, sampling, seed, count, choices, first, prefix)
+        generation = await engine.generate(asked)
     except RequestRejectedError as error:
         return Asked((), 0, error.reason, str(error))
     if len(generation.completions) != count:

@@ -25,13 +25,17 @@ A_NO_IN_FULL: Final = Wanted(frozenset({Verdict.YES}))
 
 
 class VoteRequest(NamedTuple):
-    """What one voter is asked under one wording, or of one `constraint`; `purpose` tells its seeds from the others'."""
+    """What one voter is asked under one wording, or of one `constraint`; `purpose` tells its seeds from the others'.
+
+    `about` is the prompt's text, which all requests about it share.
+    """
 
     voter: int
     wording: int
     purpose: str
     messages: tuple[Message, ...]
     wanted: int
+    about: str
     constraint: str = ""
 
 

@@ -40,6 +40,7 @@ async def closed(
     form: VerdictForm,
     *,
     soft: bool,
+    prefix: str = "",
 ) -> Closed:
     """Ask for the verdict of one vote.
 
@@ -51,6 +52,7 @@ async def closed(
         seed: of this request.
         form: labels and words of the verdict.
         soft: the likelier word is the verdict, instead of the one that is drawn.
+        prefix: as in `GenerationRequest`.
 
     Raises:
         EngineUnavailableError: no answer after all retries.
@@ -61,7 +63,7 @@ async def closed(
     begun = f"{found}\n{form.labels[0]}:" if found.strip() else f"{form.labels[0]}:"
     words = (f" {form.yes[0]}", f" {form.no[0]}")
     held = Sampling(sampling.temperature, sampling.top_p, _MOST_TOKENS)
-    asked = await ask(engine, (*messages, Message("assistant", begun)), held, seed, 1, words)
+    asked = await ask(engine, (*messages, Message("assistant", begun)), held, seed, 1, words, prefix=prefix)
     if asked.failure:
         return Closed(Verdict.UNPARSEABLE, said.text, None, asked.failure, asked.detail)
     word, shares = asked.completions[0].text, asked.completions[0].shares

@@ -242,8 +242,9 @@ class Refiner:
         return None
 
     def _ask_voter(self, part: Part, seed: int) -> Coroutine[Any, Any, Asked]:
-        voter = self._voters[part.request.voter - 1]
-        return ask(voter, part.request.messages, self._judge_sampling, seed, part.wanted, first=part.first)
+        request = part.request
+        asked = (request.messages, self._judge_sampling, seed, part.wanted)
+        return ask(self._voters[request.voter - 1], *asked, first=part.first, prefix=request.about)
 
     async def _verdicts(self, part: Part, seed: int, said: Sequence[Completion]) -> list[Closed]:
         """The verdicts of one request's votes: read, or asked for as the end of each (`judging.verdict`)."""
@@ -253,7 +254,9 @@ class Refiner:
         voter, soft = self._voters[part.request.voter - 1], self._judging.soft_votes
         seeds = [derive_seed(seed, "verdict", str(place)) for place in range(part.first, part.first + len(said))]
         asks = [
-            closed(voter, part.request.messages, vote, self._judge_sampling, own, form, soft=soft)
+            closed(
+                voter, part.request.messages, vote, self._judge_sampling, own, form, soft=soft, prefix=part.request.about
+            )
             for vote, own in zip(said, seeds, strict=True)
         ]
         return await all_results(asks)
@@ -280,14 +283,14 @@ class Refiner:
             for constraint in asked_about if votes else ():
                 messages = constraint_messages(self._library, prompt_text, response_text, constraint)
                 purpose = _purpose(voter, f"{JUDGE}: {constraint}")
-                requests.append(VoteRequest(voter, 1, purpose, messages, votes, constraint))
+                requests.append(VoteRequest(voter, 1, purpose, messages, votes, prompt_text, constraint))
             if asked_about:
                 continue
             for place, wanted in enumerate(_shares(votes, len(self._wordings))):
                 wording = self._wordings[place]
                 messages = judge_messages(self._library, prompt_text, response_text, wording)
                 if wanted:
-                    requests.append(VoteRequest(voter, place + 1, _purpose(voter, wording), messages, wanted))
+                    requests.append(VoteRequest(voter, place + 1, _purpose(voter, wording), messages, wanted, prompt_text))
         return requests
 
     async def refine(self, prompt_text: str, response_text: str, critique: str, seed: int, count: int) -> list[Rewrite]:
@@ -298,7 +301,7 @@ class Refiner:
             FruitlessError: too few of the rewrites so far can be used.
         """
         messages = refine_messages(self._library, prompt_text, response_text, critique)
-        asked = await ask(self._engine, messages, self._refine_sampling, seed, count)
+        asked = await ask(self._engine, messages, self._refine_sampling, seed, count, prefix=prompt_text)
         if asked.failure:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []

@@ -212,6 +212,20 @@ def test_models_kept_side_by_side_share_the_gpu_until_their_stage_ends(
     assert len(list((tmp_path / "home" / "servers").iterdir())) == 1
 
 
+def test_models_that_stand_side_by_side_are_not_started_anew_between_stages(
+    pool: EnginePool, config: Engines, models: list[ModelRef], tmp_path: Path
+) -> None:
+    served = config()
+    for stage in ("responses", "judgements", "trees"):
+        pool.keep_seats(2, stage)
+        model = models[stage != "responses"]
+        assert ask(pool.engine(served, model, stage), "a") == ["A"]
+        pool.stage_ended(stage)
+    pool.keep_seats(2, "next")
+    assert ask(pool.engine(served, models[0], "next"), "b") == ["B"]
+    assert len(starts(tmp_path)) == 2
+
+
 def test_one_model_in_two_roles_and_servers_elsewhere_need_no_room(pool: EnginePool, models: list[ModelRef]) -> None:
     served, script = VllmEngineConfig(), ScriptedEngineConfig(script="tests.tasks.moody_model:answer")
     pool.keep([(served, models[0]), (served, models[0]), (script, models[1])], "stage")
@@ -229,7 +243,7 @@ def test_known_digests_are_not_made_again_and_logs_lie_in_the_home(
     engine = pool.opened(config(), models[0], pool._ended)
     assert isinstance(engine, VllmEngine)
     assert engine.model_digest == "first"
-    assert engine.server.log.parent == tmp_path / "home" / "logs"
+    assert engine.fleet.servers[0].log.parent == tmp_path / "home" / "logs"
 
 
 class Mortal:

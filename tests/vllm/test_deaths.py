@@ -87,7 +87,7 @@ def test_a_server_that_is_killed_comes_back_and_every_request_is_answered(tmp_pa
     wait_until(lambda: len(answers) >= 5, 300.0)
     (engine,) = (loaded.engine for loaded in pool._open)
     assert isinstance(engine, VllmEngine)
-    pid = engine.server.pid
+    pid = engine.fleet.servers[0].pid
     assert pid is not None
     os.killpg(pid, signal.SIGKILL)
     assert len(answers) < 120

@@ -51,7 +51,9 @@ def request(n: int = 8, max_tokens: int = 30) -> GenerationRequest:
 
 
 def test_a_thought_that_the_template_opened_is_split_from_what_the_server_wrote(engine: VllmEngine) -> None:
-    raw = OpenAIEngine([engine.server.base_url], SERVED_NAME, VllmEngineConfig(thoughts="none"), model_digest="x")
+    raw = OpenAIEngine(
+        [engine.fleet.servers[0].base_url], SERVED_NAME, VllmEngineConfig(thoughts="none"), model_digest="x"
+    )
     texts = [completion.text for completion in ask(raw, request(max_tokens=50)).completions]
     asyncio.run(raw.close())
     rules = ThoughtRules("opened", (TAGS,))
@@ -62,7 +64,7 @@ def test_a_thought_that_the_template_opened_is_split_from_what_the_server_wrote(
 
 
 def test_the_server_writes_the_same_day_every_day(engine: VllmEngine) -> None:
-    root = engine.server.base_url.removesuffix("/v1")
+    root = engine.fleet.servers[0].base_url.removesuffix("/v1")
     asked = {"model": SERVED_NAME, "messages": [{"role": "user", "content": "hi?"}], "return_token_strs": True}
     answer = httpx.post(f"{root}/tokenize", json=asked, timeout=60, trust_env=False).json()
     assert "day 2024:07:26" in "".join(answer["token_strs"])

@@ -88,7 +88,7 @@ def engine(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
     served = VllmEngine(config, str(folder))
     yield served
     asyncio.run(served.close())
-    assert port_is_free(served.server.port)
+    assert port_is_free(served.fleet.servers[0].port)
 
 
 def request(text: str, sampling: Sampling, seed: int = 5, n: int = 1) -> GenerationRequest:
@@ -150,9 +150,9 @@ def test_a_server_that_cannot_start_quotes_its_log(folder: Path, tmp_path: Path)
 
 def test_a_killed_server_is_reported_with_its_log(engine: VllmEngine) -> None:
     # Last in the file: the server does not come back.
-    port = engine.server.port
+    port = engine.fleet.servers[0].port
     assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
-    pid = engine.server.pid
+    pid = engine.fleet.servers[0].pid
     assert pid is not None
     os.killpg(pid, 9)
     with pytest.raises(EngineUnavailableError, match=r"has died; its log, .*\.log, ends"):

@@ -8,10 +8,13 @@ SCRIPT = """
 import http.server, json, os, signal, socketserver, subprocess, sys, threading, time
 from pathlib import Path
 port = int(sys.argv[sys.argv.index("--port") + 1])
-mode = os.environ.get("STAND_IN_MODE", "")
+mode, cores = os.environ.get("STAND_IN_MODE", ""), os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "")
+if mode.startswith("first-"):  # of several servers, that on core 0 alone
+    mode = mode.removeprefix("first-") if cores == "0" else ""
 folder = Path(__file__).parent
 print("arguments:", " ".join(sys.argv[1:]), flush=True)
 (folder / f"started-{time.time_ns()}").write_text(" ".join(sys.argv[1:]))
+(folder / f"cores-{port}").write_text(cores)
 if mode == "ends":
     sys.exit("out of luck")
 if mode == "slow":

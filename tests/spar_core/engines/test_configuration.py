@@ -117,7 +117,7 @@ REFUSED = {"chat_template": None}  # servers that are not started here have thei
             },
             {
                 **{"model": "x", "python": "p", "tensor_parallel": 2, "gpu_memory_utilization": 0.5},
-                **{"data_parallel": 4, "cpu_cache_gib": 3, "port": 81, "start_timeout_s": 1.0, "log_folder": "l"},
+                **{"replicas": 4, "cpu_cache_gib": 3, "port": 81, "start_timeout_s": 1.0, "log_folder": "l"},
                 **{"timeout_s": 1.0, "max_concurrency": 2, "max_retries": 3, "max_pause_s": 4.0, "max_wait_s": 5.0},
             },
         ),
@@ -170,3 +170,17 @@ def test_server_variables_count_by_digest_unless_known_to_change_nothing() -> No
 def test_extra_fields_leave_the_requests_own_alone(name: str) -> None:
     with pytest.raises(ValidationError, match=f"{name} belong"):
         OpenAIEngineConfig(base_urls=("http://a",), model="m", extra_body={name: 1})
+
+
+def test_the_old_name_of_replicas_is_still_read() -> None:
+    assert VllmEngineConfig.model_validate({"data_parallel": 3}).replicas == 3
+    assert VllmEngineConfig.model_validate({"data_parallel": "auto", "replicas": "auto"}).replicas == "auto"
+    with pytest.raises(ValidationError, match=r"give engine\.replicas alone"):
+        VllmEngineConfig.model_validate({"data_parallel": 3, "replicas": 2})
+
+
+def test_replicas_are_not_bound_to_the_same_cores() -> None:
+    bound = {"VLLM_CPU_OMP_THREADS_BIND": "0,1"}
+    assert VllmEngineConfig(env=bound).replicas == "auto"
+    with pytest.raises(ValidationError, match="binds all 2 replicas to the same cores"):
+        VllmEngineConfig(env=bound, replicas=2)

@@ -18,7 +18,7 @@ def _asked(folder: Path, mode: str) -> list[Generation]:
     python = stand_in(folder)
     model = model_folder(folder)
     config = VllmEngineConfig(
-        python=python, env={"STAND_IN_MODE": mode}, log_folder=folder, timeout_s=0.3, max_retries=0, data_parallel=1
+        python=python, env={"STAND_IN_MODE": mode}, log_folder=folder, timeout_s=0.3, max_retries=0, replicas=1
     )
     engine = VllmEngine(config, str(model))
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,19 +15,14 @@ from spar_core.records import Message
 REQUEST = GenerationRequest((Message("user", "a"),), Sampling(), 0)
 
 
-class Server:
+class Fleet:
     """One that ends when the test says so."""
-
-    log = Path("server.log")
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[], None]] = []
         self.stopped = False
 
-    def is_running(self) -> bool:
-        return False
-
-    def log_end(self) -> str:
+    def state(self) -> str:
         return "killed"
 
     @contextmanager
@@ -57,7 +51,7 @@ class Silent:
 @pytest.fixture
 def engine() -> VllmEngine:
     made = VllmEngine.__new__(VllmEngine)
-    made.server, made._client = Server(), Silent()  # type: ignore[assignment]
+    made.fleet, made._client = Fleet(), Silent()  # type: ignore[assignment]
     return made
 
 
@@ -66,7 +60,7 @@ def test_the_end_of_the_server_is_an_error_but_hides_no_cancellation(engine: Vll
     async def run() -> None:
         asked = asyncio.ensure_future(engine.generate(REQUEST))
         await asyncio.sleep(0)
-        engine.server.ends()  # type: ignore[attr-defined]
+        engine.fleet.ends()  # type: ignore[attr-defined]
         if cancelled:
             asked.cancel()
         with pytest.raises(asyncio.CancelledError if cancelled else EngineUnavailableError):
@@ -78,4 +72,4 @@ def test_the_end_of_the_server_is_an_error_but_hides_no_cancellation(engine: Vll
 def test_the_server_is_stopped_even_if_its_connections_cannot_be_closed(engine: VllmEngine) -> None:
     with pytest.raises(RuntimeError):
         asyncio.run(engine.close())
-    assert engine.server.stopped  # type: ignore[attr-defined]
+    assert engine.fleet.stopped  # type: ignore[attr-defined]

@@ -10,10 +10,11 @@ import httpx
 import pytest
 from stand_in_server import stand_in
 
-from spar_core.engines import vllm_server
-from spar_core.engines.configuration import VllmEngineConfig
+from spar_core.engines import vllm_layout, vllm_server
+from spar_core.engines.configuration import OMP_BINDING, VllmEngineConfig
 from spar_core.engines.opening import Opening
 from spar_core.engines.placement import Gpu, GpuProcess, Placement, Seat, check_free
+from spar_core.engines.vllm_layout import berths
 from spar_core.engines.vllm_server import VllmServer, server_arguments, server_dtype, server_environment
 from spar_core.errors import EngineError
 from spar_core.ports import port_is_free
@@ -134,17 +135,22 @@ def test_the_number_type_follows_the_processor(
 
 def test_two_models_on_one_gpu_get_half_of_it_each(config: VllmEngineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(0, "GPU-a", total=80 * 2**30, free=80 * 2**30)
-    monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: True)
-    monkeypatch.setattr(vllm_server, "visible_gpus", lambda *_: [gpu])
+    see_gpus(monkeypatch, [gpu])
     servers = [VllmServer(config, "m", Opening(seat=Seat(number, 2))) for number in (0, 1)]
     for server in servers:
         assert "--gpu-memory-utilization 0.45\n" in server.log.read_text()
         server.stop()
     monkeypatch.setattr(vllm_server, "await_free", check_now)
     taken = gpu._replace(free=10 * 2**30, processes=(GpuProcess(4711, "python", 70 * 2**30),))
-    monkeypatch.setattr(vllm_server, "visible_gpus", lambda *_: [taken])
+    see_gpus(monkeypatch, [taken])
     with pytest.raises(EngineError, match=r"GPU 0 has 10.0 of 80.0 GiB free.*process 4711 \(python, 70.0 GiB\)"):
         VllmServer(config, "m")
+
+
+def see_gpus(monkeypatch: pytest.MonkeyPatch, gpus: list[Gpu]) -> None:
+    for module in (vllm_server, vllm_layout):
+        monkeypatch.setattr(module, "gpu_is_present", lambda: True)
+        monkeypatch.setattr(module, "visible_gpus", lambda *_: gpus)
 
 
 def check_now(placement: Placement, look: Callable[[], Sequence[Gpu]]) -> None:
@@ -160,20 +166,20 @@ def test_settings_become_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_copies_answer_behind_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: True)
-    assert "--data-parallel-size 4" in " ".join(server_arguments(VllmEngineConfig(), "m", 81, 0.9, 4))
-    assert [VllmEngineConfig(tensor_parallel=2).replicas(gpus) for gpus in (0, 1, 8)] == [1, 1, 4]
-    assert VllmEngineConfig(data_parallel=3).replicas(8) == 3
+@pytest.mark.parametrize(("models", "replicas"), [(1, 4), (2, 2), (5, 1)])
+def test_as_many_replicas_as_the_gpus_hold(monkeypatch: pytest.MonkeyPatch, models: int, replicas: int) -> None:
+    see_gpus(monkeypatch, [Gpu(number, f"GPU-{number}", 80 * 2**30, 80 * 2**30) for number in range(4)])
+    found = berths(VllmEngineConfig(), Path("nowhere"), Opening(seat=Seat(0, models)))
+    assert len(found) == len({berth.port for berth in found}) == replicas
+    numbered = berths(VllmEngineConfig(port=8000), Path("nowhere"), Opening())
+    assert [berth.port for berth in numbered] == [8000, 8001, 8002, 8003]
+    assert [VllmEngineConfig(tensor_parallel=2).replicas_on(gpus) for gpus in (0, 1, 8)] == [1, 1, 4]
 
 
-@pytest.mark.parametrize(("models", "copies"), [(1, 4), (2, 2), (5, 1)])
-def test_as_many_copies_as_the_gpus_hold(monkeypatch: pytest.MonkeyPatch, models: int, copies: int) -> None:
-    four = [Gpu(number, f"GPU-{number}", 80 * 2**30, 80 * 2**30) for number in range(4)]
-    monkeypatch.setattr(vllm_server, "gpu_is_present", lambda: True)
-    monkeypatch.setattr(vllm_server, "visible_gpus", lambda _environment: four)
-    found = vllm_server._placement(VllmEngineConfig(), "nowhere", Opening(seat=Seat(0, models)))
-    assert found.copies == copies
+def test_replicas_are_placed_unseen_where_the_driver_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    see_gpus(monkeypatch, [])
+    found = berths(VllmEngineConfig(tensor_parallel=2, replicas=2), Path("nowhere"), Opening())
+    assert [berth.placement.devices for berth in found] == ["0,1", "2,3"]
 
 
 def test_a_cpu_server_computes_prompts_whole_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,8 +192,16 @@ def test_a_cpu_server_computes_prompts_whole_unless_told_otherwise(monkeypatch: 
 def test_the_environment_is_inherited_without_what_misleads_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("SPAR_TEST_VARIABLE", "kept")
-    environment = server_environment(VllmEngineConfig(cpu_cache_gib=3, env={"DO_NOT_TRACK": "0"}))
+    environment = server_environment(VllmEngineConfig(cpu_cache_gib=3, env={"DO_NOT_TRACK": "0"}), Placement(None, 0.9))
     assert "PYTHONPATH" not in environment
     assert environment["SPAR_TEST_VARIABLE"] == "kept"
     assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
     assert environment["DO_NOT_TRACK"] == "0"
+    assert OMP_BINDING not in environment
+
+
+def test_each_replica_sees_its_own_place_alone() -> None:
+    chosen = VllmEngineConfig(env={"CUDA_VISIBLE_DEVICES": "4,5"})
+    seen = server_environment(chosen, Placement("5", 0.9))
+    assert (seen["CUDA_VISIBLE_DEVICES"], seen["CUDA_DEVICE_ORDER"]) == ("5", "PCI_BUS_ID")
+    assert server_environment(VllmEngineConfig(), Placement(None, 0.9, "2,3"))[OMP_BINDING] == "2,3"

@@ -6,7 +6,7 @@ from transformers import LlamaConfig
 from spar_core.engines.configuration import TransformersEngineConfig, VllmEngineConfig
 from spar_core.engines.kv_cache import SlotCache, rounded
 from spar_core.planning import KNOWN, ModelShape, serving_memory
-from spar_core.planning.devices import GIB, gpu_named
+from spar_core.planning.devices import GIB, gpu_named, this_cpu
 from spar_core.planning.hardware import Hardware, serving
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B-Instruct"]
@@ -48,10 +48,23 @@ def test_copies_fill_the_machine() -> None:
     machine = Hardware(gpu_named("a100", None), 8)
     assert serving(LLAMA, VllmEngineConfig(), machine, tokens=1000)[:2] == (8, 1)  # type: ignore[index]
     assert serving(LARGE, VllmEngineConfig(tensor_parallel=4), machine, tokens=1000)[:2] == (2, 4)  # type: ignore[index]
-    assert serving(LLAMA, VllmEngineConfig(data_parallel=2), machine, tokens=1000)[:2] == (2, 1)  # type: ignore[index]
+    assert serving(LLAMA, VllmEngineConfig(replicas=2), machine, tokens=1000)[:2] == (2, 1)  # type: ignore[index]
     # A server lies on one machine, whatever trainings go over.
     assert serving(LLAMA, VllmEngineConfig(), machine._replace(number=32), tokens=1000)[:2] == (8, 1)  # type: ignore[index]
     assert serving(LARGE, VllmEngineConfig(tensor_parallel=16), machine, tokens=1000) is None
     # A second voter beside it takes half of them.
     assert serving(LLAMA, VllmEngineConfig(), machine, tokens=1000, models=2)[:2] == (4, 1)  # type: ignore[index]
     assert serving(LLAMA, TransformersEngineConfig(), machine, tokens=1000)[:2] == (1, 1)  # type: ignore[index]
+
+
+def test_replicas_on_a_cpu_share_its_memory() -> None:
+    machine, engine = Hardware(this_cpu(8, 96 * GIB), 1), VllmEngineConfig(replicas=2, cpu_cache_gib=4)
+    found = serving(LLAMA, engine, machine, tokens=1000)
+    assert found is not None
+    assert (found.replicas, found.split) == (2, 1)
+    assert found.memory.weights == 4 * LLAMA.parameters
+    assert found.memory.cache == 4 * GIB
+    # A quarter of the memory, 24 GiB, is less than the weights in fp32.
+    too_many = serving(LLAMA, engine.model_copy(update={"replicas": 4}), machine, tokens=1000)
+    assert too_many is not None
+    assert too_many.memory.cache_tokens == 0
