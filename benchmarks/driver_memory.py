@@ -72,39 +72,18 @@ class Peaks:
 
 def iteration(home: Path, prompts: Path, count: int, settings: list[str]) -> dict[str, Any]:
     """The data of one iteration."""
-    from flows.wiring.session import session
-    from spar_core.config.loading import load_config
-    from storage.home import Home
-    from tasks.runtime import Runtime, SilentReporter
+    from benchmarks.one_iteration import StageListener, make_iteration
 
-    peaks, where = Peaks(), Home(home)
+    peaks = Peaks()
+    given = [*SETTINGS, f"prompts.path={prompts}", f"prompts.per_iteration={count}", *settings]
+    first = iter([True])
 
-    class Noting(SilentReporter):
-        def stage_finished(self, call: Any, artifact: Any, cached: bool, seconds: float) -> None:
-            peaks.note(call.stage)
+    def began(stage: str) -> None:
+        if next(first, False):
+            peaks.note("before")
 
-    with session(where, "driver memory", quiet=True):
-        from prefect import flow
-        from prefect.task_runners import ThreadPoolTaskRunner
-
-        from flows.wiring.handovers import Models
-        from flows.wiring.iteration_data import IterationData
-        from flows.wiring.request import Run
-        from flows.wiring.stage_calls import StageRunner
-        from tasks.engines import ModelRef
-
-        given = [*SETTINGS, f"prompts.path={prompts}", f"prompts.per_iteration={count}", *settings]
-        run = Run(where, "memory", load_config("smoke", overrides=given))
-        models = Models(ModelRef("actor", "nowhere"), ModelRef("refiner", "nowhere"))
-        Runtime.of(str(where.root)).reporter = Noting()
-
-        @flow(name="data", task_runner=ThreadPoolTaskRunner(max_workers=4))
-        def data() -> int:
-            made = IterationData(run, StageRunner(run)).make(1, models, models)
-            return made.trees.rows["tree_nodes"] if made.trees else 0
-
-        peaks.note("before")
-        nodes = data()
+    made = make_iteration(home, given, StageListener(began, peaks.note))
+    nodes = made.trees.rows["tree_nodes"] if made.trees else 0
     return {"prompts": count, "tree_nodes": nodes, "peaks_mib": peaks.by_name}
 
 
