@@ -45,17 +45,18 @@ class Fleet:
         count = max(1, gpus // scenario.service.gpus)
         speeds = [trouble.slow_speed if self._random.random() < trouble.slow_replicas else 1.0 for _ in range(count)]
         self.replicas = [Replica(self._env, scenario.service, scenario.grain, speed, self._done) for speed in speeds]
+        each = count if driving.gpus_per_worker is None else max(1, driving.gpus_per_worker // scenario.service.gpus)
         self._workers = [
             Worker(
                 self._env,
                 number,
-                self.replicas[number :: driving.workers] if driving.own_replicas else self.replicas,
+                self.replicas[first : first + each],
                 driving,
                 scenario.texts,
                 scenario.grain,
                 Random(f"{seed} {number}"),
             )
-            for number in range(driving.workers)
+            for number, first in enumerate(range(0, count, each))
         ]
         self._orchestrator_free_at = 0.0
         self._stage_s: dict[str, float] = {}

@@ -75,12 +75,11 @@ class Method(_Settings):
 
 
 class Driving(_Settings):
-    """The processes that ask (`workers`), as `orchestration` and `engine` configure them."""
+    """The processes that ask, as `orchestration` and `engine` configure them."""
 
-    workers: Count = 1
-    """Processes that take shards of the stage by turns, each with an event loop and connections of its own."""
-    own_replicas: bool = False
-    """Each worker asks an equal share of the replicas instead of all."""
+    gpus_per_worker: Count | None = None
+    """GPUs that a worker asks, and no other does. The workers take the shards of a stage by turns; each has an event
+    loop and connections of its own. Null: one worker asks all."""
     shard_size: Count = 500
     """Prompts, or roots of trees, of a shard."""
     parallel_shards: Count = 2
@@ -142,9 +141,17 @@ class Scenario(_Settings):
     """One simulated request stands for so many alike, on a batch with as many times fewer rows: lengths and latencies
     stay, chance plays a larger part. It makes a large simulation that many times faster."""
 
+    variants: dict[str, dict[str, dict[str, Any]]] = {}
+    """Ways of working to compare, by name: other values of some parts."""
+
     @classmethod
     def of_file(cls, path: Path, changes: Sequence[str] = ()) -> Self:
-        """Read a scenario; `changes` are `key.path=value`."""
+        """Read a scenario; `changes` are `key.path=value`.
+
+        Raises:
+            OSError: the file cannot be read.
+            pydantic.ValidationError: a value is missing, unknown or out of its bounds.
+        """
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         for change in changes:
             place, _, value = change.partition("=")
@@ -155,8 +162,9 @@ class Scenario(_Settings):
             inner[name] = yaml.safe_load(value)
         return cls.model_validate(values)
 
-    def changed(self, **parts: dict[str, Any]) -> Self:
-        """The same with other values in some of its parts."""
-        return self.model_copy(
-            update={name: getattr(self, name).model_copy(update=values) for name, values in parts.items()}
-        )
+    def variant(self, name: str) -> "Scenario":
+        """The scenario with the values of one of its variants."""
+        values = self.model_dump(exclude={"variants"})
+        for part, changed in self.variants[name].items():
+            values[part] |= changed
+        return Scenario.model_validate(values)
