@@ -4,9 +4,10 @@
 
 The stages of one iteration as a run calls them (Prefect server and tasks, journals, Parquet, ledger), from reading the
 prompts to the training data of both roles, on a scripted engine without latency that writes answers of a real length
-(1,500 characters; a vote 600, a prompt 600): 2 samples, 3 votes, trees of at most 2 x 2 rewrites. Every size runs in a process of its own; per stage the table has the
-largest resident memory while it ran, in MiB, beside that of the process before the first stage. Then one search with
-all its trees open at once, which an engine that answers none before the last has asked for holds there.
+(1,500 characters; a vote 600, a prompt 600): 2 samples, 3 votes, trees of at most 2 x 2 rewrites. Every size runs in a
+process of its own; per stage the table has the largest resident memory while it ran, in MiB, beside that of the process
+before the first stage. Then one search with all its trees open at once, which an engine that answers none before the
+last has asked for holds there.
 """
 
 import argparse
@@ -188,7 +189,7 @@ def main() -> None:
         if chosen.trees:
             found = in_own_process("--open", str(chosen.trees))
             print(
-                f"{found['open']:,} trees in flight, {found['tree_nodes']:,} nodes and {found['votes']:,} votes in all: "
+                f"{found['open']:,} trees in flight, {found['tree_nodes']:,} nodes, {found['votes']:,} votes in all: "
                 f"{found['peaks_mib']['trees']:.0f} MiB at most, {found['peaks_mib']['before']:.0f} before"
             )
 

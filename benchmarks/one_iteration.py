@@ -1,4 +1,4 @@
-"""The data of one iteration made as a run makes it: its stages, Prefect's server and tasks, journals, Parquet, ledger."""
+"""The data of one iteration, made as a run makes it: Prefect's server and tasks, journals, Parquet, ledger."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

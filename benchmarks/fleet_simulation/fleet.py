@@ -1,4 +1,4 @@
-"""The fleet and the iteration: stages one after the other, models loaded between them, trainings, deaths and restarts."""
+"""The fleet and the iteration: stages one after the other, loading and training between them, deaths and restarts."""
 
 from collections.abc import Callable, Iterator
 from random import Random

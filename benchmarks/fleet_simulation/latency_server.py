@@ -1,7 +1,10 @@
-"""A server that answers as slowly as a replica would: `python -m benchmarks.fleet_simulation.latency_server SCENARIO SEED`.
+"""A server that answers as slowly as a replica would.
 
-A loop of steps over the rows of the batch, as vLLM's is, with the scenario's service times. It computes nothing and waits
-for the time each step should end at, so that it is as fast on a busy machine. Prints its port; ends with its parent.
+    python -m benchmarks.fleet_simulation.latency_server SCENARIO.json SEED
+
+A loop of steps over the rows of the batch, as vLLM's is, with the scenario's service times. It computes nothing and
+waits for the time each step should end at, so that it is as fast on a busy machine. Prints its port; ends with its
+parent.
 """
 
 import asyncio

@@ -40,7 +40,10 @@ def latency_servers(count: int, scenario: Scenario, folder: Path, seed: int) -> 
 
 
 def measured(scenario: Scenario, replicas: int, seed: int) -> dict[str, float]:
-    """Seconds of the stages that ask, over so many replicas, in a process of their own."""
+    """Seconds of the stages that ask, over so many replicas, in a process of their own.
+
+    Without any replica a script answers at once: what is measured then is all but the waiting.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         rows = (json.dumps({"prompt": f"Task {number} of {seed}."}) + "\n" for number in range(scenario.method.prompts))
@@ -61,9 +64,11 @@ def run_once(folder: Path, urls: list[str]) -> dict[str, float]:
 
     scenario = Scenario.model_validate_json((folder / SCENARIO).read_text(encoding="utf-8"))
     method, driving = scenario.method, scenario.driving
-    engine = OpenAIEngineConfig(
-        base_urls=tuple(urls), model="m", model_digest="waits", max_concurrency=driving.max_concurrency
-    )
+    engine = None
+    if urls:
+        engine = OpenAIEngineConfig(
+            base_urls=tuple(urls), model="m", model_digest="waits", max_concurrency=driving.max_concurrency
+        )
     settings = [
         "engine.kind=scripted",
         "engine.script=benchmarks.scripted_world:answer",

@@ -17,7 +17,7 @@ _ROUNDING = 1e-9
 
 
 class Request:
-    """Rows that are asked for together. `read`: tokens of their common prompt; `lengths`: tokens each of them writes."""
+    """Rows that are asked for together. `read`: tokens of their prompt; `lengths`: tokens that each of them writes."""
 
     __slots__ = ("answered", "ended", "left", "lengths", "read", "replica", "started", "worker")
 

@@ -1,7 +1,7 @@
 """What is simulated: the servers, the texts, the work, the processes that drive it, and what goes wrong.
 
-All of it is read from a YAML file (`scenarios/*.yaml`) and changed by `--set key.path=value`. Times are seconds, lengths
-tokens, shares fractions.
+All of it is read from a YAML file (`scenarios/*.yaml`) and changed by `--set key.path=value`. Times are seconds,
+lengths tokens, shares fractions.
 """
 
 import math
@@ -59,7 +59,9 @@ class Texts(_Settings):
     def draw(self, random: Random) -> int:
         """Tokens that one row writes."""
         variance = math.log1p(self.spread**2)
-        return max(1, min(self.limit, round(random.lognormvariate(math.log(self.written) - variance / 2, variance**0.5))))
+        return max(
+            1, min(self.limit, round(random.lognormvariate(math.log(self.written) - variance / 2, variance**0.5)))
+        )
 
 
 class Method(_Settings):

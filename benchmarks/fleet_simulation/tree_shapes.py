@@ -54,7 +54,9 @@ async def _shape(number: int, refiner: Refiner, method: MethodConfig, seed: int)
         for ask in asks:
             if isinstance(ask, Expand):
                 made.append(Ask("rewrite", ask.wanted))
-                answers.append(tuple(await refiner.refine(ask.prompt, ask.response, ask.critique, ask.seed, ask.wanted)))
+                answers.append(
+                    tuple(await refiner.refine(ask.prompt, ask.response, ask.critique, ask.seed, ask.wanted))
+                )
             else:
                 made.append(Ask("vote", method.judging.votes))
                 answers.append(await refiner.judge(ask.node_id, ask.prompt, ask.response, ask.seed, seed_id=ask.place))
