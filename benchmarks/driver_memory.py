@@ -4,7 +4,7 @@
 
 The stages of one iteration as a run calls them (Prefect server and tasks, journals, Parquet, ledger), from reading the
 prompts to the training data of both roles, on a scripted engine without latency that writes answers of a real length
-(1,500 characters; a vote 600, a prompt 600): 2 samples, 3 votes, trees of at most 2 x 2 rewrites. Every size runs in a
+(1,500 characters; a vote 600, a prompt 600): 1 sample, 1 vote, trees of one rewrite. Every size runs in a
 process of its own; per stage the table has the largest resident memory while it ran, in MiB, beside that of the process
 before the first stage. Then one search with all its trees open at once, which an engine that answers none before the
 last has asked for holds there.
@@ -31,10 +31,11 @@ SETTINGS = (
     "engine.kind=scripted",
     "engine.script=benchmarks.driver_memory:answer",
     "prompts.source=file",
-    "method.responses.per_prompt=2",
-    "method.judging.votes=3",
-    "method.search.branch=2",
-    "method.search.max_depth=2",
+    "method.responses.per_prompt=1",
+    "method.judging.votes=1",
+    "method.judging.quorum=1",
+    "method.search.node_budget=1",
+    "method.refiner_data.unanimous=true",
     "method.refiner_data.replay_fraction=0",
     "orchestration.shard_size=500",
 )

@@ -30,7 +30,7 @@ def simulated(scenario: Scenario, gpus: int, seed: int, shapes: list[Shape]) -> 
     return Fleet(scenario, gpus, seed, shapes).run(), time.monotonic() - began
 
 
-def table(scenario: Scenario, gpus: list[int], seed: int, processes: int) -> None:
+def table(scenario: Scenario, names: list[str], gpus: list[int], seed: int, processes: int) -> None:
     method = scenario.method
     shapes = recorded(SHAPES, method.votes, method.yes_votes, seed)
     print(f"{method.prompts:,} prompts, one iteration, seed {seed}, grain {scenario.grain}")
@@ -38,7 +38,6 @@ def table(scenario: Scenario, gpus: list[int], seed: int, processes: int) -> Non
         f"{'':<22}{'GPUs':>6}{'hours':>8}{'GPU h':>8}{'speed-up':>10}{'idle':>7}{'batch':>7}{'lost':>9}"
         f"{'driver':>8}{'M tok/s':>9}  seconds by stage"
     )
-    names = list(scenario.variants) or [""]
     with ProcessPoolExecutor(processes) as pool:
         going = {
             (name, count): pool.submit(simulated, scenario.variant(name) if name else scenario, count, seed, shapes)
@@ -93,6 +92,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, nargs="+", default=[10, 30, 100, 300, 1000])
     parser.add_argument("--scenario", type=Path, help=f"YAML; default {PAPER.name}, with --check {SMALL.name}")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="key.path=value")
+    parser.add_argument("--variants", nargs="+", help="of the scenario; default all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="simulations at once")
     parser.add_argument("--check", action="store_true", help="compare with real runs")
@@ -102,7 +102,8 @@ def main() -> None:
     if chosen.check:
         check(scenario, chosen.replicas, chosen.seed)
     else:
-        table(scenario, chosen.gpus, chosen.seed, chosen.processes)
+        names = chosen.variants or list(scenario.variants) or [""]
+        table(scenario, names, chosen.gpus, chosen.seed, chosen.processes)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,8 @@ class Replica:
 
     def _go_on(self) -> None:
         """Fill the batch and wait for the next row to end."""
+        if not self._running:  # a step that was broken off is not gone on with
+            self._steps, self._reading_s = float(ceil(self._steps - _ROUNDING)), 0.0
         while self._waiting and len(self._running) < self._most:
             tokens, request = self._waiting.popleft()
             if not request.started:
