@@ -103,7 +103,7 @@ def main() -> None:
         check(scenario, chosen.replicas, chosen.seed)
     else:
         names = chosen.variants or list(scenario.variants) or [""]
-        table(scenario, names, chosen.gpus, chosen.seed, chosen.processes)
+        table(scenario, names, sorted(chosen.gpus), chosen.seed, chosen.processes)
 
 
 if __name__ == "__main__":

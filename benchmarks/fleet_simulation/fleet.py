@@ -1,6 +1,7 @@
 """The fleet and the iteration: stages one after the other, loading and training between them, deaths and restarts."""
 
 from collections.abc import Callable, Iterator
+from math import ceil, gcd
 from random import Random
 from typing import NamedTuple
 
@@ -43,9 +44,15 @@ class Fleet:
         self._shapes = shapes or recorded(SHAPES, method.votes, method.yes_votes, seed)
         self._env = simpy.Environment()
         count = max(1, gpus // scenario.service.gpus)
+        each = count if driving.gpus_per_worker is None else max(1, driving.gpus_per_worker // scenario.service.gpus)
+        shared = each >= count
+        self._slice = gcd(scenario.slice, count if shared else ceil(count / each))
+        """Simulated replicas and prompts are that many times fewer than those they stand for."""
+        self._worker_grain = scenario.grain * (self._slice if shared else 1)
+        self._shard_s = driving.shard_s * (1 if shared else self._slice)
+        count = max(1, count // self._slice)
         speeds = [trouble.slow_speed if self._random.random() < trouble.slow_replicas else 1.0 for _ in range(count)]
         self.replicas = [Replica(self._env, scenario.service, scenario.grain, speed, self._done) for speed in speeds]
-        each = count if driving.gpus_per_worker is None else max(1, driving.gpus_per_worker // scenario.service.gpus)
         self._workers = [
             Worker(
                 self._env,
@@ -53,7 +60,7 @@ class Fleet:
                 self.replicas[first : first + each],
                 driving,
                 scenario.texts,
-                scenario.grain,
+                (self._worker_grain, scenario.grain),
                 Random(f"{seed} {number}"),
             )
             for number, first in enumerate(range(0, count, each))
@@ -78,16 +85,16 @@ class Fleet:
         for replica in self.replicas:
             replica.settle()
         makespan = self._env.now
-        used = sum(replica.busy_s for replica in self.replicas) * self._scenario.service.gpus + self._training_gpu_s
+        busy_s = self._slice * sum(replica.busy_s for replica in self.replicas) * self._scenario.service.gpus
         places = len(self.replicas) * self._scenario.service.rows * self._asking_s
-        written = sum(replica.written for replica in self.replicas)
+        written = self._slice * sum(replica.written for replica in self.replicas)
         return Outcome(
             makespan,
             self._stage_s,
-            1 - used / (makespan * self._gpus),
+            1 - (busy_s + self._training_gpu_s) / (makespan * self._gpus),
             sum(replica.row_s for replica in self.replicas) / places,
             written,
-            sum(replica.lost for replica in self.replicas) / written,
+            self._slice * sum(replica.lost for replica in self.replicas) / written,
             max(worker.cpu_s for worker in self._workers) / self._asking_s,
             self._requests,
         )
@@ -128,9 +135,8 @@ class Fleet:
         """A stage: its shards go to whichever worker has a place free."""
         began = self._env.now
         yield self._env.timeout(self._scenario.driving.stage_s)
-        grain, size = self._scenario.grain, self._scenario.driving.shard_size
-        left = max(1, round(items / grain))
-        each = max(1, round(size / grain))
+        left = max(1, round(items / (self._scenario.grain * self._slice)))
+        each = max(1, round(self._scenario.driving.shard_size / self._worker_grain))
         sizes = [min(each, left - start) for start in range(0, left, each)]
         queue = iter(sizes)
         places = [
@@ -144,10 +150,12 @@ class Fleet:
     def _place(self, worker: Worker, sizes: Iterator[int], shapes: Callable[[int], Iterator[Shape]]) -> Steps:
         """One of the shards that a worker has open at once, one after the other."""
         for size in sizes:
-            self._orchestrator_free_at = max(self._orchestrator_free_at, self._env.now) + self._scenario.driving.shard_s
+            self._orchestrator_free_at = max(self._orchestrator_free_at, self._env.now) + self._shard_s
             yield self._env.timeout(self._orchestrator_free_at - self._env.now)
             chosen = list(shapes(size))
-            self._requests += sum(len(asks) for shape in chosen for asks in shape) * self._scenario.grain
+            self._requests += sum(len(asks) for shape in chosen for asks in shape) * (
+                self._scenario.grain * self._slice
+            )
             yield self._env.process(worker.shard(chosen))
 
     def _trained(self) -> Steps:

@@ -142,7 +142,9 @@ class Scenario(_Settings):
     grain: Count = 1
     """One simulated request stands for so many alike, on a batch with as many times fewer rows: lengths and latencies
     stay, chance plays a larger part. It makes a large simulation that many times faster."""
-
+    slice: Count = 1
+    """One simulated replica (or worker, with replicas of its own) stands for so many, as far as their number can be
+    divided by it; a worker that asks all replicas has that much less CPU for each. Faster likewise."""
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     """Ways of working to compare, by name: other values of some parts."""
 

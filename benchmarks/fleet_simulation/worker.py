@@ -24,17 +24,18 @@ class Worker:
         replicas: Sequence[Replica],
         driving: Driving,
         texts: dict[Kind, Texts],
-        grain: int,
+        grain: tuple[int, int],
         random: Random,
     ) -> None:
+        """`grain`: requests of the worker, and of one of its replicas, that a simulated one stands for."""
         self.number = number
         self.cpu_s = 0.0
         self._env = env
         self._driving = driving
         self._texts = texts
-        self._grain = grain
+        self._grain = grain[0]
         self._random = random
-        self._most = max(1, driving.max_concurrency // grain)
+        self._most = max(1, driving.max_concurrency // grain[1])
         self._free_at = 0.0
         self._waiting: deque[Request] = deque()
         self._replicas = tuple(replicas)

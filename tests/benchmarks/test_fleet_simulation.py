@@ -101,6 +101,17 @@ def test_one_event_loop_bounds_a_large_fleet_and_several_do_not():
     assert four.makespan_s < one.makespan_s / 2
 
 
+@pytest.mark.parametrize("driving", [{"shard_size": 20}, {"shard_size": 20, "gpus_per_worker": 2}])
+def test_a_slice_of_a_fleet_has_the_figures_of_all_of_it(driving):
+    many = {"method": {"prompts": 160}, "driving": driving}
+    whole = Fleet(small(**many), 8, 0, [CHAIN]).run()
+    sliced = Fleet(small(**many).model_copy(update={"slice": 4}), 8, 0, [CHAIN]).run()
+    assert (sliced.requests, sliced.tokens) == (whole.requests, whole.tokens)
+    assert sliced.makespan_s == pytest.approx(whole.makespan_s, rel=0.15)
+    assert sliced.fill == pytest.approx(whole.fill, abs=0.1)
+    assert sliced.driver_busy == pytest.approx(whole.driver_busy, rel=0.2)
+
+
 def test_trees_have_the_shapes_of_the_real_search():
     """Without a YES: 3 rewrites of the root, 3 of each of the beam's two, three deep: 15, all judged."""
     (never,) = set(recorded(3, 5, 0.0, 0))
@@ -112,6 +123,6 @@ def test_trees_have_the_shapes_of_the_real_search():
 def test_scenarios_can_be_changed_and_say_what_is_wrong():
     paper = Scenario.of_file(PAPER, ["method.prompts=1000", "grain=2"])
     assert (paper.method.prompts, paper.grain) == (1000, 2)
-    assert paper.variant("a worker per 8 GPUs").driving.gpus_per_worker == 8
+    assert paper.variant("a worker per 10 GPUs").driving.gpus_per_worker == 10
     with pytest.raises(ValidationError, match=r"service\.rowz"):
         Scenario.of_file(PAPER, ["service.rowz=3"])
