@@ -19,15 +19,9 @@ ROW_GROUP_ROWS = 2048  # a few MB of text: what a writer and a reader hold in me
 DROPS_TABLE = "drops"
 
 
-def split_of(table: str, slices: Sequence[Sequence[Any]]) -> Split:
-    """What says of every part of a cut which cut it belongs to."""
-    digests = []
-    for rows in slices:
-        found = RowsDigest()
-        for record in rows:
-            found = found.add(row_identity(table, record))
-        digests.append([found.rows, found.hex()])
-    return len(slices), digest(digests)
+def split_of(slices: Sequence[RowsDigest]) -> Split:
+    """What says of every part of a cut which cut it belongs to, from the digests of the rows in each."""
+    return len(slices), digest([[rows.rows, rows.hex()] for rows in slices])
 
 
 class PartWriter:
@@ -47,6 +41,7 @@ class PartWriter:
         self._drops: Counter[str] = Counter()
         self._rows = (0, 0)
         self._metrics: dict[str, float] = {}
+        self._stored: tuple[StoredTable, ...] | None = None
 
     def write(self, table: str, records: Iterable[Any]) -> None:
         """Append records to a table; without records the table exists, empty.
@@ -70,12 +65,21 @@ class PartWriter:
         """Note counts of the work on this part (tokens, steps); an artifact's are the sums over its parts."""
         self._metrics.update(metrics)
 
+    def rows_of(self, table: str) -> RowsDigest:
+        """Digest of the rows written to a table so far; all of them are in its file then."""
+        return self._tables[table].flushed()
+
+    def seal(self) -> None:
+        """Close the files: nothing is written any more, and nothing held, until the part is finished."""
+        self._stored = tuple(writer.finish(f"{self._name}/{writer.path.name}") for writer in self._tables.values())
+
     def finish(self) -> PartManifest:
         """Close the files and write the part's manifest, which is given back."""
-        stored = tuple(writer.finish(f"{self._name}/{writer.path.name}") for writer in self._tables.values())
+        if self._stored is None:
+            self.seal()
         manifest = PartManifest(
             index=self._index,
-            tables=stored,
+            tables=self._stored or (),
             drops=dict(sorted(self._drops.items())),
             rows_in=self._rows[0],
             rows_out=self._rows[1],
@@ -106,6 +110,10 @@ class _TableWriter:
         self._buffer.append(record)
         if len(self._buffer) >= ROW_GROUP_ROWS:
             self._flush()
+
+    def flushed(self) -> RowsDigest:
+        self._flush()
+        return self._digest
 
     def finish(self, stored_path: str) -> StoredTable:
         self._flush()

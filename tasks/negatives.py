@@ -1,24 +1,41 @@
 """Stage `negatives`: per prompt one failing answer, the root of a tree. Rows are prompts."""
 
-from spar_core.data import choose_negatives
-from spar_core.data.negatives import PassBand
+from collections.abc import Iterator
+
+from spar_core.data import Negatives, choose_negatives
+from spar_core.data.negatives import STAGE, PassBand
+from spar_core.data.seeded_choice import Cap
+from spar_core.search.root import Root
 from tasks.shards import ShardContext, ShardRows, write_in_parts
 from tasks.stages import Stage
 
 
 def _work(context: ShardContext) -> ShardRows:
+    """Part by part, since what is chosen for a prompt follows from its own answers; only the cap knows all prompts."""
+    call, limit = context.call, context.call.config["max_negatives"]
+    cap = Cap(limit, call.seed, STAGE)
+    if limit is not None:
+        for root in (root for found in _chosen(context) for root in found.roots):
+            cap.count(root.prompt_id, root.prompt_id)
+
+    def kept() -> Iterator[Root]:
+        for found in _chosen(context):
+            context.part.write("drops", found.drops)
+            yield from (root for root in found.roots if cap.keeps(root.prompt_id, root.prompt_id))
+
+    context.part.write("roots", ())
+    roots = write_in_parts(context, "roots", kept())
+    context.part.write("drops", cap.drops())
+    return ShardRows(call.inputs["prompts"].rows["prompts"], roots)
+
+
+def _chosen(context: ShardContext) -> Iterator[Negatives]:
+    """The negatives of each part of the prompts: answers and judgements were written in the same parts."""
     inputs, call = context.call.inputs, context.call
-    negatives = choose_negatives(
-        inputs["prompts"].read("prompts"),
-        inputs["responses"].read("responses"),
-        inputs["judgements"].read("judgements"),
-        run_seed=call.seed,
-        max_negatives=call.config["max_negatives"],
-        band=PassBand(*call.config["band"]) if "band" in call.config else None,
-    )
-    write_in_parts(context, "roots", negatives.roots)
-    context.part.write("drops", negatives.drops)
-    return ShardRows(inputs["prompts"].rows["prompts"], len(negatives.roots))
+    band = PassBand(*call.config["band"]) if "band" in call.config else None
+    for part in range(len(inputs["prompts"].manifest().parts)):
+        rows = (inputs[table].read(table, part=part) for table in ("prompts", "responses", "judgements"))
+        yield choose_negatives(*rows, run_seed=call.seed, band=band)
 
 
 NEGATIVES = Stage("negatives", version=1, work=_work, splits=True)

@@ -1,6 +1,6 @@
 """What the work on one shard of a stage is given, and how a stage cuts its rows into the shards of those after it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,6 +12,7 @@ from spar_core.engines.usage import MeteredEngine, UsageMeter
 from spar_core.errors import StorageError
 from spar_core.roles.watch import Watch
 from storage.artifacts import ArtifactStore
+from storage.digests import RowsDigest
 from storage.parts import PartWriter, split_of
 from tasks.calls import StageCall
 from tasks.runtime import Runtime
@@ -102,43 +103,50 @@ class ShardContext:
 def write_in_parts(
     context: ShardContext,
     table: str,
-    records: Sequence[Any],
+    records: Iterable[Any],
     beside: Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]] | None = None,
     together: Callable[[Any], str] | None = None,
 ) -> int:
-    """Cut records into parts, so that later stages run one shard per part; returns the number of parts.
+    """Cut records into parts, so that later stages run one shard per part; returns the number of records.
 
     `beside` gives for further tables the rows that belong to some records; `together` names what neighbours must not
     be cut apart. The first part is the shard's own and
-    appears last: with it, all are there. Parts that an earlier try cut in the very same way stay.
+    appears last: with it, all are there. Parts that an earlier try cut in the very same way stay. The records of one
+    part are held at a time.
     """
     call, size = context.call, context.call.surroundings.orchestration.shard_size
-    slices = _slices(records, size, together)
-    split = split_of(table, slices)
-    context.store.discard_parts_from(call.stage, call.key, len(slices))
+    with ExitStack() as others:
+        parts: list[PartWriter] = []
+        digests: list[RowsDigest] = []
+        for rows in _slices(records, size, together):
+            part = others.enter_context(context.store.part(call.stage, call.key, len(parts))) if parts else context.part
+            part.write(table, rows)
+            for other, belonging in (beside or {}).items():
+                part.write(other, belonging(rows))
+            digests.append(part.rows_of(table))
+            if part is not context.part:
+                part.seal()
+            parts.append(part)
+        context.store.discard_parts_from(call.stage, call.key, len(parts))
+        for part in parts:
+            part.split = split_of(digests)
+    return sum(found.rows for found in digests)
 
-    def write(part: PartWriter, rows: Sequence[Any]) -> None:
-        part.write(table, rows)
-        for other, belonging in (beside or {}).items():
-            part.write(other, belonging(rows))
 
-    for index in range(1, len(slices)):
-        with context.store.part(call.stage, call.key, index, split=split) as part:
-            write(part, slices[index])
-    context.part.split = split
-    write(context.part, slices[0])
-    return len(slices)
+def _slices(records: Iterable[Any], size: int, together: Callable[[Any], str] | None) -> Iterator[Sequence[Any]]:
+    """Parts of `size` records; where some belong together, a part ends with the first whole group that fills it.
 
-
-def _slices(records: Sequence[Any], size: int, together: Callable[[Any], str] | None) -> list[Sequence[Any]]:
-    """Parts of `size` records; where some belong together, a part ends with the first whole group that fills it."""
-    if together is None:
-        return [records[start : start + size] for start in range(0, len(records), size)] or [records]
-    slices: list[Sequence[Any]] = []
+    One without any where there are none.
+    """
+    groups = (
+        ([record] for record in records) if together is None else (group for _, group in groupby(records, together))
+    )
     part: list[Any] = []
-    for _, group in groupby(records, together):
+    empty = True
+    for group in groups:
         part += group
         if len(part) >= size:
-            slices.append(part)
-            part = []
-    return [*slices, part] if part or not slices else slices
+            yield part
+            part, empty = [], False
+    if part or empty:
+        yield part

@@ -1,14 +1,13 @@
 """Stage `trees`: a tree search from every root. Rows are roots."""
 
 import asyncio
-from functools import lru_cache
 
 from spar_core.config.method import SearchConfig
 from spar_core.records import Prompt
 from spar_core.search.scheduler import run_trees
 from spar_core.search.shares import Uses
-from storage.artifacts import ArtifactRef
 from tasks.judgements import refiner_of
+from tasks.prompt_parts import prompts_of
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
@@ -43,15 +42,7 @@ def _asked(context: ShardContext) -> list[Prompt]:
     """The prompts of this shard's roots; an input only where their constraints are read."""
     if "prompts" not in context.call.inputs:
         return []
-    prompts = context.call.inputs["prompts"]
-    by_id = _prompts(prompts)
-    return [by_id[root.prompt_id] for root in context.read("roots", "roots")]
-
-
-@lru_cache(maxsize=1)
-def _prompts(artifact: ArtifactRef) -> dict[str, Prompt]:
-    """All prompts by id, read once for all shards of a process."""
-    return {prompt.prompt_id: prompt for prompt in artifact.read("prompts")}
+    return prompts_of(context.call.inputs["prompts"], (root.prompt_id for root in context.read("roots", "roots")))
 
 
 TREES = Stage("trees", version=3, work=_work, sharded_by="roots", rows_of=("roots", "roots"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from spar_core.data.seeded_choice import cap, rank
+from spar_core.data.seeded_choice import rank
 from spar_core.records import Drop, Judgement, Prompt, Response, Verdict
 from spar_core.search.root import Root
 
@@ -37,14 +37,13 @@ def choose_negatives(
     judgements: Iterable[Judgement],
     *,
     run_seed: int,
-    max_negatives: int | None = None,
     band: PassBand | None = None,
 ) -> Negatives:
     """One response judged NO per prompt, by seeded choice, with a critique that agrees with the majority.
 
     `band`: of those prompts only whose share of passing answers lies in it.
     Drops: `not_judged` (no response of the prompt has a judgement), `no_failing_response`, `too_hard` and `too_easy`
-    (outside of the band), `over_cap`.
+    (outside of the band).
     Reads each iterable once, judgements first; holds the NO judgements and one response per prompt.
     """
     failing: dict[str, Judgement] = {}
@@ -77,15 +76,7 @@ def choose_negatives(
         else:
             reason = "no_failing_response" if prompt.prompt_id in counts else "not_judged"
             drops.append(Drop(STAGE, prompt.prompt_id, reason))
-    kept, capped = cap(
-        roots,
-        max_negatives,
-        run_seed=run_seed,
-        stage=STAGE,
-        row_id=lambda root: root.prompt_id,
-        rank_id=lambda root: root.prompt_id,
-    )
-    return Negatives(kept, drops + capped)
+    return Negatives(roots, drops)
 
 
 def _rank(run_seed: int, response: Response) -> tuple[int, str]:

@@ -4,7 +4,7 @@ Texts are made by the same functions that inference asks with (`spar_core.roles.
 on exactly the chats it will see.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -40,7 +40,10 @@ _MAJORITY = 0.5
 
 
 class IterationRecords(NamedTuple):
-    """What an iteration recorded. Each iterable is read once; the nodes of a tree stand together."""
+    """What an iteration recorded, or a part of it: prompts, and answers with judgements or trees with nodes to them.
+
+    The nodes of a tree stand together. All is read twice at most, so that none can be an iterator.
+    """
 
     prompts: Iterable[Prompt]
     responses: Iterable[Response]
@@ -58,12 +61,13 @@ class RefinerData(NamedTuple):
 
 
 def build_refiner_data(
-    records: IterationRecords,
+    parts: Sequence[IterationRecords],
     library: PromptLibrary,
     config: RefinerDataConfig,
     *,
     run_seed: int,
     replay: Sequence[RefinerExample] = (),
+    on_drop: Callable[[Drop], None] | None = None,
 ) -> RefinerData:
     """Fill the quotas of `config`, each by seeded choice.
 
@@ -79,24 +83,29 @@ def build_refiner_data(
     answer; under `deduplicate: after_quota` the same response to the same prompt, whatever is asked about it),
     `over_quota`, `unbalanced`.
 
-    Votes are not needed: a judgement carries its critique. Held in memory: the prompts' texts, the contested
-    judgements (all, with `unanimous`) and the chosen examples, not the responses or nodes.
+    Votes are not needed: a judgement carries its critique. Held in memory: of one part the prompts' texts and the
+    contested judgements (all, with `unanimous`), and the chosen examples; of all else a digest for each request.
 
     Args:
-        records: prompts, responses, judgements, trees and nodes of one iteration.
+        parts: what one iteration recorded, in its order; a record and what it belongs to are in one part.
         library: the prompt set that inference uses.
         config: quotas and choices.
         run_seed: the run's seed.
         replay: warm-start examples `replay_fraction` is drawn from.
+        on_drop: told of every drop, which then is not among those returned.
 
     Raises:
         DataError: a record whose prompt, tree or response is missing, or nodes of a tree that stand apart.
     """
-    texts = {prompt.prompt_id: prompt.text for prompt in records.prompts}
-    collector = _Collector(library, config, run_seed, texts)
-    collector.read_trees({tree.tree_id: tree for tree in records.trees}, records.nodes)
-    collector.read_judgements(records.judgements, records.responses)
-    examples, drops = collector.finish()
+    drops: list[Drop] = []
+    collector = _Collector(library, config, run_seed, on_drop or drops.append)
+    for part in parts:
+        collector.read_trees(part)
+    for part in parts:
+        collector.leave_out(part.judgements)
+    for part in parts:
+        collector.read_judgements(part)
+    examples = collector.finish()
     replayed = _replayed(replay, len(examples), config.replay_fraction, run_seed)
     return RefinerData(examples + replayed, drops, collector.rows_in + len(replayed))
 
@@ -105,14 +114,14 @@ class _Collector:
     """Turns records into candidates and offers them to the quotas, in the order of `_QUOTAS`."""
 
     def __init__(
-        self, library: PromptLibrary, config: RefinerDataConfig, run_seed: int, texts: Mapping[str, str]
+        self, library: PromptLibrary, config: RefinerDataConfig, run_seed: int, on_drop: Callable[[Drop], None]
     ) -> None:
         self.rows_in = 0
         self._library = library
         self._config = config
         self._run_seed = run_seed
-        self._texts = texts
-        self._drops: list[Drop] = []
+        self._texts: Mapping[str, str] = {}
+        self._on_drop = on_drop
         self._seen: set[str] | None = set() if config.deduplicate == "before_quota" else None
         sizes = {
             REFINEMENT: config.refinements,
@@ -123,11 +132,13 @@ class _Collector:
         }
         self._quotas = {source: Quota(size) for source, size in sizes.items()}
 
-    def read_trees(self, trees: Mapping[str, Tree], nodes: Iterable[TreeNode]) -> None:
+    def read_trees(self, part: IterationRecords) -> None:
         """Offer refinements and node judgements."""
+        trees = {tree.tree_id: tree for tree in part.trees}
+        self._texts = _texts(part)
         self.rows_in += len(trees)
         read: set[str] = set()
-        for tree_id, group in groupby(nodes, key=lambda node: node.tree_id):
+        for tree_id, group in groupby(part.nodes, key=lambda node: node.tree_id):
             if tree_id in read:
                 raise DataError(f"the nodes of tree {tree_id} do not stand together; sort nodes by tree")
             if tree_id not in trees:
@@ -137,17 +148,19 @@ class _Collector:
         if missing := trees.keys() - read:
             raise DataError(f"{len(missing)} trees without nodes, such as {min(missing)}")
 
-    def read_judgements(self, judgements: Iterable[Judgement], responses: Iterable[Response]) -> None:
-        """Offer response judgements."""
-        wanted: dict[str, Judgement] = {}
+    def leave_out(self, judgements: Iterable[Judgement]) -> None:
+        """Count response judgements, and drop those that teach nothing."""
         for judgement in judgements:
             self.rows_in += 1
             unfit = self._unfit(judgement)
-            if unfit is None:
-                wanted[judgement.response_id] = judgement
-            else:
+            if unfit is not None:
                 self._drop(judgement.response_id, unfit)
-        for response in responses:
+
+    def read_judgements(self, part: IterationRecords) -> None:
+        """Offer the response judgements that were not left out."""
+        self._texts = _texts(part)
+        wanted = {judged.response_id: judged for judged in part.judgements if self._unfit(judged) is None}
+        for response in part.responses:
             found = wanted.pop(response.response_id, None)
             if found is not None:
                 source = RESPONSE_YES if found.value > _MAJORITY else RESPONSE_NO
@@ -158,7 +171,7 @@ class _Collector:
         if wanted:
             raise DataError(f"{len(wanted)} judgements without their response, such as {min(wanted)}")
 
-    def finish(self) -> tuple[list[RefinerExample], list[Drop]]:
+    def finish(self) -> list[RefinerExample]:
         """The chosen examples, in the order of the quotas and of places in them."""
         chosen: list[Candidate] = []
         seen: set[str] = set()
@@ -173,7 +186,7 @@ class _Collector:
         for candidate in cut:
             self._drop(candidate.record_id, "unbalanced", candidate.example.source)
         left_out = {candidate.record_id for candidate in cut}
-        return [candidate.example for candidate in chosen if candidate.record_id not in left_out], self._drops
+        return [candidate.example for candidate in chosen if candidate.record_id not in left_out]
 
     def _unbalanced(self, chosen: Sequence[Candidate]) -> list[Candidate]:
         if not self._config.balance:
@@ -283,7 +296,11 @@ class _Collector:
             raise DataError(f"prompt {prompt_id} is missing from the input") from None
 
     def _drop(self, record_id: str, reason: str, detail: str = "") -> None:
-        self._drops.append(Drop(STAGE, record_id, reason, detail))
+        self._on_drop(Drop(STAGE, record_id, reason, detail))
+
+
+def _texts(part: IterationRecords) -> dict[str, str]:
+    return {prompt.prompt_id: prompt.text for prompt in part.prompts}
 
 
 def _example(

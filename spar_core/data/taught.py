@@ -146,9 +146,8 @@ def taught_refiner(
         tree = trees[tree_id]
         trees[tree_id], own = _trusted_tree(tree, list(group), texts[tree.prompt_id], trust)
         nodes += own
-    made = build_refiner_data(
-        IterationRecords(prompts, responses, trusted, trees.values(), nodes), library, quotas, run_seed=run_seed
-    )
+    trusted_records = IterationRecords(prompts, responses, trusted, trees.values(), nodes)
+    made = build_refiner_data([trusted_records], library, quotas, run_seed=run_seed)
     examples = [replace(example, source=f"{SOURCE}/{example.source}") for example in made.examples]
     return RefinerData(examples, [*drops, *(replace(d, stage=STAGE) for d in made.drops)], made.rows_in + len(drops))
 

@@ -125,6 +125,10 @@ class PairsMethod(Method):
 
     reads: ClassVar[tuple[Product, ...]]
     """What the pairs are made of, besides the prompts. Only that is made."""
+    piecewise: ClassVar[bool] = False
+    """Whether it reads `trees` alone and the pair of a tree follows from that tree and its prompt. `pairs` is then
+    asked for part after part of the trees, so that memory does not grow with their number, and without `max_pairs`,
+    which is seen to over all of them."""
 
     def search(self, config: SearchConfig) -> SearchConfig:
         """How the search of a method that reads `trees` differs from what is configured."""

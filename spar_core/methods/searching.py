@@ -11,6 +11,7 @@ class SearchingMethod(PairsMethod):
     """Pairs from trees."""
 
     reads: ClassVar[tuple[Product, ...]] = ("trees",)
+    piecewise: ClassVar[bool] = True
 
     def pairs(self, rows: Rows, config: PairsConfig, *, run_seed: int) -> Pairs:
         """Accepted rewrite over root."""

@@ -255,7 +255,14 @@ class Refiner:
         seeds = [derive_seed(seed, "verdict", str(place)) for place in range(part.first, part.first + len(said))]
         asks = [
             closed(
-                voter, part.request.messages, vote, self._judge_sampling, own, form, soft=soft, prefix=part.request.about
+                voter,
+                part.request.messages,
+                vote,
+                self._judge_sampling,
+                own,
+                form,
+                soft=soft,
+                prefix=part.request.about,
             )
             for vote, own in zip(said, seeds, strict=True)
         ]
@@ -290,7 +297,9 @@ class Refiner:
                 wording = self._wordings[place]
                 messages = judge_messages(self._library, prompt_text, response_text, wording)
                 if wanted:
-                    requests.append(VoteRequest(voter, place + 1, _purpose(voter, wording), messages, wanted, prompt_text))
+                    requests.append(
+                        VoteRequest(voter, place + 1, _purpose(voter, wording), messages, wanted, prompt_text)
+                    )
         return requests
 
     async def refine(self, prompt_text: str, response_text: str, critique: str, seed: int, count: int) -> list[Rewrite]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -15,8 +16,10 @@ from spar_core.processes import process_mark
 from spar_core.records import Drop, PreferencePair, Prompt, Tree, Verdict, Vote
 from storage import parts as parts_module
 from storage.artifacts import ArtifactStore, Provenance
+from storage.digests import RowsDigest
 from storage.home import Home
 from storage.parts import split_of
+from storage.schemas import row_identity
 from storage.temporary import temporary_beside
 
 PROMPTS = [Prompt.create(f"question {index}") for index in range(6)]
@@ -317,14 +320,21 @@ def test_a_part_is_finished_only_for_the_rows_it_is_about(store):
 
 
 def test_parts_cut_in_different_ways_are_never_committed_together(store):
-    slices = [PROMPTS[:4], PROMPTS[4:]]
-    for index, rows in enumerate(slices):
-        with store.part("prompts", "k", index, split=split_of("prompts", slices)) as part:
-            part.write("prompts", rows)
+    def write(slices: Sequence[Sequence[Prompt]], indices: Sequence[int]) -> None:
+        split = split_of([digest_of(rows) for rows in slices])
+        for index in indices:
+            with store.part("prompts", "k", index, split=split) as part:
+                part.write("prompts", slices[index])
+
+    def digest_of(rows: Sequence[Prompt]) -> RowsDigest:
+        found = RowsDigest()
+        for row in rows:
+            found = found.add(row_identity("prompts", row))
+        return found
+
+    write([PROMPTS[:4], PROMPTS[4:]], [0, 1])
     assert store.has_split("prompts", "k")
-    other = [PROMPTS[:2], PROMPTS[2:]]
-    with store.part("prompts", "k", 1, split=split_of("prompts", other)) as part:
-        part.write("prompts", other[1])
+    write([PROMPTS[:2], PROMPTS[2:]], [1])
     assert not store.has_split("prompts", "k")
     with pytest.raises(StorageError, match="cut in different ways"):
         store.commit("prompts", "k", rows_in=6, rows_out=6)

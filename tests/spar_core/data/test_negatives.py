@@ -44,19 +44,6 @@ def test_the_choice_is_seeded_and_independent_of_order() -> None:
     assert set(picks) == {"b", "c"}
 
 
-def test_the_cap_keeps_a_seeded_choice_and_records_the_rest() -> None:
-    prompts = [prompt(f"p{i}") for i in range(10)]
-    responses = [response(f"r{i}", f"p{i}") for i in range(10)]
-    judgements = [judgement(f"r{i}", 0, 5) for i in range(10)]
-    kept = choose_negatives(prompts, responses, judgements, run_seed=1, max_negatives=4)
-    assert len(kept.roots) == 4
-    assert [root.prompt_id for root in kept.roots] == sorted(root.prompt_id for root in kept.roots)
-    assert {drop.reason for drop in kept.drops} == {"over_cap"}
-    assert {r.prompt_id for r in kept.roots} | {d.record_id for d in kept.drops} == {p.prompt_id for p in prompts}
-    fewer = choose_negatives(prompts, responses, judgements, run_seed=1, max_negatives=3)
-    assert {r.prompt_id for r in fewer.roots} < {r.prompt_id for r in kept.roots}
-
-
 def test_a_band_of_pass_rates_decides_which_prompts_make_trees() -> None:
     # p1 passes with one of three, p4 with none; p2 passes always
     roots, drops = choose_negatives(PROMPTS, RESPONSES, JUDGEMENTS, run_seed=0, band=PassBand(0.0, 0.6))

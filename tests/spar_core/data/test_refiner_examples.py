@@ -23,7 +23,7 @@ REFINE = "Mend the answer.\nTask: {}\nAnswer:\n{}\nReview:\n{}"
 def build(
     records: IterationRecords, seed: int = 0, replay: tuple[RefinerExample, ...] = (), **config: object
 ) -> RefinerData:
-    made = build_refiner_data(records, LIBRARY, RefinerDataConfig(**config), run_seed=seed, replay=replay)  # type: ignore[arg-type]
+    made = build_refiner_data([records], LIBRARY, RefinerDataConfig(**config), run_seed=seed, replay=replay)  # type: ignore[arg-type]
     assert made.rows_in == len(made.examples) + len(made.drops)
     return made
 
@@ -210,7 +210,7 @@ def test_training_text_is_inference_text_byte_for_byte(prompt_set: str, tmp_path
     assert result.accepted is not None
     assert result.accepted.depth == 2
     records = IterationRecords([task], [], [], [result.tree], result.nodes)
-    made = build_refiner_data(records, library, RefinerDataConfig(), run_seed=0)
+    made = build_refiner_data([records], library, RefinerDataConfig(), run_seed=0)
     assert [example.source for example in made.examples] == ["tree_refinement", "tree_yes", "tree_no"]
     for example in made.examples:
         request, answer = example.messages[:-1], example.messages[-1].content

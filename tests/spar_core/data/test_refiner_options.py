@@ -21,7 +21,7 @@ def of_responses(*judgements: Judgement) -> IterationRecords:
 
 
 def build(records: IterationRecords, **config: object) -> RefinerData:
-    made = build_refiner_data(records, LIBRARY, RefinerDataConfig(**config), run_seed=0)  # type: ignore[arg-type]
+    made = build_refiner_data([records], LIBRARY, RefinerDataConfig(**config), run_seed=0)  # type: ignore[arg-type]
     assert made.rows_in == len(made.examples) + len(made.drops)
     return made
 
@@ -124,7 +124,7 @@ def test_after_the_quota_a_judgement_goes_where_a_refinement_of_the_same_respons
     for prompt_set in ("starter", "published"):
         library = PromptLibrary.load(prompt_set)
         config = RefinerDataConfig(deduplicate="after_quota")
-        made = build_refiner_data(refined_tree(), library, config, run_seed=0)
+        made = build_refiner_data([refined_tree()], library, config, run_seed=0)
         assert [example.source for example in made.examples] == ["tree_refinement", "tree_yes"]
         assert reasons(made) == {"a": "duplicate"}
         assert made.rows_in == len(made.examples) + len(made.drops)
@@ -137,7 +137,7 @@ def test_a_critique_that_a_checker_wrote_is_never_a_turn_of_the_refiner() -> Non
     by_rule = [replace(n, anchored="verdict_and_critique") if n.node_id == "a" else n for n in records.nodes]
     made = {
         name: build_refiner_data(
-            records._replace(nodes=by_rule), PromptLibrary.load(name), RefinerDataConfig(), run_seed=0
+            [records._replace(nodes=by_rule)], PromptLibrary.load(name), RefinerDataConfig(), run_seed=0
         )
         for name in ("starter", "published")
     }
