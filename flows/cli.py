@@ -31,6 +31,7 @@ _COMMANDS = {
     "report": "flows.commands.report:report",
     "ui": "flows.commands.ui:ui",
     "doctor": "flows.commands.doctor:doctor",
+    "launch": "flows.commands.launch:launch",
     "gc": "flows.commands.gc:gc",
 }
 
