@@ -32,6 +32,7 @@ _COMMANDS = {
     "ui": "flows.commands.ui:ui",
     "doctor": "flows.commands.doctor:doctor",
     "launch": "flows.commands.launch:launch",
+    "db": "flows.commands.db:db",
     "gc": "flows.commands.gc:gc",
 }
 

@@ -11,7 +11,7 @@ from spar_core.ports import free_port, port_is_free
 from spar_core.secrets import redacted_text
 from storage.disk import read_json, write_json
 from storage.home import Home
-from storage.mlflow_store import experiment_page, is_server, shared_uri
+from storage.mlflow_store import experiment_page, is_tracking_server, shared_uri
 
 Interface = Literal["prefect", "mlflow", "view"]
 _HOST = "127.0.0.1"
@@ -47,7 +47,7 @@ def mlflow_page(home: Home, mlflow_run: str, experiment: str) -> str:
     """Address of a run in MLflow: on the server that is shared, else on the home's own, which answers while `spar ui`
     is open."""
     shared = shared_uri()
-    place = shared.rstrip("/") if shared and is_server(shared) else f"http://{_HOST}:{known_port(home, 'mlflow')}"
+    place = shared.rstrip("/") if shared and is_tracking_server(shared) else f"http://{_HOST}:{known_port(home, 'mlflow')}"
     return f"{redacted_text(place)}/{experiment_page(experiment, mlflow_run)}"
 
 

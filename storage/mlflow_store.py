@@ -46,7 +46,7 @@ def shared_uri() -> str | None:
     return os.environ.get(TRACKING_VARIABLE, "").strip() or None
 
 
-def is_server(uri: str) -> bool:
+def is_tracking_server(uri: str) -> bool:
     """Whether an MLflow server is asked, which keeps the database and the files of runs; else a database directly."""
     return uri.startswith(("http://", "https://"))
 
@@ -104,7 +104,7 @@ def connect(home: Home) -> "MlflowClient":
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     uri = tracking_uri(home)
-    if not is_server(uri):
+    if not is_tracking_server(uri):
         with disk_errors(home.mlflow):
             home.mlflow.mkdir(parents=True, exist_ok=True)
     from mlflow import MlflowClient
@@ -119,6 +119,39 @@ def connect(home: Home) -> "MlflowClient":
             if known is not None and known.artifact_location != artifact_root(home):
                 _move_files(home, known.artifact_location)
     return client
+
+
+def upgrade_database(home: Home) -> None:
+    """Create the tables of the database behind `tracking_uri`, or bring them to this version of MLflow.
+
+    Raises:
+        StorageError: the database cannot be reached or upgraded.
+    """
+    if shared_uri() is None:
+        home.settle()
+        with disk_errors(home.mlflow):
+            home.mlflow.mkdir(parents=True, exist_ok=True)
+    from mlflow.db import upgrade
+
+    with mlflow_errors(home):
+        upgrade.callback(tracking_uri(home))  # not as a command, whose arguments everybody on the machine reads
+
+
+def database_finding(uri: str) -> str | None:
+    """What keeps workers from using a shared database: a sentence with its remedy; None where nothing does."""
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(uri)
+        with engine.connect() as connection:
+            ready = inspect(connection).has_table("experiments")
+        engine.dispose()
+    except ImportError:
+        return f"the database's driver is not installed: {DRIVER}"
+    except SQLAlchemyError as error:
+        return f"the database cannot be used ({redacted_text(str(error)).splitlines()[0]}): start it, or correct the URL"
+    return None if ready else "the database has no tables yet: run `spar db upgrade` once"
 
 
 def _move_files(home: Home, old_root: str) -> None:
@@ -138,7 +171,7 @@ def _move_files(home: Home, old_root: str) -> None:
 def experiment_id(client: "MlflowClient", home: Home) -> str:
     """The id of `experiment_name`; created on first use, with its files in the home unless a server keeps them."""
     name = experiment_name(home)
-    files = None if is_server(tracking_uri(home)) else artifact_root(home)
+    files = None if is_tracking_server(tracking_uri(home)) else artifact_root(home)
     with mlflow_errors(home):
         known = client.get_experiment_by_name(name)
         if known is not None:

@@ -33,13 +33,13 @@ def ui(home: Path | None, port: int | None, mlflow_port: int | None) -> int:
       spar ui --port 4200 --mlflow-port 5000
     """
     from flows.serving.prefect_server import running_server
-    from storage.mlflow_store import is_server, shared_uri
+    from storage.mlflow_store import is_tracking_server, shared_uri
 
     where = opened(home)
     try:
         with running_server(where, port) as prefect, ExitStack() as started:
             shared = shared_uri()
-            servers = [] if shared and is_server(shared) else [_start_mlflow(where, mlflow_port)]
+            servers = [] if shared and is_tracking_server(shared) else [_start_mlflow(where, mlflow_port)]
             mlflow = servers[0].url if servers else redacted_text(shared or "")
             for server in servers:
                 started.callback(server.stop)
