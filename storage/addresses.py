@@ -47,7 +47,9 @@ def mlflow_page(home: Home, mlflow_run: str, experiment: str) -> str:
     """Address of a run in MLflow: on the server that is shared, else on the home's own, which answers while `spar ui`
     is open."""
     shared = shared_uri()
-    place = shared.rstrip("/") if shared and is_tracking_server(shared) else f"http://{_HOST}:{known_port(home, 'mlflow')}"
+    place = (
+        shared.rstrip("/") if shared and is_tracking_server(shared) else f"http://{_HOST}:{known_port(home, 'mlflow')}"
+    )
     return f"{redacted_text(place)}/{experiment_page(experiment, mlflow_run)}"
 
 

@@ -1,8 +1,8 @@
 """Where MLflow keeps what it is told of a home, without MLflow's process-wide state.
 
 A home has an SQLite database of its own, unless MLFLOW_TRACKING_URI names a server (`http://host:5000`) or a database
-(`postgresql://host/mlflow`). Those are shared by many homes, so that a home has an experiment and models of its own name
-there. MLflow takes seconds to import: lazily.
+(`postgresql://host/mlflow`). Those are shared by many homes, so that a home has an experiment and models of its own
+name there. MLflow takes seconds to import: lazily.
 """
 
 import logging
@@ -150,7 +150,9 @@ def database_finding(uri: str) -> str | None:
     except ImportError:
         return f"the database's driver is not installed: {DRIVER}"
     except SQLAlchemyError as error:
-        return f"the database cannot be used ({redacted_text(str(error)).splitlines()[0]}): start it, or correct the URL"
+        return (
+            f"the database cannot be used ({redacted_text(str(error)).splitlines()[0]}): start it, or correct the URL"
+        )
     return None if ready else "the database has no tables yet: run `spar db upgrade` once"
 
 
@@ -207,7 +209,9 @@ def mlflow_errors(home: Home) -> Iterator[None]:
         if isinstance(error, ImportError):
             if shared is None:
                 raise
-            raise StorageError(f"{TRACKING_VARIABLE} names a database whose driver is not installed: {DRIVER}") from error
+            raise StorageError(
+                f"{TRACKING_VARIABLE} names a database whose driver is not installed: {DRIVER}"
+            ) from error
         if any(word in str(error).lower() for word in _NO_SPACE):
             raise StorageError(
                 f"no space left on the disk while writing MLflow's database in {home.mlflow}; free some space (or "

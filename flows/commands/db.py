@@ -53,6 +53,6 @@ def _upgrade_prefect(home: Home) -> str:
     command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
-        said = (ended.stderr or ended.stdout).strip().splitlines()
-        raise SparError(f"Prefect's database cannot be upgraded: {said[-1] if said else 'no reason given'}")
+        said = [line for line in (ended.stdout + ended.stderr).splitlines() if "Error" in line]
+        raise SparError(f"Prefect's database cannot be upgraded: {said[-1] if said else 'Prefect gives no reason'}")
     return "up to date"

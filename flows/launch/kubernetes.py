@@ -43,8 +43,8 @@ def files_of(run: Run, jobs: Jobs, places: Places) -> dict[str, str]:
     named = [name for name, value in jobs.deployment.environment.items() if named_variable(value) is not None]
     if named and settings.values_from is None:
         raise ConfigError(
-            f"deployment.environment has {', '.join(named)} by name: make a secret of the values (kubectl create secret "
-            "generic NAME --from-literal=...) and name it, deployment.kubernetes.values_from=NAME"
+            f"deployment.environment has {', '.join(named)} by name: make a secret of the values (kubectl create "
+            "secret generic NAME --from-literal=...) and name it, deployment.kubernetes.values_from=NAME"
         )
     files = {"storage.yaml": _storage(jobs, settings)} if settings.claim is None else {}
     files[CONFIG_FILE] = [_config_map(run, jobs, places)]

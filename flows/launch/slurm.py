@@ -39,7 +39,9 @@ def files_of(run: Run, jobs: Jobs, places: Places) -> dict[str, str]:
     Raises:
         ConfigError: the configuration contradicts itself.
     """
-    files = {CONFIG_FILE: as_yaml(run_config(run, jobs, places, _RENDEZVOUS).model_dump(mode="json", exclude={"deployment"}))}
+    files = {
+        CONFIG_FILE: as_yaml(run_config(run, jobs, places, _RENDEZVOUS).model_dump(mode="json", exclude={"deployment"}))
+    }
     for name, (job, server) in jobs.servers.items():
         files[f"{name}.sh"] = _server(job, server, jobs, places)
     if jobs.workers is not None:
@@ -56,7 +58,8 @@ def submit(folder: Path, files: Mapping[str, str]) -> list[str]:
     """
     if shutil.which("sbatch") is None:
         raise SparError(
-            f"there is no sbatch on this machine: run this on a login node of the cluster, or submit {folder}/*.sh there"
+            f"there is no sbatch on this machine: run this on a login node of the cluster, or submit {folder}/*.sh "
+            "there"
         )
     numbers: list[str] = []
     for name in files:
@@ -79,7 +82,7 @@ def _run(jobs: Jobs, places: Places) -> str:
     awaited = [str(places.files / description_file(server)) for _, server in jobs.servers.values()]
     command = _quoted(jobs.run.command)
     if ray is not None:  # so that the run's machine belongs to Ray's cluster, without taking work
-        command = f"bash -c 'ray start --address=\"$RAY_ADDRESS\" --num-cpus=0 --num-gpus=0 && exec \"$@\"' - {command}"
+        command = f'bash -c \'ray start --address="$RAY_ADDRESS" --num-cpus=0 --num-gpus=0 && exec "$@"\' - {command}'
     return _rendered(
         "run.sh.j2",
         jobs.run,
@@ -124,18 +127,20 @@ def _workers(job: Job, jobs: Jobs, places: Places) -> str:
     )
 
 
-def _rendered(
-    template: str, job: Job, jobs: Jobs, places: Places, others: Sequence[str] = (), **values: Any
-) -> str:
+def _rendered(template: str, job: Job, jobs: Jobs, places: Places, others: Sequence[str] = (), **values: Any) -> str:
     slurm = jobs.deployment.slurm
-    text = _templates().get_template(template).render(
-        options=_options(job, slurm, places),
-        workdir=str(places.workdir),
-        setup=slurm.setup or (() if slurm.container else (_this_environment(),)),
-        environment={name: _exported(value) for name, value in jobs.deployment.environment.items()},
-        step=_step(job, slurm, places),
-        others=others,
-        **values,
+    text = (
+        _templates()
+        .get_template(template)
+        .render(
+            options=_options(job, slurm, places),
+            workdir=str(places.workdir),
+            setup=slurm.setup or (() if slurm.container else (_this_environment(),)),
+            environment={name: _exported(value) for name, value in jobs.deployment.environment.items()},
+            step=_step(job, slurm, places),
+            others=others,
+            **values,
+        )
     )
     return text.rstrip("\n") + "\n"
 
@@ -171,7 +176,7 @@ def _contained(container: ContainerConfig | None, places: Places) -> Sequence[st
     if container is None:
         return ()
     folders = [*(f"{place}:{place}" for place in dict.fromkeys(places)), *container.mounts]
-    if container.engine == "pyxis":
+    if container.runtime == "pyxis":
         return (
             f"--container-image={container.image}",
             f"--container-mounts={','.join(folders)}",
@@ -199,7 +204,7 @@ def _quoted(command: Sequence[str]) -> str:
 
 
 def _templates() -> Environment:
-    found = Environment(  # noqa: S701 - shell scripts, where values go through the filter `shell`
+    found = Environment(
         loader=PackageLoader("flows.launch"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     found.filters["shell"] = lambda value: shlex.quote(str(value))

@@ -109,7 +109,7 @@ class ContainerConfig(FrozenConfig):
 
     image: Line
     """For pyxis a file (.sqsh) or a registry's image, for apptainer a file (.sif)."""
-    engine: Literal["pyxis", "apptainer"] = "pyxis"
+    runtime: Literal["pyxis", "apptainer"] = "pyxis"
     """pyxis: the plugin that gives `srun` its --container options; apptainer: the command of that name."""
     mounts: tuple[Line, ...] = ()
     """Folders seen inside, as /outside:/inside; the working folder, the home and the job files' folder are seen
@@ -196,7 +196,7 @@ class DeploymentConfig(FrozenConfig):
     def _worker_is_one_machine(self) -> Self:
         if self.prefect_pool is not None and (self.run.nodes or 1) > 1:
             raise ValueError(
-                "prefect_pool starts a worker on one machine, and run.nodes is above 1: trainings over several machines "
-                "are joined by `spar run`; leave prefect_pool out"
+                "prefect_pool starts a worker on one machine, and run.nodes is above 1: trainings over several "
+                "machines are joined by `spar run`; leave prefect_pool out"
             )
         return self

@@ -55,9 +55,7 @@ def running_cluster(folder: Path) -> Iterator[None]:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    text = _CONFIGURATION.format(
-        host=socket.gethostname(), port=free_port(), user=getpass.getuser(), folder=folder
-    )
+    text = _CONFIGURATION.format(host=socket.gethostname(), port=free_port(), user=getpass.getuser(), folder=folder)
     for name in NODES:
         (folder / f"spool.{name}").mkdir()
         text += f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={free_port()} CPUs=2\n"
@@ -74,9 +72,7 @@ def running_cluster(folder: Path) -> Iterator[None]:
     ):
         with (folder / "daemons.log").open("ab") as log:
             path = f"{os.environ['PATH']}:/usr/sbin"
-            daemons.append(
-                subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PATH": path})
-            )
+            daemons.append(subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PATH": path}))
         if command[0] == "munged":
             await_that(lambda: (folder / "munge.socket").exists())
     try:

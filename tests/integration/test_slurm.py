@@ -66,10 +66,11 @@ def test_the_run_finds_its_server_and_ends_it(tmp_path):
     """Glue alone: what is started in place of vLLM answers /health, what is started in place of `spar` reads where."""
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name, text in {"python-with-vllm": SERVER, "spar": "#!/bin/bash\ncat \"$(dirname \"$3\")/judge.yaml\"\n"}.items():
+    for name, text in {"python-with-vllm": SERVER, "spar": '#!/bin/bash\ncat "$(dirname "$3")/judge.yaml"\n'}.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
-    server = f"{{name: judge, model: /m, serves: [method.judging.second_voter], gpus: 0, cpus: 1, python: {programs}/python-with-vllm}}"
+    takes = "serves: [method.judging.second_voter], gpus: 0, cpus: 1"
+    server = f"{{name: judge, model: /m, {takes}, python: {programs}/python-with-vllm}}"
     path = f"export PATH={programs}:{os.environ['PATH']}"
     home = tmp_path / "home"
     job = launched(home, f"deployment.servers=[{server}]", f"deployment.slurm.setup=['{path}']")

@@ -10,7 +10,9 @@ from flows.wiring.request import Run
 from spar_core.config.loading import load_config
 from storage.home import Home
 
-TEACHER = "{name: teacher, model: /models/strong, serves: [warm_start.teacher, prompts.evolver], gpus: 8, tensor_parallel: 4}"
+TEACHER = (
+    "{name: teacher, model: /models/strong, serves: [warm_start.teacher, prompts.evolver], gpus: 8, tensor_parallel: 4}"
+)
 EVERYTHING = (
     f"deployment.servers=[{TEACHER}]",
     "deployment.run.nodes=4",

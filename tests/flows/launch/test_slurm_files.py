@@ -29,7 +29,7 @@ DOCUMENTED = {
     "open-mode": r"append|truncate",
     "exclusive": None,
 }
-CONTAINER = "deployment.slurm.container={{engine: {}, image: /images/spar.sqsh, mounts: ['/models:/models']}}"
+CONTAINER = "deployment.slurm.container={{runtime: {}, image: /images/spar.sqsh, mounts: ['/models:/models']}}"
 CASES = {
     "a preset as it is": ("llama3-8b",),
     "everything": ("llama3-70b", *EVERYTHING),
