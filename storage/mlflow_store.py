@@ -73,7 +73,7 @@ def experiment_name(home: Home) -> str:
 
 
 def registered_name(home: Home, name: str) -> str:
-    """What MLflow calls a model that the home calls `name`; raises as `experiment_name`."""
+    """What MLflow calls a model or a prompt that the home calls `name`; raises as `experiment_name`."""
     return name if shared_uri() is None else f"{experiment_name(home)}.{name}"
 
 

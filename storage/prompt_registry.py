@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from storage.home import Home
-from storage.mlflow_store import connect, mlflow_errors, point_mlflow_at
+from storage.mlflow_store import connect, mlflow_errors, point_mlflow_at, registered_name
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]")
 
@@ -24,7 +24,7 @@ def log_prompts(home: Home, prompt_set: str, texts: Mapping[str, str], mlflow_ru
     used: dict[str, int] = {}
     with mlflow_errors(home):
         for template, text in texts.items():
-            name = _NOT_IN_NAMES.sub("-", f"{PurePath(prompt_set).name}.{template}")
+            name = registered_name(home, _NOT_IN_NAMES.sub("-", f"{PurePath(prompt_set).name}.{template}"))
             known = client.search_prompt_versions(name) if client.get_prompt(name) is not None else []
             version = next((entry for entry in known if entry.template == text), None)
             if version is None:

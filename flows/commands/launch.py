@@ -46,7 +46,7 @@ def slurm(**options: Any) -> int:
 
     def places(run: Any, folder: Path) -> Places:
         workdir = run.config.deployment.workdir or Path.cwd()
-        return Places(PurePosixPath(workdir), PurePosixPath(run.home.root), PurePosixPath(folder))
+        return Places(PurePosixPath(workdir), PurePosixPath(run.home.root.absolute()), PurePosixPath(folder))
 
     return _launched(cluster, places, **options)
 
