@@ -24,7 +24,7 @@ A file of your own says `extends: PRESET` to build on a shipped one, and `preset
 
 A run without `--run-id` is named by its preset and a digest of what decides its results. On other hardware it is the
 same run: engine settings that change no answer, `training.launch`, `orchestration`, `health`, `probe`, `budget`,
-`iterations`, intervals of checkpoints and logs, and what makes a training fit (`micro_batch_size`,
+`deployment`, `iterations`, intervals of checkpoints and logs, and what makes a training fit (`micro_batch_size`,
 `gradient_checkpointing`, `attention`) do not name it. The last three round differently: when they change, that
 training is made anew, and what follows from it.
 
@@ -66,6 +66,11 @@ def _rows(section: BaseModel | type[BaseModel], prefix: str, shown: dict[type[Ba
             yield from _rows(value, f"{key}.", shown)
             continue
         default = "" if value in (None, PydanticUndefined, {}) else str(value)
+        listed = _listed(field.annotation)
+        if listed is not None:
+            yield key, "list of the keys below", default, meaning
+            yield from _rows(listed, f"{key}.N.", shown)
+            continue
         optional = _section(field.annotation)
         if optional is None:
             yield key, _type(field.annotation, field.metadata), default, meaning
@@ -75,6 +80,12 @@ def _rows(section: BaseModel | type[BaseModel], prefix: str, shown: dict[type[Ba
             shown[optional] = key
             yield key, "the keys below, or null", default, meaning
             yield from _rows(optional, f"{key}.", shown)
+
+
+def _listed(annotation: Any) -> type[BaseModel] | None:
+    """The section of which a key holds a list."""
+    member = get_args(annotation)[0] if get_origin(annotation) is tuple else None
+    return member if isinstance(member, type) and issubclass(member, BaseModel) else None
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

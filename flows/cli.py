@@ -31,6 +31,8 @@ _COMMANDS = {
     "report": "flows.commands.report:report",
     "ui": "flows.commands.ui:ui",
     "doctor": "flows.commands.doctor:doctor",
+    "launch": "flows.commands.launch:launch",
+    "db": "flows.commands.db:db",
     "gc": "flows.commands.gc:gc",
 }
 

@@ -89,7 +89,7 @@ def with_values(environment: Mapping[str, str], what: str) -> dict[str, str]:
     """
     values = {}
     for name, value in environment.items():
-        source = _source(value)
+        source = named_variable(value)
         values[name] = value if source is None else fetched(source, f"{what}.{name}")
     return values
 
@@ -124,7 +124,7 @@ def refuse_literals(value: Any, name: str = "") -> Any:
     elif isinstance(value, list | tuple):
         for entry in value:
             refuse_literals(entry, name)
-    elif isinstance(value, str) and _source(value) is None:
+    elif isinstance(value, str) and named_variable(value) is None:
         if _USERINFO.search(value):
             raise ValueError(f"{name or 'this'} holds an address with a user or password in it; {_NAME_IT}")
         if holds_secret(value) or (value and looks_secret(name.rpartition(".")[2])):
@@ -165,7 +165,7 @@ def _by_name(values: Any) -> Any:
 
 def _checked_environment(values: dict[str, str]) -> dict[str, str]:
     for value in values.values():
-        source = _source(value)
+        source = named_variable(value)
         if source is not None:
             variable_name(source)
     refuse_literals(values)
@@ -186,7 +186,7 @@ def redacted(value: Any, name: str = "") -> Any:
         return [redacted(entry, name) for entry in value]
     if not isinstance(value, str):
         return value
-    if value and looks_secret(name) and _source(value) is None:
+    if value and looks_secret(name) and named_variable(value) is None:
         return HIDDEN
     return redacted_text(value)
 
@@ -230,7 +230,7 @@ def _known() -> list[str]:
     return sorted((value for value in known if len(value) >= _SHORTEST), key=len, reverse=True)
 
 
-def _source(value: str) -> str | None:
+def named_variable(value: str) -> str | None:
     """The variable that `$NAME` or `${NAME}` names; None for any other text."""
     named = _BY_NAME.fullmatch(value)
     return None if named is None else named["braced"] or named["bare"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from storage.home import Home
-from storage.mlflow_store import connect, mlflow_errors, tracking_uri
+from storage.mlflow_store import connect, mlflow_errors, point_mlflow_at, registered_name
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]")
 
@@ -18,15 +18,13 @@ def log_prompts(home: Home, prompt_set: str, texts: Mapping[str, str], mlflow_ru
     Raises:
         StorageError: the database fails.
     """
-    import mlflow
-
     client = connect(home)
     # The store looks the run up through MLflow's process-wide address, not through its own.
-    mlflow.set_tracking_uri(tracking_uri(home))
+    point_mlflow_at(home)
     used: dict[str, int] = {}
     with mlflow_errors(home):
         for template, text in texts.items():
-            name = _NOT_IN_NAMES.sub("-", f"{PurePath(prompt_set).name}.{template}")
+            name = registered_name(home, _NOT_IN_NAMES.sub("-", f"{PurePath(prompt_set).name}.{template}"))
             known = client.search_prompt_versions(name) if client.get_prompt(name) is not None else []
             version = next((entry for entry in known if entry.template == text), None)
             if version is None:

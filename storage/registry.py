@@ -19,7 +19,15 @@ from spar_core.records import ModelRole
 from storage.entries import ModelEntry
 from storage.home import Home
 from storage.ledger import Ledger
-from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name, tracking_uri
+from storage.mlflow_store import (
+    METRICS_PER_CALL,
+    connect,
+    experiment_id,
+    mlflow_errors,
+    mlflow_name,
+    point_mlflow_at,
+    registered_name,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -78,11 +86,12 @@ class Registry:
         if not model.path.is_dir():
             raise StorageError(f"cannot register {model.path}: no such folder")
         with mlflow_errors(self._home):
-            if not self._client.search_registered_models(f"name = '{model.role}'"):
-                self._client.create_registered_model(model.role, description=f"Every {model.role} of this home")
+            name = registered_name(self._home, model.role)
+            if not self._client.search_registered_models(f"name = '{name}'"):
+                self._client.create_registered_model(name, description=f"Every {model.role} of {self._home.root}")
             version = self._known(model) or self._create(model)
             if self._aliases(model.role).get(CANDIDATE, 0) < int(version.version):
-                self._client.set_registered_model_alias(model.role, CANDIDATE, version.version)
+                self._client.set_registered_model_alias(name, CANDIDATE, version.version)
         self._ledger.record_model(
             ModelEntry(
                 run_id=model.run_id,
@@ -127,7 +136,7 @@ class Registry:
         with mlflow_errors(self._home):
             entries, aliases = self._entries(name), self._aliases(name)
         entries = [entry for entry in entries if "spar.path" in entry.tags]
-        return sorted((self._described(entry, aliases) for entry in entries), key=lambda version: version.version)
+        return sorted((self._described(name, entry, aliases) for entry in entries), key=lambda version: version.version)
 
     def champion(self, name: str, lineage: str | None = None) -> ModelVersion | None:
         """The champion of a lineage (null: of the one that promoted last), or None."""
@@ -142,7 +151,8 @@ class Registry:
         """
         self.resolve(f"{name}/{version}")
         with mlflow_errors(self._home):
-            self._client.set_registered_model_alias(name, _champion_of(lineage), str(version))
+            known_as = registered_name(self._home, name)
+            self._client.set_registered_model_alias(known_as, _champion_of(lineage), str(version))
         return self.resolve(f"{name}@{_champion_of(lineage)}")
 
     def crown(self, lineage: str) -> None:
@@ -156,7 +166,8 @@ class Registry:
                 aliases = self._aliases(role)
                 version = aliases.get(_champion_of(lineage))
                 if version is not None and aliases.get(CHAMPION) != version:
-                    self._client.set_registered_model_alias(role, CHAMPION, str(version))
+                    known_as = registered_name(self._home, role)
+                    self._client.set_registered_model_alias(known_as, CHAMPION, str(version))
 
     def decision(self, name: str, version: int) -> str | None:
         """What was decided on a version, as noted on it; None where nothing was noted.
@@ -165,7 +176,8 @@ class Registry:
             StorageError: the database fails.
         """
         with mlflow_errors(self._home):
-            found: str | None = self._client.get_model_version(name, str(version)).tags.get(_DECISION)
+            known_as = registered_name(self._home, name)
+            found: str | None = self._client.get_model_version(known_as, str(version)).tags.get(_DECISION)
             return found
 
     def note_decision(self, name: str, version: int, decision: str, reason: str) -> None:
@@ -175,8 +187,9 @@ class Registry:
             StorageError: the database fails.
         """
         with mlflow_errors(self._home):
-            self._client.set_model_version_tag(name, str(version), f"{_DECISION}_because", reason)
-            self._client.set_model_version_tag(name, str(version), _DECISION, decision)
+            known_as = registered_name(self._home, name)
+            self._client.set_model_version_tag(known_as, str(version), f"{_DECISION}_because", reason)
+            self._client.set_model_version_tag(known_as, str(version), _DECISION, decision)
 
     def describe(self, name: str, version: int, text: str) -> None:
         """Say in words what a version is: Markdown, shown at the top of its page.
@@ -185,8 +198,9 @@ class Registry:
             StorageError: the database fails, or there is no such version.
         """
         with mlflow_errors(self._home):
-            if self._client.get_model_version(name, str(version)).description != text:
-                self._client.update_model_version(name, str(version), description=text)
+            known_as = registered_name(self._home, name)
+            if self._client.get_model_version(known_as, str(version)).description != text:
+                self._client.update_model_version(known_as, str(version), description=text)
 
     def log_scores(self, version: ModelVersion, scores: Mapping[str, float], mlflow_run: str) -> None:
         """Put scores on a version's model, as measured in an MLflow run; asking again adds nothing wrong.
@@ -198,7 +212,7 @@ class Registry:
 
         now = int(time.time() * 1000)
         with mlflow_errors(self._home):
-            entry = self._client.get_model_version(version.name, str(version.version))
+            entry = self._client.get_model_version(registered_name(self._home, version.name), str(version.version))
             # The database keeps no model_id of a version, but its source is the logged model.
             model_id = entry.model_id or str(entry.source).removeprefix("models:/")
             self._client.log_inputs(mlflow_run, models=[LoggedModelInput(model_id)])
@@ -210,10 +224,11 @@ class Registry:
                 self._client.log_batch(mlflow_run, metrics=metrics[start : start + METRICS_PER_CALL])
 
     def _entries(self, name: str) -> list["MlflowVersion"]:
-        found = self._client.search_model_versions(f"name = '{name}'", max_results=1000)
+        wanted = f"name = '{registered_name(self._home, name)}'"
+        found = self._client.search_model_versions(wanted, max_results=1000)
         entries = list(found)
         while found.token:
-            found = self._client.search_model_versions(f"name = '{name}'", max_results=1000, page_token=found.token)
+            found = self._client.search_model_versions(wanted, max_results=1000, page_token=found.token)
             entries += found
         return entries
 
@@ -226,13 +241,11 @@ class Registry:
 
     def _aliases(self, name: str) -> dict[str, int]:
         # Searched versions come without their aliases.
-        found = self._client.search_registered_models(f"name = '{name}'")
+        found = self._client.search_registered_models(f"name = '{registered_name(self._home, name)}'")
         return {alias: int(version) for alias, version in found[0].aliases.items()} if found else {}
 
     def _create(self, model: Registration) -> "MlflowVersion":
-        import mlflow
-
-        tags = _tags(model, self._home)
+        tags, name = _tags(model, self._home), registered_name(self._home, model.role)
         logged = self._client.create_logged_model(
             experiment_id(self._client, self._home),
             name=f"{model.role}-{model.iteration}",
@@ -244,15 +257,15 @@ class Registry:
         if model.mlflow_run is not None:
             self._link(model, logged.model_id, model.mlflow_run)
         # The store looks the logged model up through MLflow's process-wide address, not through its own.
-        mlflow.set_tracking_uri(tracking_uri(self._home))
+        point_mlflow_at(self._home)
         version = self._client.create_model_version(
-            model.role,
+            name,
             source=f"models:/{logged.model_id}",
             run_id=model.mlflow_run,
             tags=tags,
             model_id=logged.model_id,
         )
-        linked = json.dumps([{"name": model.role, "version": version.version}])
+        linked = json.dumps([{"name": name, "version": version.version}])
         self._client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": linked})
         return version
 
@@ -267,10 +280,10 @@ class Registry:
         ]
         self._client.log_batch(mlflow_run, metrics=metrics)
 
-    def _described(self, entry: "MlflowVersion", aliases: Mapping[str, int]) -> ModelVersion:
+    def _described(self, name: str, entry: "MlflowVersion", aliases: Mapping[str, int]) -> ModelVersion:
         tags = entry.tags
         return ModelVersion(
-            name=entry.name,
+            name=name,
             version=int(entry.version),
             path=self._home.located(tags.get("spar.home_path", tags["spar.path"])),  # older versions wrote both
             digest=tags["spar.digest"],

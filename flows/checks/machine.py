@@ -22,6 +22,8 @@ from spar_core.engines.server_address import is_on_this_machine
 from spar_core.errors import ConfigError
 from spar_core.planning import ModelShape, TrainingLoad, training_memory
 from spar_core.ports import port_is_free
+from spar_core.secrets import redacted_text
+from storage.mlflow_store import TRACKING_VARIABLE, database_finding, is_tracking_server, shared_uri
 
 _GIB = 2**30
 _ASK_S = 2.0
@@ -46,6 +48,7 @@ def check_machine(work: Work) -> Iterator[Finding]:
             )
     yield from _keys(work.config.model_dump(mode="json"))
     yield from _prefect()
+    yield from _mlflow()
 
 
 def _gpus() -> list[Gpu] | None:
@@ -188,6 +191,26 @@ def _prefect() -> Iterator[Finding]:
         )
     else:  # what it wants, such as a login, is between it and Prefect
         yield Finding("Prefect", "ok", f"{address} answers")
+
+
+def _mlflow() -> Iterator[Finding]:
+    uri = shared_uri()
+    if uri is None:
+        return
+    shown = f"{TRACKING_VARIABLE} is {redacted_text(uri)}"
+    if not is_tracking_server(uri):
+        wrong = database_finding(uri)
+        yield Finding("MLflow", "ok" if wrong is None else "fail", shown, wrong or "")
+        return
+    try:
+        asked = httpx.get(f"{uri.rstrip('/')}/health", timeout=_ASK_S, trust_env=not is_on_this_machine(uri))
+        wrong = None if asked.is_success else f"it answers with HTTP {asked.status_code}"
+    except (httpx.HTTPError, httpx.InvalidURL):
+        wrong = "nothing answers there"
+    if wrong is None:
+        yield Finding("MLflow", "ok", shown)
+    else:
+        yield Finding("MLflow", "fail", f"{shown}, but {wrong}", "start that server, correct its address or unset it")
 
 
 def _size(count: float) -> str:

@@ -1,5 +1,6 @@
 """`spar ui`: the Prefect and MLflow interfaces on one home, and `spar view`."""
 
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import httpx
 
 from flows.commands.options import home_option, opened
 from spar_core.errors import SparError
+from spar_core.secrets import redacted_text
 from storage.home import Home
 
 _START_TIMEOUT_S = 180.0
@@ -31,15 +33,19 @@ def ui(home: Path | None, port: int | None, mlflow_port: int | None) -> int:
       spar ui --port 4200 --mlflow-port 5000
     """
     from flows.serving.prefect_server import running_server
+    from storage.mlflow_store import is_tracking_server, shared_uri
 
     where = opened(home)
     try:
         with running_server(where, port) as prefect, ExitStack() as started:
-            servers = [_start_mlflow(where, mlflow_port)]
-            started.callback(servers[0].stop)
+            shared = shared_uri()
+            servers = [] if shared and is_tracking_server(shared) else [_start_mlflow(where, mlflow_port)]
+            mlflow = servers[0].url if servers else redacted_text(shared or "")
+            for server in servers:
+                started.callback(server.stop)
             servers.append(_start_view(where))
-            started.callback(servers[1].stop)
-            click.echo(f"Prefect  {prefect.ui_url}\nMLflow   {servers[0].url}\nView     {servers[1].url}")
+            started.callback(servers[-1].stop)
+            click.echo(f"Prefect  {prefect.ui_url}\nMLflow   {mlflow}\nView     {servers[-1].url}")
             click.echo("Ctrl-C ends them, unless a run needs them.")
             while all(server.process.poll() is None for server in servers):
                 time.sleep(0.5)
@@ -72,15 +78,9 @@ def _start_mlflow(home: Home, port: int | None) -> _Server:
     connect(home)  # sets right where a moved home keeps its files, and makes a database where there is none
     number = port or port_to_listen_on(home, "mlflow")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(number)]
-    command += [
-        "--backend-store-uri",
-        tracking_uri(home),
-        "--default-artifact-root",
-        artifact_root(home),
-        "--workers",
-        "1",
-    ]
-    return _started(home, "MLflow", command, number, "/health")
+    command += ["--default-artifact-root", artifact_root(home), "--workers", "1"]
+    # In the environment, since everybody on the machine reads a command line.
+    return _started(home, "MLflow", command, number, "/health", MLFLOW_BACKEND_STORE_URI=tracking_uri(home))
 
 
 def _start_view(home: Home) -> _Server:
@@ -91,11 +91,17 @@ def _start_view(home: Home) -> _Server:
     return _started(home, "view", command, number, "/runs")
 
 
-def _started(home: Home, name: str, command: list[str], port: int, health: str) -> _Server:
+def _started(home: Home, name: str, command: list[str], port: int, health: str, **variables: str) -> _Server:
     home.logs.mkdir(parents=True, exist_ok=True)
     log = home.logs / f"{name.lower()}-server.log"
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **variables},
+        )
     server = _Server(name, process, f"http://127.0.0.1:{port}", log)
     try:
         _await(server, health)

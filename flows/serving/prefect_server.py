@@ -28,13 +28,16 @@ import httpx
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spar_core.errors import SparError
+from spar_core.errors import ConfigError, SparError
 from spar_core.processes import process_mark
 from storage.addresses import port_to_listen_on
 from storage.disk import disk_errors, read_json, write_json
 from storage.home import Home
 
 START_TIMEOUT_S = 180.0
+DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+"""Environment variable that names the server's database; without it, an SQLite file in the home. Prefect's own."""
+_DRIVERS = ("postgresql+asyncpg://", "sqlite+aiosqlite://")
 REVIVALS = 5
 """Times a run starts a server again that died under it."""
 WATCH_S = 1.0
@@ -90,7 +93,13 @@ def prepare_environment(home: Home) -> None:
     """Point Prefect at the home; settings the user made in the environment stay.
 
     Whatever proxy the environment names, servers on this machine are reached without it.
+
+    Raises:
+        ConfigError: the database that is named is of a kind that Prefect does not take.
     """
+    database = os.environ.get(DATABASE_VARIABLE)
+    if database and not database.startswith(_DRIVERS):
+        raise ConfigError(f"{DATABASE_VARIABLE} must begin with {' or '.join(_DRIVERS)}")
     os.environ.setdefault("PREFECT_HOME", str(home.prefect))
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from spar_core.config.base import FrozenConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.constraint_counts import ConstraintCounts
+from spar_core.config.deployment import DeploymentConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
 from spar_core.config.prompts import PromptsConfig
@@ -184,6 +185,8 @@ class RunConfig(FrozenConfig):
     """What MLflow is shown."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
+    deployment: DeploymentConfig = DeploymentConfig()
+    """Where `spar launch` starts it (docs/deployment.md)."""
 
     @model_validator(mode="after")
     def _engine_serves_what_is_trained(self) -> Self:

@@ -15,6 +15,7 @@ from spar_core.methods.registry import method, names
 NO_RESULTS: Final = frozenset(
     {
         "budget.*",
+        "deployment.*",
         "tracking.*",
         "health.*",
         "iterations",

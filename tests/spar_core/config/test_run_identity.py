@@ -70,6 +70,15 @@ orchestration.shard_retries orchestration.placement
 training.launch.processes training.launch.sharding training.launch.offload training.launch.nodes
 training.launch.rendezvous training.launch.accelerate_config training.launch.threads training.launch.environment
 training.*.checkpoint_steps training.*.log_steps
+deployment.environment deployment.kubernetes.claim deployment.kubernetes.gpu_resource deployment.kubernetes.image
+deployment.kubernetes.mount deployment.kubernetes.namespace deployment.kubernetes.node_selector
+deployment.kubernetes.service_account deployment.kubernetes.storage_class deployment.kubernetes.storage_gib
+deployment.kubernetes.values_from deployment.prefect_pool deployment.run.cpus deployment.run.gpus deployment.run.hours
+deployment.run.memory_gib deployment.run.nodes deployment.servers deployment.slurm.account
+deployment.slurm.container.image deployment.slurm.container.mounts deployment.slurm.container.runtime
+deployment.slurm.gpu_type deployment.slurm.options deployment.slurm.partition deployment.slurm.qos
+deployment.slurm.setup deployment.workdir deployment.workers.cpus deployment.workers.gpus deployment.workers.hours
+deployment.workers.memory_gib deployment.workers.nodes deployment.workers.port
 """
 
 ENGINES = {

@@ -1,0 +1,1 @@
+"""Job files for clusters, from the block `deployment` of a run's configuration."""
