@@ -127,6 +127,7 @@ def pages(prompts: int) -> list[str]:
     name, tree = digest(["prompt", prompts // 2]), digest(["tree", prompts // 2])
     lists = ["/runs", "/trees", "/prompts", "/pairs", "/drops", "/evaluation", "/evaluation/self_play", "/models"]
     filtered = ["/trees?outcome=changed&sort=largest&page=40", "/trees?q=abc", f"/trees/{tree}?outcome=changed"]
+    filtered += ["/trees?root=right", f"/trees/{tree}?root=right&text=right"]
     single = [f"/runs/{RUN}", f"/runs/{RUN}/1", f"/trees/{tree}", f"/prompts/{name}", "/models/actor/1"]
     return [*lists, *filtered, *single, f"/pairs/{digest(['pair', 1])}"]
 
@@ -142,9 +143,13 @@ def main() -> None:
         build(home, asked.prompts)
         print(f"the home was made in {time.perf_counter() - begun:.0f} s")
     begun = time.perf_counter()
-    client = TestClient(make_app(home))
+    app = make_app(home)
+    client = TestClient(app)
     client.get("/runs")
     print(f"opened, with the first page: {time.perf_counter() - begun:.2f} s (imports not counted)")
+    begun, trees = time.perf_counter(), app.state.view.truth.progress().total
+    app.state.view.truth.wait()
+    print(f"the checker came to all {trees:,} trees in {time.perf_counter() - begun:.1f} s, in the background")
     print(f"{'page':60} {'first':>7} {'then':>7}")
     for page in pages(asked.prompts):
         times = []

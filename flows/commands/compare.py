@@ -82,6 +82,8 @@ def compare(  # noqa: PLR0913 - one parameter per option
 
     wanted = [parse_gate(text) for text in gates]
     if searching["refiner"] is not None:
+        if benchmark is not None:
+            raise ConfigError("--benchmark compares what was measured; with --refiner both sides are searched now")
         first, second = _searched((before, after), prompts, skip_bad, home, searching, quiet=as_json)
     else:
         first, second = _measured((before, after), benchmark, prompts, data_dir, skip_bad, home, searching)
@@ -147,8 +149,8 @@ def _measured(
 ) -> tuple["Side", "Side"]:
     from flows.comparing.sides import file_side
 
-    if asked := [name for name in ("actor", *_SIDES, "overrides", "preset", "config_file") if searching[name]]:
-        raise ConfigError(f"what is asked for ({', '.join(asked)}) compares searches: say who judges, with --refiner")
+    if any(value for value in searching.values()):
+        raise ConfigError("models, settings and servers are named for two searches: say who judges, with --refiner")
     before, after = names
     if before is None or after is None:
         raise ConfigError("name two sides: files of answers, models, runs, or with --refiner prompt sets")
@@ -196,12 +198,14 @@ def _searched(
     actor, refiner = searching["actor"], searching["refiner"]
     sides = []
     for place, name in zip(_SIDES, names, strict=True):
-        own = (*(() if name is None else (f"method.prompt_set={json.dumps(name)}",)), *searching.pop(place))
-        chosen = Chosen(searching["preset"], searching["config_file"], (*common, *own))
+        own = searching.pop(place)
+        called = " ".join((name, *own) if name else own) or "as configured"
+        chosen_set = () if name is None else (f"method.prompt_set={json.dumps(name)}",)
+        chosen = Chosen(searching["preset"], searching["config_file"], (*common, *chosen_set, *own))
         config = chosen.configuration(refiner, where)
         PromptLibrary.load(config.method.prompt_set)  # one that is no prompt set is told before anything starts
         work = Work(where, config, named_models(actor=actor, refiner=refiner), prompts=str(prompts), skip_bad=skip_bad)
-        sides.append((name or " ".join(own) or "as configured", work, chosen.overrides))
+        sides.append((called, work, chosen.overrides))
     if sides[0][1].config == sides[1][1].config:
         raise ConfigError(
             "both sides have the same settings: name two prompt sets, or what differs with --set-a, --set-b"
@@ -212,7 +216,9 @@ def _searched(
         from flows.comparing.searches import searched_side
         from flows.search import SearchRequest
 
+        file = searching.pop("config_file")
         given = {**searching, "prompts": str(prompts), "home": str(where.root), "skip_bad": skip_bad}
+        given["config_file"] = None if file is None else str(file)
         first, second = (
             searched_side(name, SearchRequest(**given, overrides=overrides)) for name, _, overrides in sides
         )

@@ -77,13 +77,16 @@ def test_each_side_has_its_own_settings_beside_the_common_ones(asked, tmp_path):
     own.mkdir()
     place = ["--prompts", "p.jsonl", "--refiner", "starter", "--home", str(tmp_path), "--set", "method.search.branch=3"]
     invoke(["compare", "plain", str(own), "--set-b", "method.judging.votes=3", *place])
-    assert [name for name, _ in asked] == ["plain", str(own)]
+    assert [name for name, _ in asked] == ["plain", f"{own} method.judging.votes=3"]
     first, second = (request.configuration().method for _, request in asked)
     assert (first.prompt_set, first.search.branch) == ("plain", 3)
     assert (second.prompt_set, second.search.branch, second.judging.votes) == (str(own), 3, 3)
     asked.clear()
-    invoke(["compare", "--set-b", "method.search.strategy=dfs", *place])
+    file = tmp_path / "own.yaml"
+    file.write_text("extends: starter\nmethod: {search: {node_budget: 7}}\n")
+    invoke(["compare", "--set-b", "method.search.strategy=dfs", "--config", str(file), *place])
     assert [name for name, _ in asked] == ["as configured", "method.search.strategy=dfs"]
+    assert [request.configuration().method.search.node_budget for _, request in asked] == [7, 7]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,7 @@ def test_each_side_has_its_own_settings_beside_the_common_ones(asked, tmp_path):
         (["default", "plain"], "--prompts FILE"),
         (["default", "--prompts", "p"], "name two prompt sets"),
         (["plain", "plain", "--prompts", "p"], "the same settings"),
+        (["default", "plain", "--prompts", "p", "--benchmark", "ifeval"], "--benchmark compares what was measured"),
         (["--prompts", "p", "--set-a", "method.search.branch=0"], "branch"),
     ],
 )
