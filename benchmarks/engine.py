@@ -1,10 +1,12 @@
 """How the tree search uses several model servers: scaling, idle time, prefixes, and the published schedule.
 
-    python -m benchmarks.engine [--seats 32] [--trees 30]
+    python -m benchmarks.engine [--seats 32] [--trees 30] [--jumping-clock]
 
 The servers are simulated, all in one process of its own: each has so many seats (vLLM's max_num_seqs), a sample holds
 one for its tokens times the time of a decoding step, as on a GPU whose batch is full, and what finds no seat queues.
-Answers follow from the request's seed, so that a prompt has the same tree in all parts, which is checked.
+Answers follow from the request's seed, so that a prompt has the same tree in all parts, which is checked. With
+--jumping-clock there are no sockets, and a clock that jumps to the next event instead of waiting: what routing and
+scheduling alone cost, whatever else the machine does.
 
 scaling: trees in proportion to the replicas, at 1, 2, 4 and 8 of them. On four replicas, with three times as many trees
 each: flat: the same requests at once, none waiting for another's answer. prefixes: how often a server has seen the
@@ -16,6 +18,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import selectors
 import subprocess
 import sys
 import time
@@ -27,9 +30,11 @@ import httpx
 
 from benchmarks.scripted_world import answer
 from spar_core.config.method import MethodConfig
-from spar_core.engines.base import Generation, GenerationRequest, Sampling
+from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Sampling
 from spar_core.engines.configuration import ServedSettings
+from spar_core.engines.endpoint_router import Endpoint, EndpointRouter
 from spar_core.engines.openai_engine import OpenAIEngine
+from spar_core.engines.throttle import Throttle
 from spar_core.hashing import derive_seed, digest
 from spar_core.processors import usable_cores
 from spar_core.prompts import PromptLibrary
@@ -43,6 +48,7 @@ TOKENS = {"Mend": 250, "Check": 150}  # of a rewrite and of a vote, times 0.5 to
 QUEUED = 1.25  # requests in flight per server, of its seats
 FEW, FLAT_TREES = 4, 3  # replicas, and times as many trees per replica, of all parts but the scaling
 SCHEDULE_TREES = 6  # per process
+JUMPING = False
 
 
 # The servers: `python -m benchmarks.engine serve REPLICAS SEATS` prints their ports.
@@ -59,18 +65,23 @@ class Server:
 
         body = await request.json()
         messages = tuple(Message(entry["role"], entry["content"]) for entry in body["messages"])
-        asked = GenerationRequest(messages, Sampling(), body["seed"])
+        answered = await self.answer(GenerationRequest(messages, Sampling(), body["seed"], body["n"]))
+        choices = [
+            {"index": index, "message": {"role": "assistant", "content": made.text}, "finish_reason": "stop"}
+            for index, made in enumerate(answered.completions)
+        ]
+        written = sum(made.completion_tokens for made in answered.completions)
+        return web.json_response({"choices": choices, "usage": {"prompt_tokens": 1, "completion_tokens": written}})
+
+    async def answer(self, asked: GenerationRequest) -> Generation:
         prefix = asked.messages[0].content.partition("Answer:")[0]
         self.counts["requests"] += 1
         self.counts["known"] += prefix in self.known
         self.known.add(prefix)
-        written = await asyncio.gather(*(self.sample(asked, index) for index in range(body["n"])))
+        written = await asyncio.gather(*(self.sample(asked, index) for index in range(asked.n)))
         self.counts["tokens"] += sum(written)
-        choices = [
-            {"index": index, "message": {"role": "assistant", "content": answer(asked, index)}, "finish_reason": "stop"}
-            for index in range(body["n"])
-        ]
-        return web.json_response({"choices": choices, "usage": {"prompt_tokens": 1, "completion_tokens": sum(written)}})
+        made = (Completion(answer(asked, index), "stop", tokens) for index, tokens in enumerate(written))
+        return Generation(tuple(made), 1)
 
     async def sample(self, asked: GenerationRequest, index: int) -> int:
         usual = TOKENS[asked.messages[0].content.partition(" ")[0]]
@@ -110,6 +121,47 @@ def servers(replicas: int, seats: int) -> Iterator[list[str]]:
         process.wait()
 
 
+# The same servers without sockets, on a clock that jumps: what only our routing and scheduling cost, on any machine.
+
+
+class Jumps(selectors.DefaultSelector):
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        found = super().select(None if timeout is None else 0)
+        if not found and timeout:
+            self.now += timeout
+        return found
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._jumps = Jumps()
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        return self._jumps.now
+
+
+class Simulated:
+    model_digest = "weights"
+
+    def __init__(self, replicas: int, seats: int) -> None:
+        self.servers = {f"http://{number}/v1": Server(seats) for number in range(replicas)}
+        most = int(QUEUED * seats)
+        self._router = EndpointRouter([Endpoint(url, Throttle(most, 0.5, 60.0, 0.1)) for url in self.servers])
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        async with self._router.place(prefix=request.prefix) as place:
+            place.sent()
+            answered = await self.servers[place.endpoint.url].answer(request)
+            place.answered()
+            return answered
+
+    async def close(self) -> None:
+        pass
+
+
 # The clients.
 
 
@@ -131,7 +183,7 @@ class Measured(NamedTuple):
 class Recorded:
     """Notes what an engine is asked; `prefixes` false: servers are not told what requests share."""
 
-    def __init__(self, engine: OpenAIEngine, *, prefixes: bool) -> None:
+    def __init__(self, engine: Engine, *, prefixes: bool) -> None:
         self.requests: list[GenerationRequest] = []
         self.model_digest = engine.model_digest
         self._engine = engine
@@ -180,6 +232,9 @@ def counted(urls: list[str]) -> dict[str, int]:
 
 
 def measure(replicas: int, seats: int, trees: int, work: Any, *, prefixes: bool = True) -> tuple[Measured, Recorded]:
+    if JUMPING:
+        return simulate(replicas, seats, trees, work, prefixes)
+
     async def run(urls: list[str]) -> tuple[float, float, Recorded, dict[str, str]]:
         async with client(urls, seats, prefixes) as engine:
             began, cpu = time.monotonic(), time.process_time()
@@ -190,6 +245,21 @@ def measure(replicas: int, seats: int, trees: int, work: Any, *, prefixes: bool 
         seconds, cpu, engine, found = asyncio.run(run(urls))
         seen = counted(urls)
     return Measured(seconds, cpu, trees, seen["requests"], seen["tokens"], seen["known"], found), engine
+
+
+def simulate(replicas: int, seats: int, trees: int, work: Any, prefixes: bool) -> tuple[Measured, Recorded]:
+    async def run() -> tuple[Simulated, float, Recorded, dict[str, str]]:
+        engine = Simulated(replicas, seats)
+        recorded = Recorded(engine, prefixes=prefixes)
+        found = await work(recorded)
+        return engine, asyncio.get_running_loop().time(), recorded, found
+
+    cpu = time.process_time()
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        engine, seconds, recorded, found = runner.run(run())
+    seen = {name: sum(one.counts[name] for one in engine.servers.values()) for name in ("requests", "tokens", "known")}
+    cpu = time.process_time() - cpu
+    return Measured(seconds, cpu, trees, seen["requests"], seen["tokens"], seen["known"], found), recorded
 
 
 # The parts.
@@ -247,7 +317,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seats", type=int, default=32, help="sequences a server computes at once")
     parser.add_argument("--trees", type=int, default=30, help="trees per replica")
+    parser.add_argument("--jumping-clock", action="store_true", help="no sockets and no waiting")
     arguments = parser.parse_args()
+    global JUMPING
+    JUMPING = arguments.jumping_clock
     print(f"{usable_cores()} cores, load {os.getloadavg()[0]:.0f}", flush=True)
     found = scaling(arguments.seats, arguments.trees)
     others(arguments.seats, arguments.trees, found)

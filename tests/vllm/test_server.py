@@ -86,9 +86,10 @@ def engine(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
         max_retries=1,
     )
     served = VllmEngine(config, str(folder))
+    (server,) = served.fleet.servers
     yield served
     asyncio.run(served.close())
-    assert port_is_free(served.fleet.servers[0].port)
+    assert port_is_free(server.port)
 
 
 def request(text: str, sampling: Sampling, seed: int = 5, n: int = 1) -> GenerationRequest:

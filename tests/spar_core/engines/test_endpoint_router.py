@@ -134,7 +134,7 @@ def test_a_place_that_becomes_free_goes_to_those_of_the_servers_own_prefixes_fir
         of_second = [one for one, (_, url) in zip(asked, servers.sent, strict=True) if url == second.url]
         for one in of_second[:6]:  # four of its own, though others have waited longer, and then two of these
             servers.answer(one)
-            await asyncio.sleep(0.01)
+            await one
         assert servers.sent[16:] == [(tree, second.url) for tree in (*theirs, *ours[:2])]
         await servers.answer_all()
 
