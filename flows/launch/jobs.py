@@ -114,10 +114,10 @@ def _changed(config: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def as_yaml(value: object, head: str = "") -> str:
-    """YAML of plain values, keys in the order given, below a comment."""
+def as_yaml(value: object) -> str:
+    """YAML of plain values, keys in the order given."""
     text: str = yaml.safe_dump(value, sort_keys=False, width=120, allow_unicode=True)
-    return f"# {head}\n{text}" if head else text
+    return text
 
 
 def description_file(server: ServerJobConfig) -> str:

@@ -14,7 +14,7 @@ from spar_core.ports import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue")
 NODES = ("n1", "n2")
-PATIENCE_S = 60
+PATIENCE_S = 300
 _CONFIGURATION = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
