@@ -207,7 +207,7 @@ def test_the_refiner_learns_the_checks_it_is_asked_for() -> None:
     records = IterationRecords(
         [PROMPT], [response, replace(response, response_id="ruled")], [judgement, by_rule], [result.tree], result.nodes
     )
-    made = build_refiner_data(records, LIBRARY, RefinerDataConfig(), run_seed=0)
+    made = build_refiner_data([records], LIBRARY, RefinerDataConfig(), run_seed=0)
     said = {example.source: example.messages for example in made.examples}
     assert said["response_no"][:-1] in asked  # byte for byte
     assert said["response_no"][-1].content == f"Too casual.\n{NO}"
