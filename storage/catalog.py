@@ -139,6 +139,8 @@ class Catalog:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect()
+        if self._home.remote is not None:
+            connection.register_filesystem(self._home.remote.objects.files())
         try:
             self._create_views(connection)
         except BaseException:
@@ -172,12 +174,12 @@ class Catalog:
         connection.execute(f"SET temp_directory={views.quoted(self._spill.name)}")
         _lock_down(connection, [path for paths in files.values() for path in paths])
 
-    def _files(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
+    def _files(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
         for ref, manifest in self._scan.whole:
             for part in manifest.parts:
                 for stored in part.tables:
-                    found.setdefault(stored.table, []).append(ref.folder / stored.path)
+                    found.setdefault(stored.table, []).append(self._store.address(ref, stored))
         return found
 
 
@@ -202,7 +204,7 @@ def _empty(table: str) -> pa.Table:
     return schema.empty_table()
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
+def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
     paths = ", ".join(views.quoted(path) for path in files)
     connection.execute("SET python_enable_replacements=false")
     connection.execute(f"SET allowed_paths=[{paths}]")

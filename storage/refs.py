@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from spar_core.errors import StorageError
 from storage.manifests import MODEL_FOLDER, Manifest, StoredTable, read_manifest
 from storage.parts import DROPS_TABLE, ROW_GROUP_ROWS
+from storage.remote_artifacts import bring_model, fetch_files
 from storage.schemas import from_batch, record_type, schema_of, to_batch
 
 
@@ -48,10 +49,11 @@ class ArtifactRef:
         """The model the artifact holds.
 
         Raises:
-            StorageError: it holds none.
+            StorageError: it holds none, or the object store that keeps it does not answer.
         """
         if self.model_digest is None:
             raise StorageError(f"the artifact of stage {self.stage!r} ({self.stage_key}) holds no model")
+        bring_model(self.folder / MODEL_FOLDER)
         return self.folder / MODEL_FOLDER
 
     def manifest(self) -> Manifest:
@@ -72,6 +74,7 @@ class ArtifactRef:
             StorageError: the artifact has no such table, or a file cannot be read.
         """
         for stored in self._files(table, part):
+            fetch_files(self.folder, (stored,))
             with _reading(self.folder / stored.path):
                 for batch in _batches(self.folder / stored.path):
                     yield from from_batch(table, batch)
@@ -84,10 +87,21 @@ class ArtifactRef:
         """
         today = schema_of(record_type(table))
         for stored in self._files(table, None):
+            fetch_files(self.folder, (stored,))
             with _reading(self.folder / stored.path):
                 for batch in _batches(self.folder / stored.path):
                     # A file of an older version may lack columns: they take the fields' defaults.
                     yield batch if batch.schema.equals(today) else to_batch(table, list(from_batch(table, batch)))
+
+    def paths(self, table: str) -> tuple[Path, ...]:
+        """The Parquet files of a table, in order of the parts.
+
+        Raises:
+            StorageError: the artifact has no such table, or its files are gone.
+        """
+        files = self._files(table, None)
+        fetch_files(self.folder, files)
+        return tuple(self.folder / stored.path for stored in files)
 
     def rows_in_part(self, table: str, part: int) -> int:
         """Number of a table's records in one part."""

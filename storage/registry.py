@@ -20,6 +20,7 @@ from storage.entries import ModelEntry
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.mlflow_store import METRICS_PER_CALL, connect, experiment_id, mlflow_errors, mlflow_name, tracking_uri
+from storage.remote_artifacts import bring_model
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -75,7 +76,7 @@ class Registry:
         Raises:
             StorageError: its folder is absent, or the database fails.
         """
-        if not model.path.is_dir():
+        if not bring_model(model.path):
             raise StorageError(f"cannot register {model.path}: no such folder")
         with mlflow_errors(self._home):
             if not self._client.search_registered_models(f"name = '{model.role}'"):
@@ -116,7 +117,7 @@ class Registry:
                 f"{match['name']} has versions: {', '.join(map(str, known)) or 'none'}"
             )
         version = found[0]
-        if not version.path.is_dir():
+        if not bring_model(version.path):
             raise StorageError(
                 f"{reference} points at {version.path}, which is gone; take another version, or run again"
             )

@@ -37,7 +37,7 @@ class RunRequest(BaseModel):
     iterations: Annotated[int, Field(ge=0)] | None = None
     """Number of iterations, shorthand for an override."""
     home: str | None = None
-    """Home folder; null: $SPAR_HOME, else `.spar` in the working directory."""
+    """Home folder, or `s3://bucket/prefix`; null: $SPAR_HOME, else `.spar` in the working directory."""
     run_id: str | None = None
     """Name of the run; null: preset and a digest of the configuration."""
 
@@ -58,7 +58,7 @@ class RunRequest(BaseModel):
     def pinned(self) -> "RunRequest":
         """The same request with home and run id spelled out."""
         run = self.resolve()
-        return self.model_copy(update={"home": str(run.home.root), "run_id": run.run_id})
+        return self.model_copy(update={"home": run.home.address, "run_id": run.run_id})
 
 
 class Run:
