@@ -26,7 +26,6 @@ from storage.manifests import (
     MODEL_FOLDER,
     PartManifest,
     Split,
-    StoredFile,
     damage,
     part_name,
     read_manifest,
@@ -137,9 +136,13 @@ class ArtifactStore:
         if self._remote is not None:
             self._remote.settle_part(folder, index, replacing=True)
 
-    def address(self, ref: ArtifactRef, file: StoredFile) -> str:
-        """Where a file of an artifact can be read now: a path, or an address in the object store."""
-        return str(ref.folder / file.path) if self._remote is None else self._remote.address(ref.folder, file)
+    def addresses(self, artifact: Whole) -> Iterator[tuple[str, str]]:
+        """Every table of an artifact that has rows, with the files to read it from, or their addresses in the store."""
+        ref, manifest = artifact
+        if self._remote is not None:
+            return self._remote.addresses(ref.folder, manifest)
+        files = (file for part in manifest.parts for file in part.tables if file.rows)
+        return ((file.table, str(ref.folder / file.path)) for file in files)
 
     def metrics_so_far(self, stage: str, key: str) -> dict[str, float]:
         """Sums of what the finished parts of an artifact measured, also before it is committed."""

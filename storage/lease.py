@@ -17,7 +17,6 @@ from spar_core.errors import StorageError
 from storage.objects import ObjectStore
 
 _KEY = "lease.json"
-LEASE_S = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +45,7 @@ class Lease:
         cls,
         objects: ObjectStore,
         worker: str,
-        length_s: float = LEASE_S,
+        length_s: float,
         renewed: Callable[[], None] = lambda: None,
     ) -> Self:
         """The lease of a home, when it is free, or was held by this worker, or its holder no longer renews it.

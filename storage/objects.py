@@ -71,7 +71,6 @@ class ObjectStore:
             raise StorageError(f"{url!r} is no address of an object store; give s3://bucket/prefix")
         self.url = url
         options: Any = {"allow_http": os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"), "timeout": "60s"}
-        self._options = options
         self._store = S3Store(
             named["bucket"], prefix=named["prefix"] or None, client_options=options, retry_config=_RETRIES
         )
@@ -188,10 +187,21 @@ class ObjectStore:
         return now.written
 
     def files(self) -> "AbstractFileSystem":
-        """The bucket as a file system, for programs that read `s3://` addresses through fsspec."""
-        from obstore.fsspec import FsspecStore
+        """The objects as a file system of fsspec's, to be read by their addresses."""
+        import obstore
 
-        return FsspecStore("s3", client_options=self._options, retry_config=_RETRIES)
+        from storage.object_files import ObjectFiles
+
+        def facts(key: str) -> dict[str, Any]:
+            there = self.about(key)
+            if there is None:
+                raise FileNotFoundError(self.address(key))
+            return {"size": there.bytes, "mtime": there.written}
+
+        def read(key: str, start: int, count: int) -> bytes:
+            return self._tried(key, lambda: bytes(obstore.get_range(self._store, key, start=start, length=count)))
+
+        return ObjectFiles(self.url, facts, read)
 
     def _conditional(self, key: str, content: bytes, mode: Any) -> str | None:
         """A lost answer makes the client's retry meet its own object: equal content means that it is written."""

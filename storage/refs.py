@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from spar_core.errors import StorageError
 from storage.manifests import MODEL_FOLDER, Manifest, StoredTable, read_manifest
-from storage.parts import DROPS_TABLE, ROW_GROUP_ROWS
+from storage.parts import DROPS_TABLE
 from storage.remote_artifacts import bring_model, fetch_files
-from storage.schemas import from_batch, record_type, schema_of, to_batch
+from storage.schemas import from_batch, record_type
+from storage.table_files import batches, batches_of_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class ArtifactRef:
         for stored in self._files(table, part):
             fetch_files(self.folder, (stored,))
             with _reading(self.folder / stored.path):
-                for batch in _batches(self.folder / stored.path):
+                for batch in batches(self.folder / stored.path):
                     yield from from_batch(table, batch)
 
     def batches(self, table: str) -> Iterator[pa.RecordBatch]:
@@ -85,13 +85,10 @@ class ArtifactRef:
         Raises:
             StorageError: the artifact has no such table, or a file cannot be read.
         """
-        today = schema_of(record_type(table))
         for stored in self._files(table, None):
             fetch_files(self.folder, (stored,))
             with _reading(self.folder / stored.path):
-                for batch in _batches(self.folder / stored.path):
-                    # A file of an older version may lack columns: they take the fields' defaults.
-                    yield batch if batch.schema.equals(today) else to_batch(table, list(from_batch(table, batch)))
+                yield from batches_of_today(table, self.folder / stored.path)
 
     def paths(self, table: str) -> tuple[Path, ...]:
         """The Parquet files of a table, in order of the parts.
@@ -119,11 +116,6 @@ class ArtifactRef:
                 f"the artifact of stage {self.stage!r} has no table {table!r}, only {', '.join(self.rows) or 'none'}"
             )
         return [stored for entry in parts for stored in entry.tables if stored.table == table]
-
-
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=ROW_GROUP_ROWS)
 
 
 @contextmanager

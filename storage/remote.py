@@ -33,6 +33,8 @@ from storage.manifests import MANIFEST
 from storage.objects import Stored, object_store
 
 WORK_VARIABLE = "SPAR_WORK"
+LEASE_S = 60.0
+"""Seconds after its last sign of life until a worker counts as dead; a living one gives a sign every third of it."""
 _NAMED = "store.json"
 _TAGS = "store-tags.json"
 _RECORD = "home.json"
@@ -103,7 +105,7 @@ class Remote:
                 f"{self.url} ignores conditional writes (If-None-Match), without which two workers harm one another; "
                 "use a store that has them, or a home in a folder"
             )
-        self._lease = Lease.take(self.objects, worker, renewed=self.save_database)
+        self._lease = Lease.take(self.objects, worker, LEASE_S, self.save_database)
         try:
             self.refresh(layout, settling=True)
             self._restore_database()
@@ -260,9 +262,12 @@ def index_key(folder: Path) -> str:
 
 def _snapshot(file: Path) -> bytes:
     """The content of a SQLite database that may be in use, without the log beside it."""
-    with closing(sqlite3.connect(file, timeout=60)) as source, closing(sqlite3.connect(":memory:")) as copy:
-        source.backup(copy)
-        return copy.serialize()
+    try:
+        with closing(sqlite3.connect(file, timeout=60)) as source, closing(sqlite3.connect(":memory:")) as copy:
+            source.backup(copy)
+            return copy.serialize()
+    except sqlite3.Error as error:
+        raise StorageError(f"cannot read {file}: {error}; check the file, then run again") from error
 
 
 def _stamp(file: Path) -> tuple[float, ...] | None:

@@ -2,26 +2,21 @@
 
     artifacts/stage=<stage>/stage_key=<key>/part-00003/<table>-<checksum>.parquet and manifest.json
                                            /model/<file>-<checksum>, listed in model.json
+                                           /joined/<table>-<checksum>.parquet      all parts of a table, for queries
     index/stage=<stage>/stage_key=<key>.json
 
 Objects of data carry the checksum of their content in their name, so that two writers of one part never overwrite one
 another's: the first manifest of a part, of a model or of an artifact counts, and whoever comes later takes it over.
 """
 
-import fcntl
 import json
 import logging
-import os
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from spar_core.errors import StorageError
-from spar_core.hashing import digest
 from storage.disk import disk_errors, json_text, write_text
 from storage.manifests import (
     MANIFEST,
@@ -37,9 +32,8 @@ from storage.manifests import (
     read_part_manifest,
 )
 from storage.remote import Remote, index_key, remote_of
+from storage.remote_files import RemoteFiles, missing, prefix
 
-_AT_ONCE = 8
-_SHORT = 12  # digits of a checksum in a name
 _MODEL_LIST = "model.json"
 _log = logging.getLogger(__name__)
 ManifestT = TypeVar("ManifestT", Manifest, PartManifest)
@@ -51,6 +45,7 @@ class RemoteArtifacts:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
         self._objects = remote.objects
+        self._files = RemoteFiles(remote)
         self._settled: set[tuple[Path, bytes]] = set()
 
     def manifest(self, folder: Path) -> Manifest | None:
@@ -70,10 +65,9 @@ class RemoteArtifacts:
             write_text(folder / MANIFEST, there[0].decode())
         return found
 
-    def address(self, folder: Path, file: StoredFile) -> str:
-        """Where a file can be read: in the working folder, else in the store."""
-        here = folder / file.path
-        return self._objects.address(_key(folder, file)) if damage(folder, (file,), verify=False) else str(here)
+    def addresses(self, folder: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+        """Every table that has rows, with the files to read it from: paths where they are here, else addresses."""
+        return self._files.addresses(folder, manifest)
 
     def part(self, folder: Path, index: int, here: PartManifest | None) -> PartManifest | None:
         """The part that counts, in the working folder as in the store; None where neither has it.
@@ -104,7 +98,7 @@ class RemoteArtifacts:
         if own is None or (folder, content) in self._settled:
             return own
         self._remote.check()
-        self._send(folder, own.tables)
+        self._files.send(folder, own.tables)
         key = _part_key(folder, index)
         while self._objects.create(key, content) is None:
             there = self._objects.read(key)
@@ -125,8 +119,8 @@ class RemoteArtifacts:
         Raises:
             StorageError: the store does not answer.
         """
-        here = f"{_prefix(folder)}/"
-        for entry in self._objects.listed(_prefix(folder)):
+        here = f"{prefix(folder)}/"
+        for entry in self._objects.listed(prefix(folder)):
             name, _, file = entry.key.removeprefix(here).partition("/")
             if file == MANIFEST and not (folder / name / MANIFEST).exists():
                 self.part(folder, int(name.removeprefix("part-")), None)
@@ -140,8 +134,8 @@ class RemoteArtifacts:
             StorageError: the store does not answer, or the lease is lost.
         """
         self._remote.check()
-        files, key = model_files(folder / MODEL_FOLDER), f"{_prefix(folder)}/{_MODEL_LIST}"
-        self._send(folder, files)
+        files, key = model_files(folder / MODEL_FOLDER), f"{prefix(folder)}/{_MODEL_LIST}"
+        self._files.send(folder, files)
         if self._objects.create(key, json_text([file.model_dump() for file in files]).encode()) is None:
             _log.info("the model of %s was trained by another worker: taken over", folder)
             shutil.rmtree(folder / MODEL_FOLDER)
@@ -153,8 +147,8 @@ class RemoteArtifacts:
         Raises:
             StorageError: the store does not answer.
         """
-        first, top = _part_key(folder, number), f"{_prefix(folder)}/part-"
-        listed = [entry.key for entry in self._objects.listed(_prefix(folder))]
+        first, top = _part_key(folder, number), f"{prefix(folder)}/part-"
+        listed = [entry.key for entry in self._objects.listed(prefix(folder))]
         self._objects.delete(k for k in listed if k.startswith(top) and k.endswith(f"/{MANIFEST}") and k >= first)
         self._settled = {entry for entry in self._settled if entry[0] != folder}
 
@@ -165,7 +159,8 @@ class RemoteArtifacts:
             StorageError: the store does not answer, or the lease is lost.
         """
         self._remote.check()
-        self._send(folder, manifest.model)
+        self._files.send(folder, manifest.model)
+        self._files.send_joined(folder, manifest)
         key, content = index_key(folder), json_text(manifest.model_dump(mode="json")).encode()
         while self._objects.create(key, content) is None:
             there = self._objects.read(key)
@@ -182,24 +177,19 @@ class RemoteArtifacts:
         return manifest
 
     def fetch(self, folder: Path, files: Sequence[StoredFile]) -> None:
-        """Copy the files that this folder lacks; one process of a machine at a time.
+        """Copy the files that this folder lacks.
 
         Raises:
             StorageError: the store does not answer, or has lost a file; then the artifact counts no longer.
         """
-        if not _missing(folder, files):
-            return
-        with _alone(self._remote.root / "work" / "fetching" / f"{digest([str(folder)])}.lock"):
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                arrived = list(pool.map(lambda file: self._copy(folder, file), _missing(folder, files)))
-            if not all(arrived):
-                self.discard_parts_from(folder, 0)
-                self._objects.delete([index_key(folder), f"{_prefix(folder)}/{_MODEL_LIST}"])
-                (folder / MANIFEST).unlink(missing_ok=True)
-                raise StorageError(
-                    f"{self._objects.address(_prefix(folder))} lacks files that its manifest names: somebody deleted "
-                    "them; run again to make it anew"
-                )
+        if not self._files.fetch(folder, files):
+            self.discard_parts_from(folder, 0)
+            self._objects.delete([index_key(folder), f"{prefix(folder)}/{_MODEL_LIST}"])
+            (folder / MANIFEST).unlink(missing_ok=True)
+            raise StorageError(
+                f"{self._objects.address(prefix(folder))} lacks files that its manifest names: somebody deleted them; "
+                "run again to make it anew"
+            )
 
     def forget_damaged(self, folder: Path, files: Sequence[StoredFile]) -> None:
         """Delete copies that do not match their checksums: they are fetched again when they are needed."""
@@ -223,29 +213,6 @@ class RemoteArtifacts:
         if there is not None:
             self.fetch(folder, [StoredFile.model_validate(entry) for entry in json.loads(there[0])])
 
-    def _send(self, folder: Path, files: Sequence[StoredFile]) -> None:
-        """Names hold checksums: what is there need not be sent again."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(lambda file: self._send_one(folder, file), files))
-
-    def _send_one(self, folder: Path, file: StoredFile) -> None:
-        there = self._objects.about(_key(folder, file))
-        if there is None or there.bytes != file.bytes:
-            self._objects.write(_key(folder, file), folder / file.path)
-
-    def _copy(self, folder: Path, file: StoredFile) -> bool:
-        final = folder / file.path
-        beside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-        with disk_errors(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                arrived = self._objects.fetch(_key(folder, file), beside, file.sha256)
-                if arrived:
-                    os.replace(beside, final)
-                return arrived
-            finally:
-                beside.unlink(missing_ok=True)
-
     def _parsed(self, kind: type[ManifestT], content: bytes, key: str) -> ManifestT | None:
         return manifest_of(kind, json.loads(content), self._objects.address(key))
 
@@ -256,7 +223,7 @@ def fetch_files(folder: Path, files: Sequence[StoredFile]) -> None:
     Raises:
         StorageError: the store does not answer, or has lost them.
     """
-    remote = remote_of(folder.parents[2]) if _missing(folder, files) else None
+    remote = remote_of(folder.parents[2]) if missing(folder, files) else None
     if remote is not None:
         RemoteArtifacts(remote).fetch(folder, files)
 
@@ -275,34 +242,9 @@ def bring_model(folder: Path) -> bool:
     return folder.is_dir()
 
 
-def _missing(folder: Path, files: Sequence[StoredFile]) -> list[StoredFile]:
-    return [file for file in files if damage(folder, (file,), verify=False)]
-
-
 def _cuts(manifest: Manifest) -> list[tuple[int, str, object]]:
     return [(part.index, part.cut, part.split) for part in manifest.parts]
 
 
-def _prefix(folder: Path) -> str:
-    return f"artifacts/{folder.parent.name}/{folder.name}"
-
-
 def _part_key(folder: Path, index: int) -> str:
-    return f"{_prefix(folder)}/{part_name(index)}/{MANIFEST}"
-
-
-def _key(folder: Path, file: StoredFile) -> str:
-    path = Path(file.path)
-    return f"{_prefix(folder)}/{path.parent.as_posix()}/{path.stem}-{file.sha256[:_SHORT]}{path.suffix}"
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with disk_errors(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return f"{prefix(folder)}/{part_name(index)}/{MANIFEST}"

@@ -176,12 +176,11 @@ def test_the_catalogue_reads_the_store_without_copying_it(worker):
     assert not list(reader.root.rglob("*.parquet"))
 
 
-@pytest.mark.parametrize("faults", [["error"], ["lost"], ["slow", "cut"], ["error", "lost", "cut", "slow"]])
-def test_a_store_that_fails_changes_nothing_of_what_is_written(faults, s3_address, s3_url, tmp_path, monkeypatch):
-    proxy = FaultyProxy(s3_address)
+def test_a_store_that_fails_changes_nothing_of_what_is_written(s3_address, s3_url, tmp_path, monkeypatch):
+    proxy, faults = FaultyProxy(s3_address), ["error", "lost", "cut", "slow"]
     try:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
-        proxy.every = {method: faults for method in ("GET", "PUT", "HEAD")}
+        proxy.every = dict.fromkeys(("GET", "PUT", "HEAD"), faults)
         monkeypatch.setenv("SPAR_WORK", str(tmp_path / "one"))
         one = Home(f"{s3_url}/faulty")
         monkeypatch.setenv("SPAR_WORK", str(tmp_path / "two"))
