@@ -1,4 +1,4 @@
-"""Objects as files for DuckDB, which reads one file from several threads: `seek`, then `read`, each in its own thread."""
+"""Objects as files for DuckDB, which reads one file in several threads, in each by `seek`, then `read`."""
 
 import threading
 from collections.abc import Callable

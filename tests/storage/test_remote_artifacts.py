@@ -1,6 +1,7 @@
 """Two workers on one home in an object store: what one completes the other finds, and none harms the other."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,7 @@ from storage.catalog import open_catalog
 from storage.entries import StageRun, utc_now
 from storage.home import Home
 from storage.ledger import Ledger
+from storage.object_files import ObjectFile
 from storage.parts import split_of
 from storage.registry import bring_model
 from tests.storage.object_server import FaultyProxy
@@ -198,3 +200,17 @@ def test_a_store_that_fails_changes_nothing_of_what_is_written(s3_address, s3_ur
         proxy.close()
     plain = committed(ArtifactStore(Home(tmp_path / "plain")))
     assert read.content_digest == plain.content_digest
+
+
+def test_threads_that_read_one_object_do_not_move_one_another():
+    content = bytes(range(100))
+    file = ObjectFile(lambda start, count: content[start : start + count], len(content))
+    file.seek(10)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(file.seek, 50).result()
+        assert other.submit(file.read, 3).result() == content[50:53]
+        assert other.submit(file.tell).result() == 53
+    assert file.read(2) == content[10:12]
+    file.seek(-4, 2)
+    assert file.read() == content[96:]
+    assert file.read(5) == b""
