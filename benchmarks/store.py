@@ -66,11 +66,9 @@ def main() -> None:
         print(f"{given.prompts:,} prompts, made and sent in {time.perf_counter() - begun:.0f} s", flush=True)
         for top in ("artifacts", "runs"):
             shutil.copytree(writer.root / top, plain / top)
-        os.environ[WORK_VARIABLE] = str(scratch / "reader")
         print(f"{'question':30} {'first':>7} {'then':>7} {'folder':>7}")
         for name, sql in QUESTIONS.items():
-            reader = Home(url)
-            shutil.rmtree(reader.root)
+            os.environ[WORK_VARIABLE] = str(scratch / name)
             first, then = asked(Home(url), sql), asked(Home(url), sql)
             print(f"{name:30} {first:7.2f} {then:7.2f} {asked(Home(plain), sql):7.2f}", flush=True)
 

@@ -157,11 +157,14 @@ class Home:
 
     @property
     def identity(self) -> str:
-        """The random id of this home: stays when the folder is renamed, differs in every copy.
+        """The random id of this home: stays when the folder is renamed, differs in every copy. All workers on an object
+        store know it by the same.
 
         Raises:
             StorageError: the home was never held, so it has none, or a later version laid it out.
         """
+        if self.remote is not None:
+            return self.remote.identity
         record = read_record(self._record_file)
         if record is None:
             raise StorageError(f"{self.root} is no home yet: a run makes it one")

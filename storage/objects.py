@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -48,7 +48,7 @@ def as_url(place: Path | str) -> str | None:
     return None if found is None else f"s3://{found['bucket']}/{found['prefix'] or ''}".rstrip("/")
 
 
-@lru_cache
+@cache
 def object_store(url: str) -> "ObjectStore":
     """The store at `s3://bucket/prefix`, one per process.
 

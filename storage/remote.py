@@ -1,12 +1,12 @@
 """A home in an object store: what of it lies there, and the working folder that every machine has of it.
 
-    s3://bucket/prefix/home.json                              layout
+    s3://bucket/prefix/home.json                              layout, and the random id this home is known by
                       /lease.json                             who works on it (`storage.lease`)
                       /runs/...  /models/*.json               the ledger, pins and known servers, as in a folder
                       /index/stage=<stage>/stage_key=<key>.json   manifests: what is listed here is complete
                       /artifacts/stage=<stage>/stage_key=<key>/...   (`storage.remote_artifacts`)
                       /journal/<stage>/<key>/shard-00003.sqlite   completions of parts that were broken off
-                      /mlflow/mlflow.db                       MLflow's SQLite database, as of a few seconds ago
+                      /mlflow/mlflow.db                       MLflow's SQLite database, as of less than a minute ago
 
 Everything else (checkpoints, logs, Prefect's database, files that MLflow keeps of runs) is the worker's own. A working
 folder is a home like any other, with a file that names its store; what is missing in it is fetched when it is needed.
@@ -15,13 +15,14 @@ folder is a home like any other, with a file that names its store; what is missi
 import json
 import logging
 import os
+import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ _INDEX = "index"
 _LISTED = ("runs", "models", _INDEX)
 _DATABASE = "mlflow/mlflow.db"
 _AT_ONCE = 16
+_ID_BYTES = 8
 _LOOK_AGAIN_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -58,11 +60,13 @@ def working_folder(url: str) -> Path:
     base = Path(top) if top else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "spar"
     folder = base.absolute() / f"{url.rpartition('/')[2]}-{digest([url])[:8]}"
     if read_json(folder / _NAMED) != {"url": url}:
+        with disk_errors(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_json(folder / _NAMED, {"url": url})
     return folder
 
 
-@lru_cache
+@cache
 def remote_of(root: Path) -> "Remote | None":
     """What keeps the home whose working folder is `root`; None where the home is that folder itself.
 
@@ -82,7 +86,9 @@ class Remote:
         self._lease: Lease | None = None
         self._tags: dict[str, str] = {}
         self._looked = -_LOOK_AGAIN_S
+        self._saving = False  # not before the database that was shipped last is here
         self._saved: tuple[float, ...] | None = None
+        self._identity: str | None = None
         self._lock = threading.Lock()
 
     @property
@@ -97,10 +103,9 @@ class Remote:
             HeldElsewhereError: another worker holds the home.
             StorageError: the store does not answer, ignores conditions, or a later version laid out the home.
         """
-        record = json_text({"layout": layout}).encode()
-        self.objects.create(_RECORD, record)
-        if self.objects.create(_RECORD, b"{}") is not None:
-            self.objects.write(_RECORD, record)
+        record = json_text({"layout": layout, "identity": secrets.token_hex(_ID_BYTES)}).encode()
+        if self.objects.create(_RECORD, record) is not None and self.objects.create(_RECORD, b"{}") is not None:
+            self.objects.delete([_RECORD])
             raise StorageError(
                 f"{self.url} ignores conditional writes (If-None-Match), without which two workers harm one another; "
                 "use a store that has them, or a home in a folder"
@@ -108,7 +113,7 @@ class Remote:
         self._lease = Lease.take(self.objects, worker, LEASE_S, self.save_database)
         try:
             self.refresh(layout, settling=True)
-            self._restore_database()
+            self._saving = True
         except BaseException:
             self.let_go()
             raise
@@ -122,7 +127,22 @@ class Remote:
             except StorageError as error:
                 _log.warning("MLflow's database stays in %s for now: %s", self.root, error)
             finally:
+                self._saving = False
                 lease.release()
+
+    @property
+    def identity(self) -> str:
+        """The random id of this home, the same for all its workers.
+
+        Raises:
+            StorageError: the home was never held, so it has none, or the store does not answer.
+        """
+        if self._identity is None:
+            there = self.objects.read(_RECORD)
+            if there is None:
+                raise StorageError(f"{self.url} is no home yet: a run makes it one")
+            self._identity = str(json.loads(there[0])["identity"])
+        return self._identity
 
     def check(self) -> None:
         """See that a lease that was taken is still held.
@@ -156,6 +176,7 @@ class Remote:
                 self._forget_others({self._place(entry.key) for entry in listed})
             self._tags = {entry.key: entry.tag for entry in listed}
             write_json(self.root / _TAGS, self._tags)
+            self._restore_database()
             self._looked = time.monotonic()
 
     def share(self, path: Path, value: Any) -> None:
@@ -205,7 +226,7 @@ class Remote:
         file = self.root / _DATABASE
         with self._lock:
             stamp = _stamp(file)
-            if stamp is not None and stamp != self._saved:
+            if self._saving and stamp is not None and stamp != self._saved:
                 tag = self.objects.write(_DATABASE, _snapshot(file))
                 write_json(self.root / "mlflow" / _TAGS, {_DATABASE: tag})
                 self._saved = stamp

@@ -58,13 +58,14 @@ class FaultyProxy:
     """Hands requests on to a server; `faults` are met by the next requests of their methods, one each.
 
     `error`: 500 without asking the server. `slow`: handed on late. `cut`: the answer ends in the middle. `lost`: the
-    server does it, the connection ends without an answer.
+    server does it, the connection ends without an answer. `drops_conditions`: as an old server, which knows none.
     """
 
     def __init__(self, target: str) -> None:
         self._target = target
         self.faults: list[tuple[str, Fault]] = []
         self.every: dict[str, list[Fault]] = {}
+        self.drops_conditions = False
         self.met: list[tuple[str, Fault]] = []
         self._seen: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -117,7 +118,8 @@ class FaultyProxy:
             return
         if fault == "slow":
             time.sleep(_PAUSE_S)
-        headers = {k: v for k, v in handler.headers.items() if k.lower() not in ("host", "content-length")}
+        dropped = {"host", "content-length"} | ({"if-none-match", "if-match"} if self.drops_conditions else set())
+        headers = {k: v for k, v in handler.headers.items() if k.lower() not in dropped}
         answer = self._client.request(handler.command, self._target + handler.path, content=body, headers=headers)
         if fault == "lost":
             handler.close_connection = True
