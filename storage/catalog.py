@@ -191,7 +191,7 @@ class Catalog:
                 named = {name.lower() for name in connection.get_table_names(sql)}
             if not named or named - {*TABLES, *views.LEDGER_VIEWS}:
                 named = set(self._waiting)
-        for table in named & self._waiting.keys():
+        for table in [table for table in self._waiting if table in named]:
             connection.execute(f"CREATE VIEW {table} AS {self._waiting.pop(table)}")
 
     def _files(self) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
@@ -255,9 +256,12 @@ class Remote:
             )
 
     def _bring(self, entry: Stored) -> None:
-        there = self.objects.read(entry.key)
-        if there is not None:
-            write_text(self._place(entry.key), there[0].decode())
+        there, place = self.objects.read(entry.key), self._place(entry.key)
+        if there is None or (place.exists() and place.read_bytes() == there[0]):
+            return
+        if place.name == MANIFEST:  # what this folder has of another version of the artifact would pass for this one's
+            shutil.rmtree(place.parent, ignore_errors=True)
+        write_text(place, there[0].decode())
 
     def _forget_others(self, listed: Iterable[Path]) -> None:
         """An artifact that the index lacks is not complete, whatever this folder says."""

@@ -47,6 +47,7 @@ class RemoteArtifacts:
         self._objects = remote.objects
         self._files = RemoteFiles(remote)
         self._settled: set[tuple[Path, bytes]] = set()
+        self._with_model: set[Path] = set()
 
     def manifest(self, folder: Path) -> Manifest | None:
         """The manifest of a complete artifact; None where it is not complete.
@@ -98,6 +99,8 @@ class RemoteArtifacts:
         if own is None or (folder, content) in self._settled:
             return own
         self._remote.check()
+        if (folder / MODEL_FOLDER).is_dir() and folder not in self._with_model:
+            self.settle_model(folder)  # no part without it: a part of a training passes for its end
         self._files.send(folder, own.tables)
         key = _part_key(folder, index)
         while self._objects.create(key, content) is None:
@@ -140,6 +143,7 @@ class RemoteArtifacts:
             _log.info("the model of %s was trained by another worker: taken over", folder)
             shutil.rmtree(folder / MODEL_FOLDER)
             self._take_model(folder, self._objects.read(key))
+        self._with_model.add(folder)
 
     def discard_parts_from(self, folder: Path, number: int) -> None:
         """Forget the parts from `number` on. What a manifest in the index names stays readable.

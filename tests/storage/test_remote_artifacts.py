@@ -135,6 +135,34 @@ def test_a_worker_that_goes_on_before_the_commit_has_the_model_too(worker, tmp_p
     assert second.commit("train", "k", parts=1).model_digest is not None
 
 
+def test_what_a_worker_left_unshipped_is_not_mixed_with_what_another_completed(worker):
+    one, two = worker("one"), worker("two")
+    committed(ArtifactStore(two))
+    left = ArtifactStore(one).folder("prompts", "k") / "part-00000" / "prompts.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(
+        b"x" * (ArtifactStore(two).folder("prompts", "k") / "part-00000" / "prompts.parquet").stat().st_size
+    )
+    with one.lock():
+        assert [*ArtifactStore(one).require("prompts", "k").read("prompts")] == PROMPTS
+
+
+def test_a_folder_whose_store_was_emptied_fills_it_again(worker, tmp_path):
+    home = worker("one")
+    store = ArtifactStore(home)
+    store.adopt_model("train", "k", model_in(tmp_path / "a", b"weights"))
+    write_part_of_training(store)
+    ref = store.commit("train", "k", parts=1)
+    home.remote.objects.delete(entry.key for entry in home.remote.objects.listed(""))
+    with home.lock():
+        again = ArtifactStore(home)
+        assert again.get("train", "k") is None
+        assert again.has_part("train", "k", 0)
+        second = ArtifactStore(worker("two"))
+        assert second.has_part("train", "k", 0)
+        assert second.commit("train", "k", parts=1).model_digest == ref.model_digest
+
+
 def write_part_of_training(store):
     with store.part("train", "k", 0) as part:
         part.write("drops", [])
