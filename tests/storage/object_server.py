@@ -26,22 +26,25 @@ def object_server() -> Iterator[str]:
         [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        for _ in range(600):
+        while not _answers(address):
             assert process.poll() is None, "the server ended"
-            try:
-                httpx.get(f"{address}/moto-api/", timeout=5)
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
+            time.sleep(0.05)
         yield address
     finally:
         process.terminate()
         process.wait()
 
 
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/moto-api/", timeout=30).is_success
+    except httpx.TransportError:
+        return False
+
+
 def make_bucket(address: str, name: str) -> None:
     """Create a bucket."""
-    httpx.put(f"{address}/{name}").raise_for_status()
+    httpx.put(f"{address}/{name}", timeout=60).raise_for_status()
 
 
 def variables(address: str) -> dict[str, str]:
@@ -85,7 +88,7 @@ class FaultyProxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._client = httpx.Client(timeout=30)
+        self._client = httpx.Client(timeout=120)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
