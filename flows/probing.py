@@ -21,7 +21,7 @@ from spar_core.records import Drop, Prompt
 from spar_core.starter.world import generate_prompts
 from spar_core.synthesis.sources import read_prompt_rows, seed_prompts
 from spar_core.synthesis.verifiable import verifiable_prompts
-from storage.disk import read_json, write_json
+from storage.disk import read_json
 from storage.home import Home
 from tasks.engines import EnginePool
 from tasks.spending import BudgetedEngine, Spending
@@ -103,7 +103,7 @@ class Probing(NamedTuple):
             made = asyncio.run(self._ask(pool, [libraries[name] for name in missing]))
             found |= dict(zip(missing, made, strict=True))
             entries = {self.key(libraries[name]): _plain(entry) for name, entry in zip(missing, made, strict=True)}
-            write_json(file, {**(read_json(file) or {}), **entries})
+            self.home.share_json(file, {**(read_json(file) or {}), **entries})
         entries_by_set = {name: entry for name, entry in found.items() if entry is not None}
         first = next(iter(entries_by_set.values()))
         return Probe(first.actor, {name: entry.refiner for name, entry in entries_by_set.items()})

@@ -28,6 +28,7 @@ from spar_core.errors import ConfigError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from storage.entries import RunState
+from storage.remote_artifacts import bring_model
 from tasks.engines import ModelRef
 from tasks.gate import Candidate
 from tasks.registration import Trained, register_models
@@ -167,7 +168,7 @@ def iteration(
 
 def _are_there(models: Models | None) -> bool:
     """Not where `spar gc` has taken them since."""
-    return models is not None and all(Path(model.location).is_dir() for model in models)
+    return models is not None and all(bring_model(Path(model.location)) for model in models)
 
 
 def _next(run: Run, known: Collection[int]) -> int:

@@ -6,7 +6,8 @@
 
 A part is written into a temporary folder of its writer's own and renamed into place, so that two writers of one part
 do not harm each other: the later one finds it finished. What has no manifest, or has files that do not match it, does
-not exist for a reader. The artifact's manifest is removed before anything below it is written anew.
+not exist for a reader. The artifact's manifest is removed before anything below it is written anew. Where the home is
+an object store, this folder holds copies, and the store decides (`storage.remote_artifacts`).
 """
 
 import logging
@@ -15,26 +16,26 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from spar_core.errors import StorageError
 from storage.commits import Provenance, build_manifest
-from storage.disk import disk_errors
-from storage.disk import write_json as write_json_file
+from storage.disk import disk_errors, write_json
 from storage.home import Home, safe_name
 from storage.manifests import (
     MANIFEST,
     MODEL_FOLDER,
-    Manifest,
     PartManifest,
     Split,
     damage,
+    part_name,
     read_manifest,
     read_part_manifest,
 )
 from storage.parts import PartWriter
 from storage.refs import ArtifactRef
+from storage.remote_artifacts import RemoteArtifacts
 from storage.temporary import TEMPORARY, put_in_place, remove_stale, temporary_beside
+from storage.whole import Damaged, Scan, Whole, load, seen
 
 __all__ = ["ArtifactRef", "ArtifactStore", "Damaged", "Provenance", "Scan", "Whole"]
 
@@ -44,32 +45,12 @@ _MASTERS = "masters"
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".md")
 
 
-class Whole(NamedTuple):
-    """A finished artifact and its manifest."""
-
-    ref: ArtifactRef
-    manifest: Manifest
-
-
-class Damaged(NamedTuple):
-    """An artifact that is not believed, and why."""
-
-    folder: Path
-    problems: tuple[str, ...]
-
-
-class Scan(NamedTuple):
-    """Every artifact of a home."""
-
-    whole: tuple[Whole, ...]
-    damaged: tuple[Damaged, ...]
-
-
 class ArtifactStore:
     """The artifacts of one home. Safe for several threads and processes that write different parts."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._remote = None if home.remote is None else RemoteArtifacts(home.remote)
 
     def folder(self, stage: str, key: str) -> Path:
         """Where the artifact of a stage key lies, or would lie."""
@@ -84,7 +65,7 @@ class ArtifactStore:
             StorageError: a later version of spar wrote it.
         """
         folder = self.folder(stage, key)
-        loaded = _load(folder, verify=verify)
+        loaded = load(folder, self._remote, verify=verify)
         if isinstance(loaded, Damaged):
             if (folder / MANIFEST).exists():
                 _log.warning("artifact %s is damaged and will be made again: %s", folder, "; ".join(loaded.problems))
@@ -105,7 +86,7 @@ class ArtifactStore:
     def scan(self, *, verify: bool = False) -> Scan:
         """Every artifact with a manifest, in order of stage and key."""
         folders = sorted(path.parent for path in self._home.artifacts.glob(f"stage=*/stage_key=*/{MANIFEST}"))
-        loaded = [_seen(folder, verify=verify) for folder in folders]
+        loaded = [seen(folder, self._remote, verify=verify) for folder in folders]
         return Scan(
             tuple(entry for entry in loaded if isinstance(entry, Whole)),
             tuple(entry for entry in loaded if isinstance(entry, Damaged)),
@@ -140,7 +121,7 @@ class ArtifactStore:
             StorageError: the disk is full or not writable.
         """
         folder = self.folder(stage, key)
-        final = folder / _part_name(index)
+        final = folder / part_name(index)
         with _replacing(folder, final) as temporary:
             writer = PartWriter(temporary, final.name, index, cut, split)
             try:
@@ -152,6 +133,16 @@ class ArtifactStore:
             there = self._whole_part(folder, index)
             if there is not None and cut in (None, there.cut) and there.split == written.split:
                 shutil.rmtree(temporary)  # another worker finished the same part meanwhile
+        if self._remote is not None:
+            self._remote.settle_part(folder, index, replacing=True)
+
+    def addresses(self, artifact: Whole) -> Iterator[tuple[str, str]]:
+        """Every table of an artifact that has rows, with the files to read it from, or their addresses in the store."""
+        ref, manifest = artifact
+        if self._remote is not None:
+            return self._remote.addresses(ref.folder, manifest)
+        files = (file for part in manifest.parts for file in part.tables if file.rows)
+        return ((file.table, str(ref.folder / file.path)) for file in files)
 
     def metrics_so_far(self, stage: str, key: str) -> dict[str, float]:
         """Sums of what the finished parts of an artifact measured, also before it is committed."""
@@ -165,20 +156,23 @@ class ArtifactStore:
     def discard_parts_from(self, stage: str, key: str, number: int) -> None:
         """Forget the parts from `number` on, left by an earlier cut into more of them."""
         folder = self.folder(stage, key)
+        if self._remote is not None:
+            self._remote.discard_parts_from(folder, number)
         with disk_errors(folder):
             for part in folder.glob("part-?????"):
-                if part.name >= _part_name(number):
+                if part.name >= part_name(number):
                     (folder / MANIFEST).unlink(missing_ok=True)
                     shutil.rmtree(part)
 
     def discard_damaged_model(self, stage: str, key: str) -> None:
         """Forget an artifact whose model is not what its manifest says: its parts alone would let it pass for whole.
 
-        The manifest goes last, so that whatever is cut off here is seen again.
+        The manifest goes last, so that whatever is cut off here is seen again. An object store has no part without
+        its model.
         """
         folder = self.folder(stage, key)
         manifest = read_manifest(folder)
-        if manifest is None or not damage(folder, manifest.model, verify=False):
+        if self._remote is not None or manifest is None or not damage(folder, manifest.model, verify=False):
             return
         with disk_errors(folder):
             for gone in (*folder.glob("part-?????"), folder / MODEL_FOLDER):
@@ -211,6 +205,8 @@ class ArtifactStore:
             for path in _model_files(source / _MASTERS):
                 (temporary / _MASTERS).mkdir(exist_ok=True)
                 _link_or_copy(path, temporary / _MASTERS / path.name)
+        if self._remote is not None:
+            self._remote.settle_model(folder)
         return folder / MODEL_FOLDER
 
     def commit(
@@ -232,6 +228,8 @@ class ArtifactStore:
             StorageError: a part is missing, rows_in differs from rows_out + rows of `drops`, or the disk is full.
         """
         folder = self.folder(stage, key)
+        if self._remote is not None:
+            self._remote.bring_parts(folder)
         stored = self._whole_parts(folder, parts)
         rows = (
             sum(part.rows_in for part in stored) if rows_in is None else rows_in,
@@ -239,24 +237,27 @@ class ArtifactStore:
         )
         manifest = build_manifest(folder, (stage, key), stored, rows, provenance or Provenance())
         manifest = manifest.model_copy(update={"metrics": {**manifest.metrics, **(metrics or {})}})
-        write_json_file(folder / MANIFEST, manifest.model_dump(mode="json"))
+        if self._remote is not None:
+            manifest = self._remote.commit(folder, manifest)
+        write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
         shutil.rmtree(self._home.work / stage / key, ignore_errors=True)
         return ArtifactRef.of(manifest, folder)
 
     def _whole_part(self, folder: Path, index: int) -> PartManifest | None:
-        part = read_part_manifest(folder / _part_name(index))
-        return None if part is None or damage(folder, part.tables, verify=True) else part
+        part = read_part_manifest(folder / part_name(index))
+        whole = None if part is None or damage(folder, part.tables, verify=True) else part
+        return whole if self._remote is None else self._remote.part(folder, index, whole)
 
     def _whole_parts(self, folder: Path, expected: int | None) -> tuple[PartManifest, ...]:
         names = sorted(path.name for path in folder.glob("part-*") if path.is_dir() and TEMPORARY not in path.name)
-        first = read_part_manifest(folder / _part_name(0))
+        first = read_part_manifest(folder / part_name(0))
         if expected is None and first is not None and first.split is not None:
             expected = first.split[0]
-        wanted = [_part_name(index) for index in range(len(names) if expected is None else expected)]
+        wanted = [part_name(index) for index in range(len(names) if expected is None else expected)]
         found = [read_part_manifest(folder / name) for name in wanted]
         whole = tuple(part for part in found if part is not None and not damage(folder, part.tables, verify=False))
         if len(whole) != len(wanted) or set(names) - set(wanted):
-            broken = sorted(set(wanted) - {_part_name(part.index) for part in whole})
+            broken = sorted(set(wanted) - {part_name(part.index) for part in whole})
             raise StorageError(
                 f"{folder} cannot be completed: missing or damaged parts: {', '.join(broken) or 'none'}; "
                 f"unexpected parts: {', '.join(sorted(set(names) - set(wanted))) or 'none'}; run again"
@@ -264,22 +265,6 @@ class ArtifactStore:
         if len({part.split for part in whole}) > 1:
             raise StorageError(f"{folder} cannot be completed: its parts were cut in different ways; run again")
         return whole
-
-
-def _load(folder: Path, *, verify: bool) -> Whole | Damaged:
-    manifest = read_manifest(folder)
-    if manifest is None:
-        return Damaged(folder, (f"{MANIFEST} is missing or unreadable",))
-    problems = damage(folder, manifest.files, verify=verify)
-    return Damaged(folder, tuple(problems)) if problems else Whole(ArtifactRef.of(manifest, folder), manifest)
-
-
-def _seen(folder: Path, *, verify: bool) -> Whole | Damaged:
-    """Like `_load`; what a later version wrote is there, but not for this one."""
-    try:
-        return _load(folder, verify=verify)
-    except StorageError as error:
-        return Damaged(folder, (str(error),))
 
 
 @contextmanager
@@ -309,7 +294,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
             os.link(source, target)
         except OSError:
             shutil.copy2(source, target)
-
-
-def _part_name(index: int) -> str:
-    return f"part-{index:05d}"

@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -44,6 +45,7 @@ class Catalog:
         self._home = home
         self._store = ArtifactStore(home)
         self._verified = False
+        self._waiting: dict[str, str] = {}
         # On the home's disk where it can be written: what does not fit into memory may not fit into /tmp either.
         scratch = home.work if os.access(home.work, os.W_OK) else None
         self._spill = tempfile.TemporaryDirectory(prefix="spar-sql-", dir=scratch)
@@ -101,6 +103,7 @@ class Catalog:
         self.close()
 
     def _run(self, sql: str, parameters: Sequence[object] | None) -> pa.Table:
+        self._create_waiting(sql)
         return self._connection.sql(sql, params=parameters).to_arrow_table()
 
     def _check(self, sql: str) -> None:
@@ -139,6 +142,8 @@ class Catalog:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect()
+        if self._home.remote is not None:
+            connection.register_filesystem(self._home.remote.objects.files())
         try:
             self._create_views(connection)
         except BaseException:
@@ -167,17 +172,33 @@ class Catalog:
         files = self._files()
         for table, record in TABLES.items():
             names = [column.field.name for column in columns_of(record)]
-            connection.execute(f"CREATE VIEW {table} AS {views.record_view(table, names, files.get(table, []))}")
+            self._waiting[table] = views.record_view(table, names, files.get(table, []))
+        if self._home.remote is None:
+            self._create_waiting(None, connection)
         # DuckDB also lets queries read and write what lies where it spills to: that must be a folder of its own.
         connection.execute(f"SET temp_directory={views.quoted(self._spill.name)}")
         _lock_down(connection, [path for paths in files.values() for path in paths])
 
-    def _files(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
-        for ref, manifest in self._scan.whole:
-            for part in manifest.parts:
-                for stored in part.tables:
-                    found.setdefault(stored.table, []).append(ref.folder / stored.path)
+    def _create_waiting(self, sql: str | None, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        """Create the views of records that a query names, all of them where that is not clear.
+
+        To create a view is to open its files: over an object store those that nobody asks for would take seconds.
+        """
+        connection = connection or self._connection
+        named = set(self._waiting)
+        if sql is not None and self._waiting:
+            with suppress(duckdb.Error):
+                named = {name.lower() for name in connection.get_table_names(sql)}
+            if not named or named - {*TABLES, *views.LEDGER_VIEWS}:
+                named = set(self._waiting)
+        for table in [table for table in self._waiting if table in named]:
+            connection.execute(f"CREATE VIEW {table} AS {self._waiting.pop(table)}")
+
+    def _files(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for artifact in self._scan.whole:
+            for table, address in self._store.addresses(artifact):
+                found.setdefault(table, []).append(address)
         return found
 
 
@@ -202,7 +223,7 @@ def _empty(table: str) -> pa.Table:
     return schema.empty_table()
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
+def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
     paths = ", ".join(views.quoted(path) for path in files)
     connection.execute("SET python_enable_replacements=false")
     connection.execute(f"SET allowed_paths=[{paths}]")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from spar_core.errors import StorageError
-from spar_core.hashing import canonical_json, file_digest, model_digest
+from spar_core.hashing import canonical_json, model_digest
 from spar_core.secrets import redacted
 from storage.digests import RowsDigest, content_digest
-from storage.manifests import MODEL_FOLDER, ArtifactInput, Manifest, PartManifest, StoredFile
+from storage.manifests import MODEL_FOLDER, ArtifactInput, Manifest, PartManifest, model_files
 from storage.refs import ArtifactRef
 
 
@@ -64,7 +64,7 @@ def build_manifest(
         rows_out=rows[1],
         drops=dict(sorted(drops.items())),
         parts=parts,
-        model=_model_files(model),
+        model=model_files(model),
         model_digest=weights,
         inputs=tuple(
             ArtifactInput(stage=ref.stage, stage_key=ref.stage_key, content_digest=ref.content_digest)
@@ -77,18 +77,6 @@ def build_manifest(
         libraries=dict(provenance.libraries),
         config=redacted(json.loads(canonical_json(provenance.config))),
         metrics=metrics,
-    )
-
-
-def _model_files(folder: Path) -> tuple[StoredFile, ...]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return tuple(
-        StoredFile(
-            path=f"{MODEL_FOLDER}/{path.relative_to(folder).as_posix()}",
-            bytes=path.stat().st_size,
-            sha256=file_digest(path),
-        )
-        for path in paths
     )
 
 

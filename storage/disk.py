@@ -42,7 +42,12 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         StorageError: the file could not be written.
     """
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """JSON as it is written down: the same value is the same text."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,10 +8,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from spar_core.errors import StorageError
-from storage.disk import disk_errors
-from storage.home_record import HomeRecord, read_record, settle_record
+from storage.disk import disk_errors, write_json
+from storage.home_record import LAYOUT, HomeRecord, read_record, settle_record
+from storage.lease import HeldElsewhereError
+from storage.objects import as_url
+from storage.remote import Remote, remote_of, working_folder
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +58,38 @@ def safe_name(name: str, what: str) -> str:
 
 
 class Home:
-    """Absolute paths under one folder. Folders are made by whoever first writes into them."""
+    """Absolute paths under one folder, and the object store behind it if there is one.
+
+    Folders are made by whoever first writes into them.
+    """
 
     def __init__(self, path: Path | str) -> None:
-        self.root = Path(path).expanduser().absolute()
+        """`path` is a folder, or the address `s3://bucket/prefix`: then `root` is the working folder this machine has
+        of it (`storage.remote`), and a home at that folder is the same one.
+
+        Raises:
+            StorageError: the working folder cannot be made.
+        """
+        url = as_url(path)
+        self.root = Path(path).expanduser().absolute() if url is None else working_folder(url)
 
     def __repr__(self) -> str:
-        return f"Home({str(self.root)!r})"
+        return f"Home({self.address!r})"
+
+    @property
+    def remote(self) -> Remote | None:
+        """The object store that keeps the home; None where the folder is the home.
+
+        Raises:
+            StorageError: the package for object stores is missing.
+        """
+        return remote_of(self.root)
+
+    @property
+    def address(self) -> str:
+        """What `--home` is given: the folder, or the address of the object store."""
+        remote = self.remote
+        return str(self.root) if remote is None else remote.url
 
     @classmethod
     def default(cls) -> "Home":
@@ -128,11 +157,14 @@ class Home:
 
     @property
     def identity(self) -> str:
-        """The random id of this home: stays when the folder is renamed, differs in every copy.
+        """The random id of this home: stays when the folder is renamed, differs in every copy. All workers on an object
+        store know it by the same.
 
         Raises:
             StorageError: the home was never held, so it has none, or a later version laid it out.
         """
+        if self.remote is not None:
+            return self.remote.identity
         record = read_record(self._record_file)
         if record is None:
             raise StorageError(f"{self.root} is no home yet: a run makes it one")
@@ -141,10 +173,26 @@ class Home:
     def check_layout(self) -> None:
         """See that this version knows how the home is laid out: for those who only read it.
 
+        The ledger and the index of a home in an object store are brought up to date, unless a process of this machine
+        holds it: then they are.
+
         Raises:
-            StorageError: a later version laid it out.
+            StorageError: a later version laid it out, or the object store does not answer.
         """
         read_record(self._record_file)
+        if self.remote is not None and self.lock_holder() is None:
+            self.remote.refresh(LAYOUT)
+
+    def share_json(self, path: Path, value: Any) -> None:
+        """Replace a file of the home by the JSON of `value`, for every worker of it.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        if self.remote is None:
+            write_json(path, value)
+        else:
+            self.remote.share(path, value)
 
     def settle(self) -> HomeRecord:
         """Make this folder a home if it is none, and see whether it was moved or copied; `lock` does it too.
@@ -191,10 +239,11 @@ class Home:
     def lock(self) -> Iterator[None]:
         """Hold the home for writing; the system frees it when the process ends, however it ends.
 
-        Readers need no lock.
+        Readers need no lock. A home in an object store is held by a lease, which ends a while after its holder's last
+        sign of life.
 
         Raises:
-            HomeInUseError: another process holds it (named by its pid).
+            HomeInUseError: another process holds it (named by its pid), or another worker.
             StorageError: the folder cannot be written, or a later version laid it out.
         """
         with disk_errors(self._lock_file):
@@ -215,10 +264,12 @@ class Home:
             with disk_errors(self._lock_file):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{owner}\n".encode(), 0)
-            self.settle()
+            self._hold_remote(self.settle().identity)
             yield
         finally:
             if os.getpid() == owner:  # a child forked inside the block has closed its copy already
+                if self.remote is not None:
+                    self.remote.let_go()
                 _held_descriptors.discard(descriptor)
                 os.close(descriptor)
 
@@ -233,6 +284,13 @@ class Home:
                 return None if _try_lock(descriptor, fcntl.LOCK_SH) else _read_pid(descriptor)
         finally:
             os.close(descriptor)
+
+    def _hold_remote(self, worker: str) -> None:
+        if self.remote is not None:
+            try:
+                self.remote.hold(worker, LAYOUT)
+            except HeldElsewhereError as error:
+                raise HomeInUseError(str(error), None) from error
 
     @property
     def _record_file(self) -> Path:

@@ -21,7 +21,7 @@ from spar_core.errors import StorageError
 from spar_core.hashing import canonical_json
 from spar_core.records import ModelRole
 from spar_core.secrets import redacted, redacted_text
-from storage.disk import read_json, write_json
+from storage.disk import read_json
 from storage.entries import (
     Activity,
     Entry,
@@ -228,7 +228,7 @@ class Ledger:
                 yield entry
 
     def _write(self, path: Path, entry: Entry) -> None:
-        write_json(path, entry.model_dump(mode="json"))
+        self._home.share_json(path, entry.model_dump(mode="json"))
 
 
 def _begins_anew(

@@ -1,6 +1,7 @@
 """Manifests: what an artifact consists of and where it came from. A manifest that matches its files means complete."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,10 +148,35 @@ def damage(artifact: Path, files: tuple[StoredFile, ...], *, verify: bool) -> li
     return problems
 
 
+def part_name(index: int) -> str:
+    """Name of a part's folder."""
+    return f"part-{index:05d}"
+
+
+def model_files(folder: Path) -> tuple[StoredFile, ...]:
+    """Every file of the model in an artifact, read for its checksum; none where it holds no model."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple(
+        StoredFile(
+            path=f"{MODEL_FOLDER}/{path.relative_to(folder).as_posix()}",
+            bytes=path.stat().st_size,
+            sha256=file_digest(path),
+        )
+        for path in paths
+    )
+
+
 def _read(path: Path, kind: type[StoredT]) -> StoredT | None:
     fields = read_json(path)
-    if fields is None:
-        return None
+    return None if fields is None else manifest_of(kind, fields, str(path))
+
+
+def manifest_of(kind: type[StoredT], fields: Mapping[str, Any], path: str) -> StoredT | None:
+    """The manifest that was written as these fields; None where it is none, or of a schema long past.
+
+    Raises:
+        StorageError: a later version of spar wrote it; `path` says where.
+    """
     version = fields.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StorageError(

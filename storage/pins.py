@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from storage.disk import read_json, write_json
+from storage.disk import read_json
 from storage.home import Home
 
 
@@ -29,4 +29,4 @@ class Pins(NamedTuple):
         Raises:
             StorageError: the home cannot be written.
         """
-        write_json(home.pins_file, {"runs": sorted(self.runs), "models": sorted(self.models)})
+        home.share_json(home.pins_file, {"runs": sorted(self.runs), "models": sorted(self.models)})

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from spar_core.errors import StorageError
 from storage.manifests import MODEL_FOLDER, Manifest, StoredTable, read_manifest
-from storage.parts import DROPS_TABLE, ROW_GROUP_ROWS
-from storage.schemas import from_batch, record_type, schema_of, to_batch
+from storage.parts import DROPS_TABLE
+from storage.remote_artifacts import bring_model, fetch_files
+from storage.schemas import from_batch, record_type
+from storage.table_files import batches, batches_of_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class ArtifactRef:
         """The model the artifact holds.
 
         Raises:
-            StorageError: it holds none.
+            StorageError: it holds none, or the object store that keeps it does not answer.
         """
         if self.model_digest is None:
             raise StorageError(f"the artifact of stage {self.stage!r} ({self.stage_key}) holds no model")
+        bring_model(self.folder / MODEL_FOLDER)
         return self.folder / MODEL_FOLDER
 
     def manifest(self) -> Manifest:
@@ -72,8 +74,9 @@ class ArtifactRef:
             StorageError: the artifact has no such table, or a file cannot be read.
         """
         for stored in self._files(table, part):
+            fetch_files(self.folder, (stored,))
             with _reading(self.folder / stored.path):
-                for batch in _batches(self.folder / stored.path):
+                for batch in batches(self.folder / stored.path):
                     yield from from_batch(table, batch)
 
     def batches(self, table: str) -> Iterator[pa.RecordBatch]:
@@ -82,12 +85,20 @@ class ArtifactRef:
         Raises:
             StorageError: the artifact has no such table, or a file cannot be read.
         """
-        today = schema_of(record_type(table))
         for stored in self._files(table, None):
+            fetch_files(self.folder, (stored,))
             with _reading(self.folder / stored.path):
-                for batch in _batches(self.folder / stored.path):
-                    # A file of an older version may lack columns: they take the fields' defaults.
-                    yield batch if batch.schema.equals(today) else to_batch(table, list(from_batch(table, batch)))
+                yield from batches_of_today(table, self.folder / stored.path)
+
+    def paths(self, table: str) -> tuple[Path, ...]:
+        """The Parquet files of a table, in order of the parts.
+
+        Raises:
+            StorageError: the artifact has no such table, or its files are gone.
+        """
+        files = self._files(table, None)
+        fetch_files(self.folder, files)
+        return tuple(self.folder / stored.path for stored in files)
 
     def rows_in_part(self, table: str, part: int) -> int:
         """Number of a table's records in one part."""
@@ -105,11 +116,6 @@ class ArtifactRef:
                 f"the artifact of stage {self.stage!r} has no table {table!r}, only {', '.join(self.rows) or 'none'}"
             )
         return [stored for entry in parts for stored in entry.tables if stored.table == table]
-
-
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=ROW_GROUP_ROWS)
 
 
 @contextmanager

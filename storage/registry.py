@@ -28,6 +28,7 @@ from storage.mlflow_store import (
     point_mlflow_at,
     registered_name,
 )
+from storage.remote_artifacts import bring_model
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -83,7 +84,7 @@ class Registry:
         Raises:
             StorageError: its folder is absent, or the database fails.
         """
-        if not model.path.is_dir():
+        if not bring_model(model.path):
             raise StorageError(f"cannot register {model.path}: no such folder")
         with mlflow_errors(self._home):
             name = registered_name(self._home, model.role)
@@ -125,7 +126,7 @@ class Registry:
                 f"{match['name']} has versions: {', '.join(map(str, known)) or 'none'}"
             )
         version = found[0]
-        if not version.path.is_dir():
+        if not bring_model(version.path):
             raise StorageError(
                 f"{reference} points at {version.path}, which is gone; take another version, or run again"
             )

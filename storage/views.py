@@ -168,7 +168,7 @@ def artifacts_table(whole: Iterable[Whole], damaged: Iterable[Damaged]) -> pa.Ta
     return _table(rows, _ARTIFACTS)
 
 
-def record_view(table: str, columns: Sequence[str], files: Sequence[Path]) -> str:
+def record_view(table: str, columns: Sequence[str], files: Sequence[str]) -> str:
     """The query of a record table's view: the files' rows under each run and iteration that used them.
 
     An empty table with today's columns stands first, so that a home without files, or with files of an older version
@@ -189,7 +189,7 @@ def quoted(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def _scan(table: str, files: Sequence[Path]) -> str:
+def _scan(table: str, files: Sequence[str]) -> str:
     # Folders above the home may have names like `seed=7` too: only the last three of a file's path count.
     listed = ", ".join(quoted(path) for path in files)
     place = "/stage=([^/]+)/stage_key=([^/]+)/[^/]+/[^/]+$"

@@ -17,6 +17,7 @@ from spar_core.engines.factory import open_engine
 from spar_core.engines.opening import Opening
 from spar_core.engines.placement import ALONE, Seat
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
+from storage.remote_artifacts import bring_model
 from tasks.pacing import Load
 
 _LOG = logging.getLogger(__name__)
@@ -213,6 +214,7 @@ class EnginePool:
     def _start(self, config: EngineConfig, model: ModelRef, seat: Seat, ended: threading.Event) -> Engine:
         if not _holds_memory(config):
             return asyncio.run(open_engine(config))
+        bring_model(Path(model.location))
         opening = Opening(model.digest, seat, self._logs, self._records, ended)
         return asyncio.run(open_engine(config, model.location, opening))
 

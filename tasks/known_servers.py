@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from spar_core.engines.configuration import OpenAIEngineConfig
 from spar_core.engines.server_identity import Description, ServerIdentity, new_identity, probe
-from storage.disk import read_json, write_json
+from storage.disk import read_json
 from storage.entries import utc_now
 from storage.home import Home
 
@@ -51,7 +51,7 @@ def server_digest(home: Home, engine: OpenAIEngineConfig, description: Descripti
         seen = same.seen_again(answers, now)
         _log.warning("%s: answers of %s reused (identity %s; --fresh asks anew)", where, _date(same), seen.identity[:8])
     kept = known | {seen.identity: seen}
-    write_json(file, {identity: entry.model_dump(mode="json") for identity, entry in kept.items()})
+    home.share_json(file, {identity: entry.model_dump(mode="json") for identity, entry in kept.items()})
     return seen.identity
 
 

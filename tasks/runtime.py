@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Literal, Protocol, Self
 
 from spar_core.engines.server_guard import end_orphans
+from spar_core.errors import StorageError
 from spar_core.secrets import hide_in_logs
 from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.home import Home
@@ -150,9 +151,28 @@ class Runtime:
             return self._spendings[run_id]
 
     def journal(self, call: StageCall, shard: int) -> Journal:
-        """The journal of one shard of one stage."""
-        return Journal(self.home.journal_file(call.stage, call.key, shard))
+        """The journal of one shard of one stage; that of another worker where this one has none."""
+        file = self.home.journal_file(call.stage, call.key, shard)
+        if self.home.remote is not None:
+            self.home.remote.bring_journal(file)
+        return Journal(file)
+
+    @contextmanager
+    def journal_kept(self, call: StageCall, shard: int) -> Iterator[None]:
+        """Where the work on a shard is broken off, leave what was answered where other workers find it."""
+        try:
+            yield
+        except BaseException:
+            if self.home.remote is not None:
+                try:
+                    self.home.remote.keep_journal(self.home.journal_file(call.stage, call.key, shard))
+                except StorageError as error:
+                    _LOG.warning("what was answered stays in %s alone: %s", self.home.root, error)
+            raise
 
     def discard_journals(self, call: StageCall) -> None:
         """Forget what was answered for a stage: it is committed, nobody will ask for it again."""
-        discard_journals(self.home.journal_file(call.stage, call.key, 0).parent)
+        folder = self.home.journal_file(call.stage, call.key, 0).parent
+        if self.home.remote is not None:
+            self.home.remote.discard_journals(folder)
+        discard_journals(folder)

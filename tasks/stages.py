@@ -208,7 +208,7 @@ class Stage:
             return False
         with store.part(call.stage, call.key, shard, cut=cut) as part:
             context = ShardContext(call, shard, runtime, part, cut=cut if len(cuts) > 1 else None)
-            with context.opened:
+            with context.opened, runtime.journal_kept(call, shard):
                 rows = self.work(context)
             self._check_rows(call, shard, rows)
             part.account(rows_in=rows.rows_in, rows_out=rows.rows_out)

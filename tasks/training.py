@@ -8,7 +8,9 @@ from spar_core.errors import TrainingError
 from spar_core.training import TrainingOutcome, TrainingSpec, train
 from spar_core.training.specification import CONFIG_OF_KIND, JudgeSpec
 from storage.artifacts import ArtifactRef
+from storage.remote_artifacts import bring_model
 from tasks.calls import StageCall
+from tasks.engines import ModelRef
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
@@ -61,8 +63,8 @@ def training_spec(context: ShardContext) -> TrainingSpec:
     workspace = context.store.workspace(call.stage, call.key)
     return TrainingSpec(
         kind=kind,
-        model_folder=Path(call.models["start"].location),
-        data_files=data_files(data, training_table(kind, data)),
+        model_folder=_brought(call.models["start"]),
+        data_files=data.paths(training_table(kind, data)),
         output_folder=workspace / "model",
         config=CONFIG_OF_KIND[kind].model_validate({**call.config["training"], **call.surroundings.training_intervals}),
         tokens=call.config.get("tokens"),
@@ -86,14 +88,14 @@ def _judge(call: StageCall) -> JudgeSpec | None:
         thinking = engine.model_dump(include=set(ThinkingSettings.model_fields))
         engine = TransformersEngineConfig(**thinking)
     judging = JudgingConfig.model_validate(call.config["judging"])
-    folder, texts = Path(model.location), call.surroundings.prompt_set
+    folder, texts = _brought(model), call.surroundings.prompt_set
     return JudgeSpec(model_folder=folder, digest=model.digest, engine=engine, prompt_set=texts, judging=judging)
 
 
-def data_files(artifact: ArtifactRef, table: str) -> tuple[Path, ...]:
-    """The Parquet files of one table of an artifact, in order of its parts."""
-    parts = artifact.manifest().parts
-    return tuple(artifact.folder / file.path for part in parts for file in part.tables if file.table == table)
+def _brought(model: ModelRef) -> Path:
+    folder = Path(model.location)
+    bring_model(folder)
+    return folder
 
 
 def _summary(outcome: TrainingOutcome) -> dict[str, float]:

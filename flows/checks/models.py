@@ -21,6 +21,7 @@ from spar_core.errors import EngineError, SparError, StorageError
 from spar_core.starter import base_model_dir
 from storage.home import Home
 from storage.ledger import Ledger
+from storage.remote_artifacts import bring_model
 from tasks.models import converted_folder
 
 _CONNECT_S = 2.0
@@ -99,7 +100,9 @@ def _registered(reference: str, home: Home) -> str:
             f"{role} has versions: {', '.join(map(str, versions)) or 'none'}"
         )
     if number:
-        return _whole(home.located(versions[int(number)].uri))
+        folder = home.located(versions[int(number)].uri)
+        bring_model(folder)
+        return _whole(folder)
     return f"{reference}: {len(versions)} versions are registered"
 
 

@@ -62,6 +62,11 @@ def gc(
       spar gc --keep-runs 5 --keep-days 2 --keep-models 2 --delete
     """
     where = opened(home)
+    if where.remote is not None:
+        raise StorageError(
+            f"spar gc does not clear up object stores such as {where.address}; the working folder {where.root} may be "
+            "deleted whenever nobody works there"
+        )
     if not where.root.is_dir():
         raise StorageError(f"{where.root} does not exist; name the home with --home")
     retention = Retention(keep_runs, keep_days, keep_models)

@@ -23,7 +23,7 @@ def home_option(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         default=None,
         envvar="SPAR_HOME",
-        help="Folder that holds everything.  [default: $SPAR_HOME, else .spar]",
+        help="Folder that holds everything, or s3://bucket/prefix.  [default: $SPAR_HOME, else .spar]",
     )(command)
 
 
@@ -75,7 +75,7 @@ def requested_run(
         config_file=str(config_file.absolute()) if config_file else None,
         overrides=list(overrides),
         iterations=iterations,
-        home=str(home.absolute()) if home else None,
+        home=Home(home).address if home else None,
         run_id=run_id,
     )
 

@@ -99,7 +99,7 @@ def _show(run: Run, seconds: float, as_json: bool, by_kind: bool) -> None:
         click.echo(json.dumps(end.plain(by_kind)))
         return
     end.show(by_kind)
-    where = f"--home {run.home.root}"
+    where = f"--home {run.home.address}"
     click.echo(
         f"{seconds:.0f} s. Look next:\n"
         f"  spar status {where}                 stages, rows, artifacts\n"

@@ -1,5 +1,6 @@
 """Reading a home for pages: the catalogue, opened again when the home has changed."""
 
+import logging
 import os
 import threading
 import time
@@ -7,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 from typing import Any, NamedTuple
 
+from spar_core.errors import StorageError
 from storage.catalog import Catalog, open_catalog
 from storage.home import Home
 
+_log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 1.0  # how often it is asked whether the home has changed
 _PATIENCE_S = 0.25  # how long a page waits for the newer state before it shows the one it has
 
@@ -83,6 +86,7 @@ class Reader:
             if time.monotonic() - self._looked < _LOOK_AGAIN_S:
                 return
             self._looked = time.monotonic()
+            self._bring()
             if _stamp(self.home) == self._stamp:
                 return
             opening = self._opening = self._opener.submit(self._open)
@@ -93,6 +97,13 @@ class Reader:
         finally:
             if opening.done():
                 self._opening = None
+
+    def _bring(self) -> None:
+        """Of a home in an object store; one that does not answer for now is shown as it was."""
+        try:
+            self.home.check_layout()
+        except StorageError as error:
+            _log.warning("%s", error)
 
     def _open(self) -> None:
         stamp = _stamp(self.home)  # before it is read: what changes meanwhile is read again

@@ -15,6 +15,7 @@ from spar_core.errors import ConfigError, SparError
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef
 from storage.entries import ModelEntry, Promotion, Start
+from storage.remote_artifacts import bring_model
 from tasks.engines import ModelRef
 from tasks.gate import Candidate, Comparison, Contest, champion_of, is_decided, promote_models
 from tasks.models import resolve_model
@@ -62,7 +63,7 @@ def _contest(run: Run, measurement: Measurement, iteration: int, candidate: Cand
     reigning = champion_of(str(run.home.root), run.run_id, role)
     if reigning is None:
         return Contest(candidate, None, Comparison(own, None))
-    if not reigning.path.is_dir() and reigning.digest != model.digest:
+    if not bring_model(reigning.path) and reigning.digest != model.digest:
         gone = f"the weights of champion {role}/{reigning.version} are gone ({reigning.path})"
         return Contest(candidate, None, Comparison(own, None, gone), gone=reigning.version)
     champion = Candidate(role, reigning.version, ModelRef(reigning.digest, str(reigning.path)))
@@ -169,7 +170,7 @@ def _champion(run: Run, role: ModelRole) -> ModelRef | None:
         _log.warning("the %s is not measured, so it goes on from the last one, not from a champion", role)
         return None
     found = champion_of(str(run.home.root), run.run_id, role)
-    if found is not None and not found.path.is_dir():
+    if found is not None and not bring_model(found.path):
         _log.warning("the weights of champion %s/%d are gone: it goes on from the last one", role, found.version)
         return None
     return None if found is None else ModelRef(found.digest, str(found.path))
@@ -177,7 +178,7 @@ def _champion(run: Run, role: ModelRole) -> ModelRef | None:
 
 def _registered(run: Run, digest: str) -> ModelRef:
     known = (entry for entry in Runtime.of(str(run.home.root)).ledger.models() if entry.digest == digest)
-    there = [model for model in (_model(run, entry) for entry in known) if Path(model.location).is_dir()]
+    there = [model for model in (_model(run, entry) for entry in known) if bring_model(Path(model.location))]
     if not there:
         raise ConfigError(f"the model {digest} that this began with is gone; start the run under another id")
     return there[-1]

@@ -14,6 +14,7 @@ from spar_core.engines.configuration import ThinkingSettings
 from spar_core.training.model_folder import MASTERS
 from spar_core.training.specification import AnyTraining, Kind
 from storage.artifacts import ArtifactRef
+from storage.remote_artifacts import bring_model
 from tasks.engines import ModelRef
 from tasks.stages import Stage
 from tasks.training import (
@@ -113,7 +114,7 @@ class Pipeline:
         intervals = {name: values.pop(name) for name in _INTERVALS}
         reads: dict[str, Any] = {"kind": kind, "training": values}
         reads |= besides or {}
-        if config.keep_masters and (Path(start.location) / MASTERS).is_dir():
+        if config.keep_masters and bring_model(Path(start.location)) and (Path(start.location) / MASTERS).is_dir():
             reads["masters"] = True  # no part of the model's digest, and yet what training goes on from
         engine = self._config.engine
         if isinstance(engine, ThinkingSettings) and (chat := engine.layout()):

@@ -37,7 +37,7 @@ class RunRequest(BaseModel):
     iterations: Annotated[int, Field(ge=0)] | None = None
     """Number of iterations, shorthand for an override."""
     home: str | None = None
-    """Home folder; null: $SPAR_HOME, else `.spar` in the working directory."""
+    """Home folder, or `s3://bucket/prefix`; null: $SPAR_HOME, else `.spar` in the working directory."""
     run_id: str | None = None
     """Name of the run; null: preset and a digest of the configuration."""
 
@@ -51,6 +51,7 @@ class RunRequest(BaseModel):
         config = load_config(self.preset, file, self.overrides, self.iterations)
         home = Home(self.home) if self.home else Home.default()
         try:
+            _check_nodes(config, home)
             return Run(home, safe_name(self.run_id or config.default_run_id(), "run id"), config)
         except StorageError as error:
             raise ConfigError(str(error)) from error
@@ -58,7 +59,15 @@ class RunRequest(BaseModel):
     def pinned(self) -> "RunRequest":
         """The same request with home and run id spelled out."""
         run = self.resolve()
-        return self.model_copy(update={"home": str(run.home.root), "run_id": run.run_id})
+        return self.model_copy(update={"home": run.home.address, "run_id": run.run_id})
+
+
+def _check_nodes(config: RunConfig, home: Home) -> None:
+    if config.training.launch.nodes > 1 and home.remote is not None:
+        raise ConfigError(
+            f"training.launch.nodes is {config.training.launch.nodes}: these machines meet in a folder that all "
+            f"of them see, which {home.address} is not; give --home a shared folder, or train on one machine"
+        )
 
 
 class Run:
