@@ -6,9 +6,10 @@ and Prefect shows its task as "Cached". Nothing is kept in a cache of Prefect's 
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import State, Task, task
 from prefect.assets import materialize
@@ -29,6 +30,7 @@ from storage.artifacts import ArtifactRef, Provenance
 from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
 from tasks.progress import StageProgress
+from tasks.runners import ShardRunner, working_away
 from tasks.runtime import Runtime
 from tasks.shards import ShardContext, ShardRows
 from tasks.sources import data_digest
@@ -41,6 +43,13 @@ _log = logging.getLogger(__name__)
 _REFUSED = "refused."  # metrics of a part: requests refused, by reason
 _UNASKED = "rows_unasked"
 Work = Callable[[ShardContext], ShardRows]
+
+
+class Tokens(NamedTuple):
+    """What the models of a shard read and wrote in this try of it."""
+
+    read: int
+    written: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,9 @@ class Stage:
     """The input and its table whose rows come in; null: the stage draws, reads a file or chooses its rows itself."""
     data: tuple[str, ...] = ()
     """The package data it reads, digested into its key: `package/path` or `package.module`."""
+    stays: bool = False
+    """Its shards are computed in the process of the run whatever the task runner: it starts programs of its own, or the
+    number of cores it has shows in its results."""
 
     def cuts(self, inputs: Mapping[str, ArtifactRef]) -> tuple[str | None, ...]:
         """Per shard, which rows it is about; null where that is all of them."""
@@ -128,27 +140,35 @@ class Stage:
         return Runtime.of(call.home).store.require(call.stage, call.key)
 
     def _run_shards(self, call: StageCall, parts: int, progress: StageProgress) -> None:
-        shard_task = self._shard_task(call)
+        runner = ShardRunner(call, stays=self.stays)
+        shard_task = self._shard_task(call, away=runner.away)
         waiting = iter(range(parts))
         limit = call.surroundings.orchestration.parallel_shards
-        going = {shard_task.submit(call, shard) for shard in islice(waiting, limit)}
+        going = {runner.submit(shard_task, shard) for shard in islice(waiting, limit)}
         failure: BaseException | None = None
-        while going:
-            future = next(as_completed(list(going)))
-            going.remove(future)
-            try:
-                future.result()
-                progress.advanced()
-            except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first, then it is raised
-                failure = failure or error
-            if failure is None:
-                going.update(shard_task.submit(call, shard) for shard in islice(waiting, 1))
+        try:
+            while going:
+                future = next(as_completed(list(going)))
+                going.remove(future)
+                try:
+                    used = future.result()
+                    if runner.away and used is not None:
+                        Runtime.of(call.home).spending(call.run_id).counted(*used)
+                    progress.advanced()
+                except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first, then it is raised
+                    failure = failure or error
+                if failure is None:
+                    going.update(runner.submit(shard_task, shard) for shard in islice(waiting, 1))
+        finally:
+            runner.cancel(list(going))
         if failure is not None:
             raise failure
 
-    def _shard_task(self, call: StageCall) -> Task[[StageCall, int], State[None] | None]:
-        def shard_of_stage(call: StageCall, shard: int) -> State[None] | None:
-            return None if self._work(call, shard) else _reused()
+    def _shard_task(self, call: StageCall, *, away: bool) -> Task[[StageCall, int], State[None] | Tokens | None]:
+        def shard_of_stage(call: StageCall, shard: int) -> State[None] | Tokens | None:
+            with working_away(call) if away else nullcontext():
+                used = self._work(call, shard)
+            return _reused() if used is None else used
 
         def worth_retrying(_task: Any, _task_run: Any, state: Any) -> bool:
             return not Runtime.of(call.home).interrupted.is_set() and _may_pass(state)
@@ -183,8 +203,8 @@ class Stage:
             persist_result=False,
         )(commit_stage)
 
-    def _work(self, call: StageCall, shard: int) -> bool:
-        """Whether there was anything to do."""
+    def _work(self, call: StageCall, shard: int) -> Tokens | None:
+        """The tokens that it took; None where there was nothing to do."""
         runtime, cuts = Runtime.of(call.home), self.cuts(call.inputs)
         store, cut = runtime.store, cuts[shard]
         if (
@@ -192,7 +212,7 @@ class Stage:
             if self.splits
             else store.has_part(call.stage, call.key, shard, cut=cut)
         ):
-            return False
+            return None
         with store.part(call.stage, call.key, shard, cut=cut) as part:
             context = ShardContext(call, shard, runtime, part, cut=cut if len(cuts) > 1 else None)
             with context.opened:
@@ -207,7 +227,7 @@ class Stage:
                 part.measure({"requests": used.requests, **tokens, **refused, **unasked})
         cost = f", {used.prompt_tokens + used.completion_tokens:,} tokens" if used.requests else ""
         _log.info("shard %d of %d: %d rows in, %d out%s", shard + 1, len(cuts), rows.rows_in, rows.rows_out, cost)
-        return True
+        return Tokens(used.prompt_tokens, used.completion_tokens)
 
     def _check_rows(self, call: StageCall, shard: int, rows: ShardRows) -> None:
         if self.rows_of is None:

@@ -106,8 +106,8 @@ def _summary(outcome: TrainingOutcome) -> dict[str, float]:
     }
 
 
-REINFORCE_ACTOR = Stage("reinforce_actor", version=1, work=_work)
-TRAIN_ACTOR = Stage("train_actor", version=3, work=_work)
-TRAIN_REFINER = Stage("train_refiner", version=3, work=_work)
-WARM_START_ACTOR = Stage("warm_start_actor", version=3, work=_work)
-WARM_START_REFINER = Stage("warm_start_refiner", version=3, work=_work)
+REINFORCE_ACTOR = Stage("reinforce_actor", version=1, work=_work, stays=True)
+TRAIN_ACTOR = Stage("train_actor", version=3, work=_work, stays=True)
+TRAIN_REFINER = Stage("train_refiner", version=3, work=_work, stays=True)
+WARM_START_ACTOR = Stage("warm_start_actor", version=3, work=_work, stays=True)
+WARM_START_REFINER = Stage("warm_start_refiner", version=3, work=_work, stays=True)

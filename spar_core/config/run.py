@@ -11,6 +11,7 @@ from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
 from spar_core.config.prompts import PromptsConfig
 from spar_core.config.run_identity import naming
+from spar_core.config.scale import ScaleConfig
 from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig, check_spread
 from spar_core.config.warm_start import WarmStartConfig
@@ -179,6 +180,8 @@ class RunConfig(FrozenConfig):
     """What MLflow is shown."""
     orchestration: OrchestrationConfig = OrchestrationConfig()
     """Shards and concurrency."""
+    scale: ScaleConfig = ScaleConfig()
+    """One machine, or several."""
 
     @model_validator(mode="after")
     def _engine_serves_what_is_trained(self) -> Self:
