@@ -159,10 +159,11 @@ class Runtime:
             if self._cluster is None or self._cluster.config != config:
                 self._leave_cluster()
                 self._cluster = RayCluster(config, self.home)
+                self.engines.cluster = config if config.replicas else None
             return self._cluster
 
     def _leave_cluster(self) -> None:
-        cluster, self._cluster = self._cluster, None
+        cluster, self._cluster, self.engines.cluster = self._cluster, None, None
         if cluster is not None:
             cluster.leave()
 

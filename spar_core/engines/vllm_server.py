@@ -27,7 +27,6 @@ from spar_core.processors import SLOW_BF16, computes_bfloat16
 from spar_core.secrets import redacted_text, with_values
 
 _LOG = logging.getLogger(__name__)
-_HOST = "127.0.0.1"
 _POLL_S = 0.5
 _STOP_S = 10.0  # a CPU server takes 2 to 4 seconds after SIGTERM
 _HEALTH_S = 10.0
@@ -55,6 +54,7 @@ class VllmServer:
     def __init__(
         self, config: VllmEngineConfig, model: str, opening: Opening = BY_HAND, template: str | None = None
     ) -> None:
+        self._host = opening.host
         self._abandoned = opening.abandoned or threading.Event()
         self.port = config.port or free_port()
         if not port_is_free(self.port):
@@ -71,6 +71,7 @@ class VllmServer:
         self._listeners: set[Callable[[], None]] = set()
         self._listening = threading.Lock()
         arguments = server_arguments(config, model, self.port, placement.share, self.copies)
+        arguments += ["--host", self._host]
         if template is not None:
             file = folder.absolute() / f"vllm-{self.port}.jinja"
             file.write_text(template, encoding="utf-8")
@@ -85,7 +86,7 @@ class VllmServer:
     @property
     def base_url(self) -> str:
         """Address for OpenAI-compatible clients."""
-        return f"http://{_HOST}:{self.port}/v1"
+        return f"http://{self._host}:{self.port}/v1"
 
     @property
     def pid(self) -> int | None:
@@ -100,7 +101,7 @@ class VllmServer:
     def is_healthy(self) -> bool:
         """Whether the server says so; one that is alive may have lost its engine."""
         try:
-            url = f"http://{_HOST}:{self.port}/health"
+            url = f"http://{self._host}:{self.port}/health"
             answer = httpx.get(url, timeout=_HEALTH_S, trust_env=False, verify=False)
         except httpx.HTTPError:
             return False
@@ -108,7 +109,7 @@ class VllmServer:
 
     def is_writing(self) -> bool:
         """Whether it is at work on somebody's request; may take a minute to say no."""
-        return self.is_running() and is_writing(f"http://{_HOST}:{self.port}")
+        return self.is_running() and is_writing(f"http://{self._host}:{self.port}")
 
     def log_end(self) -> str:
         """The last lines of the server's log."""
@@ -214,7 +215,7 @@ def _placement(config: VllmEngineConfig, model: str, opening: Opening) -> Placem
 
 def server_arguments(config: VllmEngineConfig, model: str, port: int, share: float, copies: int = 1) -> list[str]:
     """Command-line arguments of the server; `share` is the part of its GPUs' memory it may take."""
-    arguments = ["--model", model, "--served-model-name", SERVED_NAME, "--host", _HOST, "--port", str(port)]
+    arguments = ["--model", model, "--served-model-name", SERVED_NAME, "--port", str(port)]
     arguments += ["--dtype", server_dtype(config), "--tensor-parallel-size", str(config.tensor_parallel)]
     if copies > 1:
         arguments += ["--data-parallel-size", str(copies)]
