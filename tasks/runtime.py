@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from spar_core.config.scale import RayConfig
+from spar_core.config.scale import RayConfig, ScaleConfig
 from spar_core.engines.server_guard import end_orphans
 from spar_core.secrets import hide_in_logs
 from storage.artifacts import ArtifactRef, ArtifactStore
@@ -147,6 +147,17 @@ class Runtime:
                         ending.callback(self._leave_cluster)
                         self.engines.end()
 
+    def spread(self, scale: ScaleConfig) -> None:
+        """From now on compute and serve where a configuration says.
+
+        Raises:
+            ConfigError: as `cluster`.
+        """
+        wanted = scale.ray if scale.runner == "ray" else None
+        if wanted is not None:
+            self.cluster(wanted)
+        self.engines.cluster = wanted if wanted is not None and wanted.replicas else None
+
     def cluster(self, config: RayConfig) -> "RayCluster":
         """The Ray cluster of a configuration, joined now if need be; it is left when the home is let go.
 
@@ -159,11 +170,10 @@ class Runtime:
             if self._cluster is None or self._cluster.config != config:
                 self._leave_cluster()
                 self._cluster = RayCluster(config, self.home)
-                self.engines.cluster = config if config.replicas else None
             return self._cluster
 
     def _leave_cluster(self) -> None:
-        cluster, self._cluster, self.engines.cluster = self._cluster, None, None
+        cluster, self._cluster = self._cluster, None
         if cluster is not None:
             cluster.leave()
 

@@ -147,9 +147,8 @@ def _open(runtime: Runtime, plan: RunPlan) -> None:
     if plan.aside and runtime.ledger.run(plan.run_id) is None:
         raise ConfigError(f"there is no run {plan.run_id} in {plan.home.root}; run self_play first")
     plan.check()
-    scale = ScaleConfig.model_validate(plan.config.get("scale", {}))
-    if scale.runner == "ray":
-        runtime.cluster(scale.ray)  # a machine that cannot do the work is told now, not mid-stage
+    if "scale" in plan.config:  # an experiment has none: its runs do
+        runtime.spread(ScaleConfig.model_validate(plan.config["scale"]))  # what cannot work is told now, not mid-stage
     outermost = _outermost()
     flow_run = None if outermost is None else str(outermost.id)
     config = dict(plan.config)

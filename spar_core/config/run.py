@@ -194,6 +194,25 @@ class RunConfig(FrozenConfig):
         return self
 
     @model_validator(mode="after")
+    def _machines_can_meet(self) -> Self:
+        launch = self.training.launch
+        if launch.nodes > 1 and launch.rendezvous is None and self.scale.runner != "ray":
+            raise ValueError(
+                f"training.launch.nodes is {launch.nodes}: name where they meet, "
+                "training.launch.rendezvous=HOST:PORT of the first of them, or use a Ray cluster (scale.runner=ray)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_serve_something(self) -> Self:
+        if self.scale.ray.replicas and self.engine.kind != "vllm":
+            raise ValueError(
+                f"scale.ray.replicas is {self.scale.ray.replicas}, but engine.kind `{self.engine.kind}` starts no "
+                "servers: set engine.kind=vllm, or leave scale.ray.replicas at 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rules_teach_only_where_named(self) -> Self:
         found = []
         if self.warm_start.source == "rules":

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect import flow
-from ray import get_runtime_context, is_initialized
 
 from spar_core.config.run import OrchestrationConfig
 from spar_core.config.scale import RayConfig, ScaleConfig
@@ -16,7 +15,7 @@ from spar_core.engines.configuration import ScriptedEngineConfig
 from spar_core.records import Prompt
 from storage.artifacts import ArtifactRef
 from storage.home import Home
-from tasks.calls import StageCall, Surroundings
+from tasks.calls import FileRef, StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.runners import THREADS
 from tasks.runtime import Runtime
@@ -51,8 +50,10 @@ def _cut(context: ShardContext) -> ShardRows:
 
 def _together(context: ShardContext) -> ShardRows:
     """Go on when every shard has begun and nobody holds them back."""
+    import ray
+
     notes = Path(context.call.files["notes"].location)
-    node = get_runtime_context().get_node_id() if is_initialized() else ""
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     note = notes / f"{context.shard}-{os.getpid()}.json"
     note.with_suffix(".partial").write_text(json.dumps([context.shard, os.getpid(), node]))
     note.with_suffix(".partial").rename(note)
@@ -95,8 +96,6 @@ class RayBench:
         return found
 
     def call(self, stage: Stage, inputs: dict[str, ArtifactRef], config: dict[str, Any]) -> StageCall:
-        from tasks.calls import FileRef
-
         asks = stage.name == "responses"
         return StageCall(
             stage.name,

@@ -5,13 +5,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-pytest.importorskip("prefect_ray")
-
-import ray
-from ray.cluster_utils import Cluster
 
 from spar_core.config.scale import RayConfig
 from spar_core.errors import ConfigError
@@ -20,27 +16,27 @@ from storage.home import Home
 from tasks.cluster import RayCluster
 from tasks.responses import RESPONSES
 from tasks.runtime import Runtime
+from tests.ray_cluster import nodes
 from tests.tasks.ray_stages import CUT, SHARDS, STAYING, TOGETHER, RayBench, worked
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+pytest.importorskip("prefect_ray")
+ray: Any = pytest.importorskip("ray")
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("prefect_server"),
+]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-    try:
-        for _ in range(SHARDS - 1):
-            made.add_node(**NODE)
-        made.wait_for_nodes()
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
+def cluster() -> Iterator[Any]:
+    with nodes(SHARDS) as started:
+        yield started
 
 
 @pytest.fixture
-def bench(cluster: Cluster, tmp_path: Path) -> RayBench:
+def bench(cluster: Any, tmp_path: Path) -> RayBench:
     return RayBench(tmp_path / "ray", cluster.address)
 
 
