@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL
 from spar_core.config.scale import RayConfig
 from spar_core.errors import ConfigError
 from storage.home import Home
-from tasks.cluster_node import NodeView, code_digest, look
+from tasks.cluster_node import NodeView, look, problems
 
 _log = logging.getLogger(__name__)
 _OBJECT_STORE_BYTES = 100 * 2**20  # next to nothing travels through it: shards read and write the home
@@ -111,33 +111,21 @@ class RayCluster:
                 for node in nodes
             }
             problems = [
-                f"machine {host}: {problem}"
-                for host, view in views.items()
-                for problem in self._problems(view, home, code_digest())
+                f"machine {host}: {problem}" for host, view in views.items() for problem in self._problems(view, home)
             ]
         finally:
             probe.unlink(missing_ok=True)
         if problems:
             raise ConfigError("the Ray cluster cannot do this work: " + "; ".join(problems))
 
-    def _problems(self, view: Any, home: Home, code: str) -> Iterator[str]:
+    def _problems(self, view: Any, home: Home) -> Iterator[str]:
         try:
             seen: NodeView = self._ray.get(view, timeout=_LOOK_S)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from working is told
             said = (str(error).strip().splitlines() or [""])[-1]
             yield f"it does not work ({type(error).__name__}: {said}): install spar with the extra `ray` there, too"
             return
-        if not seen.sees_home:
-            yield f"it does not see the home {home.root}: put the home on a file system that all machines mount there"
-        elif not seen.writes_home:
-            yield f"it cannot write to the home {home.root}"
-        if seen.code != code:
-            yield "it has another version of spar: install the same on all machines"
-        if seen.prefect:
-            yield (
-                f"it does not reach Prefect at {PREFECT_API_URL.value()} ({seen.prefect}): start `prefect server start "
-                "--host 0.0.0.0` and export PREFECT_API_URL with an address that all machines reach"
-            )
+        yield from problems(seen, home.root, PREFECT_API_URL.value())
 
 
 def _join(ray: Any, config: RayConfig) -> None:

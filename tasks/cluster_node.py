@@ -1,6 +1,8 @@
 """What one machine of a cluster says of itself before work is given to it."""
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +28,7 @@ def look(probe: str, prefect_url: str | None) -> NodeView:
     """Look from this machine for a file in the home and for Prefect's server."""
     file = Path(probe)
     sees = file.is_file()
-    return NodeView(sees, sees and _can_write(file), code_digest(), _unreachable(prefect_url))
+    return NodeView(sees, sees and os.access(file, os.W_OK), code_digest(), _unreachable(prefect_url))
 
 
 def code_digest() -> str:
@@ -38,12 +40,19 @@ def code_digest() -> str:
     )
 
 
-def _can_write(probe: Path) -> bool:
-    try:
-        with probe.open("a", encoding="utf-8"):
-            return True
-    except OSError:
-        return False
+def problems(seen: NodeView, home: Path, prefect_url: str | None) -> Iterator[str]:
+    """What keeps a machine from working for this process, each with its remedy."""
+    if not seen.sees_home:
+        yield f"it does not see the home {home}: put the home on a file system that all machines mount at that path"
+    elif not seen.writes_home:
+        yield f"it cannot write to the home {home}: let the user that runs Ray there do so"
+    if seen.code != code_digest():
+        yield "it has another version of spar or of Python: install the same on all machines"
+    if seen.prefect:
+        yield (
+            f"it does not reach Prefect at {prefect_url} ({seen.prefect}): start `prefect server start --host 0.0.0.0` "
+            "and export PREFECT_API_URL with an address that all machines reach"
+        )
 
 
 def _unreachable(url: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig
 
@@ -18,6 +18,15 @@ class RayConfig(FrozenConfig):
     `engine.data_parallel`), spread over the machines; 0: one server, on the machine of the run."""
     start_timeout_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
     """Seconds until the cluster has the GPUs and cores that are asked for."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_on_the_cluster(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            raise ValueError(
+                "it must be HOST:PORT of the head (such as head:6379) or auto; start the command on one of its machines"
+            )
+        return value
 
 
 class ScaleConfig(FrozenConfig):
