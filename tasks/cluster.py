@@ -20,7 +20,7 @@ from tasks.cluster_node import NodeView, look, problems
 
 _log = logging.getLogger(__name__)
 _OBJECT_STORE_BYTES = 100 * 2**20  # next to nothing travels through it: shards read and write the home
-_LOOK_S = 120.0  # a worker that looks imports this project first
+_LOOK_S = 300.0  # a worker that looks imports this project first, perhaps from a slow file system
 _HANDED_ON = ("SPAR_DATA_DIR", "NLTK_DATA", "HF_HOME", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Environment variables that say where data are; workers get this process's values."""
 
