@@ -99,28 +99,34 @@ class RayCluster:
         """See that every machine sees the home, runs this very code and reaches Prefect."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        probe = home.root / f"cluster-{uuid.uuid4().hex}"
+        probe = home.work / f"cluster-{uuid.uuid4().hex}"
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_text("every machine of the cluster must see this file", encoding="utf-8")
         looking = self._ray.remote(look)
         try:
-            views = {
-                str(node["NodeManagerAddress"]): looking.options(
-                    num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], False)
-                ).remote(str(probe), PREFECT_API_URL.value())
+            views = [
+                (
+                    node["NodeManagerAddress"],
+                    looking.options(
+                        num_cpus=0,
+                        max_retries=0,
+                        scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+                    ).remote(str(probe), PREFECT_API_URL.value()),
+                )
                 for node in nodes
-            }
-            problems = [
-                f"machine {host}: {problem}" for host, view in views.items() for problem in self._problems(view, home)
             ]
+            found = [f"machine {host}: {problem}" for host, view in views for problem in self._problems(view, home)]
         finally:
             probe.unlink(missing_ok=True)
-        if problems:
-            raise ConfigError("the Ray cluster cannot do this work: " + "; ".join(problems))
+        if found:
+            raise ConfigError("the Ray cluster cannot do this work: " + "; ".join(found))
 
     def _problems(self, view: Any, home: Home) -> Iterator[str]:
         try:
             seen: NodeView = self._ray.get(view, timeout=_LOOK_S)
+        except self._ray.exceptions.GetTimeoutError:
+            yield f"it did not answer within {_LOOK_S:.0f} s: see whether its Ray still works (`ray status`)"
+            return
         except Exception as error:  # noqa: BLE001 - whatever keeps it from working is told
             said = (str(error).strip().splitlines() or [""])[-1]
             yield f"it does not work ({type(error).__name__}: {said}): install spar with the extra `ray` there, too"
