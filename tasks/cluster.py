@@ -14,7 +14,7 @@ from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_API_URL
 
 from spar_core.config.scale import RayConfig
-from spar_core.errors import ConfigError
+from spar_core.errors import ConfigError, SparError
 from storage.home import Home
 from tasks.cluster_node import NodeView, look, problems
 
@@ -83,6 +83,20 @@ class RayCluster:
         with remote_options(num_cpus=demand.cores, num_gpus=demand.gpus):
             future: PrefectFuture[Any] = self._runner.submit(task, parameters)
         return future
+
+    def result(self, future: PrefectFuture[Any]) -> Any:
+        """What a task returned, or raised.
+
+        Raises:
+            SparError: its workers were lost too often, each with its machine or for want of memory.
+        """
+        try:
+            return future.result()
+        except self._ray.exceptions.RayError as error:
+            raise SparError(
+                f"a shard was lost with its workers ({type(error).__name__}: {error}): see to the machines of the Ray "
+                "cluster, then run again; finished shards are kept"
+            ) from error
 
     def cancel(self, futures: Sequence[PrefectFuture[Any]]) -> None:
         """End tasks at once, whatever they are doing."""

@@ -46,6 +46,14 @@ class ShardRunner:
         cluster = self._cluster()
         return cluster.submit(task, {"call": self._call, "shard": shard}, self._demand(cluster))
 
+    def result(self, shard: PrefectFuture[Any]) -> Any:
+        """What a shard returned.
+
+        Raises:
+            SparError: it failed, or was lost with its worker too often.
+        """
+        return self._cluster().result(shard) if self.away else shard.result()
+
     def cancel(self, shards: Sequence[PrefectFuture[Any]]) -> None:
         """Give up what is under way elsewhere; threads see by themselves that they are to end."""
         if self.away:
@@ -71,4 +79,5 @@ def working_away(call: StageCall) -> Iterator[None]:
         try:
             yield
         finally:
+            runtime.engines.stage_ended(call.key)
             runtime.engines.close_all()

@@ -151,7 +151,7 @@ class Stage:
                 future = next(as_completed(list(going)))
                 going.remove(future)
                 try:
-                    used = future.result()
+                    used = runner.result(future)
                     if runner.away and used is not None:
                         Runtime.of(call.home).spending(call.run_id).counted(*used)
                     progress.advanced()

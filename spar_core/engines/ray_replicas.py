@@ -243,6 +243,8 @@ class RayReplicas:
     def _lose(self, index: int, reason: str) -> None:
         """Forget a server that has ended; another takes its place where it has not ended too often."""
         with self._lock:
+            if self._stopped.is_set():
+                return
             old = self._replicas.pop(index)
             again = old.restarts < MAX_RESTARTS
             if again:

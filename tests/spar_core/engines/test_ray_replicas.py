@@ -109,7 +109,7 @@ def test_servers_end_with_a_killed_owner(cluster, config):
 
 def test_servers_that_cannot_start_and_a_full_cluster_are_told(cluster, tmp_path):
     broken = VllmEngineConfig(python=stand_in(tmp_path), env={"STAND_IN_MODE": "ends"})
-    with pytest.raises(EngineError, match=r"did not start on the Ray cluster.*out of luck"):
+    with pytest.raises(EngineError, match=r"(?s)did not start on the Ray cluster.*out of luck"):
         RayReplicas(broken, str(base_model_dir()), RayConfig(replicas=1))
     many = RayConfig(replicas=50, start_timeout_s=0.5)
     with pytest.raises(EngineError, match=r"had no room for 50 servers with 1 CPU each .*lower scale\.ray\.replicas"):
