@@ -25,6 +25,7 @@ def nodes(count: int) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")  # other programs' memory is no reason to end a worker
+        patch.setenv("RAY_worker_niceness", "0")  # else they stand behind everything else this machine does
         patch.setenv("RAY_agent_register_timeout_ms", str(int(_PATIENCE_S * 1000)))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setattr(utils, "get_dashboard_dependency_error", lambda: ImportError("not wanted"))
