@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
   -m "not slow and not gpu and not vllm and not browser and not prefect"
 
-.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test alarm slow nights benchmarks chaos chaos-small self-play experiment experiment-small starter clean
+.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test ray-test alarm slow nights benchmarks chaos chaos-small self-play experiment experiment-small starter clean
 
 run: $(VENV)/.installed
 	$(BIN)/spar run
@@ -34,7 +34,7 @@ layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "slow and not gpu and not vllm and not prefect"
+	$(BIN)/python -m pytest -m "slow and not gpu and not vllm and not prefect and not ray"
 
 # Twenty small nights with `spar gc` after each: what they leave on the disk.
 nights: $(VENV)/.installed-test
@@ -58,6 +58,11 @@ browser-test: $(VENV)/.installed-test
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 	  { echo "skipped: no Chromium here; on Debian: apt-get install chromium chromium-driver"; exit 0; } && \
 	  $(BIN)/python -m pytest -m browser
+
+# Several nodes of a Ray cluster on this machine.
+ray-test: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[ray]"
+	$(BIN)/python -m pytest -m ray
 
 # Tells somebody of nights that failed, were skipped or never started: make alarm WEBHOOK=https://example.org/hook
 alarm: $(VENV)/.installed

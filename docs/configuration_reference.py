@@ -23,8 +23,8 @@ errors that name the key, the value and what is allowed. This page is generated 
 A file of your own says `extends: PRESET` to build on a shipped one, and `preset: NAME` to have a name of its own.
 
 A run without `--run-id` is named by its preset and a digest of what decides its results. On other hardware it is the
-same run: engine settings that change no answer, `training.launch`, `orchestration`, `health`, `probe`, `budget`,
-`deployment`, `iterations`, intervals of checkpoints and logs, and what makes a training fit (`micro_batch_size`,
+same run: engine settings that change no answer, `training.launch`, `orchestration`, `scale`, `health`, `probe`,
+`budget`, `deployment`, `iterations`, intervals of checkpoints and logs, what makes a training fit (`micro_batch_size`,
 `gradient_checkpointing`, `attention`) do not name it. The last three round differently: when they change, that
 training is made anew, and what follows from it.
 

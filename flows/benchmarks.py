@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any, cast
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.benchmarking.item_tables import publish_items
 from flows.benchmarking.request import BenchmarkRequest, BenchmarkResult
@@ -26,12 +25,10 @@ from tasks.benchmarks import (
     BENCHMARK_VERDICTS,
     log_scores,
 )
-
-# Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
+from tasks.runners import THREADS
 
 
-@flow(name="benchmarks", flow_run_name="benchmarks", task_runner=_RUNNER)
+@flow(name="benchmarks", flow_run_name="benchmarks", task_runner=THREADS)
 def benchmarks(request: BenchmarkRequest) -> BenchmarkResult:
     """Run benchmarks; every stage is cached by content, so the same request resumes and other ones share its answers.
 

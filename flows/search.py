@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.showing.publishing import stages_shown
@@ -20,11 +19,9 @@ from storage.artifacts import ArtifactRef
 from storage.home import Home
 from tasks.judgements import JUDGEMENTS
 from tasks.negatives import NEGATIVES
+from tasks.runners import THREADS
 from tasks.search_inputs import SEARCH_PROMPTS, SEARCH_RESPONSES
 from tasks.trees import TREES
-
-# Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 
 
 class SearchRequest(BaseModel):
@@ -87,7 +84,7 @@ class SearchTables(BaseModel):
     artifacts: dict[str, Any]
 
 
-@flow(name="search", flow_run_name="search", task_runner=_RUNNER)
+@flow(name="search", flow_run_name="search", task_runner=THREADS)
 def search(request: SearchRequest) -> SearchTables:
     """Answer, judge and search; every stage is cached, so the same request resumes.
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.checks.preflight import preflight_run
 from flows.probing import probe_first
@@ -32,11 +31,10 @@ from storage.remote_artifacts import bring_model
 from tasks.engines import ModelRef
 from tasks.gate import Candidate
 from tasks.registration import Trained, register_models
+from tasks.runners import THREADS
 from tasks.runtime import Runtime
 from tasks.showing import show_iteration
 
-# Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 _log = logging.getLogger(__name__)
 _WHOLE = "run"
 """Activity of the flow that goes through a run from its start."""
@@ -88,7 +86,7 @@ def registered_models(run: Run) -> dict[int, Models]:
     return {number: Models(**both) for number, both in found.items() if len(both) == len(Models._fields)}
 
 
-@flow(name="self_play", flow_run_name="self-play", task_runner=_RUNNER)
+@flow(name="self_play", flow_run_name="self-play", task_runner=THREADS)
 def self_play(request: RunRequest) -> list[dict[str, Any]]:
     """Warm start, then every iteration; returns one summary row per iteration."""
     with running(request, _WHOLE) as run:
@@ -106,7 +104,7 @@ def self_play(request: RunRequest) -> list[dict[str, Any]]:
         return [row.plain() for row in rows]
 
 
-@flow(name="warm_start", flow_run_name="warm start", task_runner=_RUNNER)
+@flow(name="warm_start", flow_run_name="warm start", task_runner=THREADS)
 def warm_start(request: RunRequest) -> Models:
     """Iteration 0: supervised training, measured and registered."""
     with running(request, "warm start") as run, stages_shown(run.home, run.run_id, 0):
@@ -127,7 +125,7 @@ def _numbered() -> str:
     return "the next iteration" if number is None else f"iteration {number}"
 
 
-@flow(name="iteration", flow_run_name=_numbered, task_runner=_RUNNER)
+@flow(name="iteration", flow_run_name=_numbered, task_runner=THREADS)
 def iteration(
     request: RunRequest,
     index: int | None = None,
@@ -196,7 +194,7 @@ def _iterate(run: Run, number: int, start: Start) -> Models:
         return models
 
 
-@flow(name="evaluation", flow_run_name="evaluation", task_runner=_RUNNER)
+@flow(name="evaluation", flow_run_name="evaluation", task_runner=THREADS)
 def evaluation(request: RunRequest, index: int | None = None) -> list[dict[str, Any]]:
     """Measure the models after an iteration (the latest complete one by default) on held-out prompts."""
     with running(request, "evaluation", aside=True) as run:

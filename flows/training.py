@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from flows.showing.publishing import stages_shown
@@ -24,11 +23,10 @@ from tasks.engines import ModelRef
 from tasks.given_data import GIVEN_EXAMPLES, GIVEN_PAIRS
 from tasks.models import resolve_model
 from tasks.registration import Trained, register_models
+from tasks.runners import THREADS
 from tasks.stages import Stage
 from tasks.training import TRAIN_ACTOR, TRAIN_REFINER, WARM_START_ACTOR, WARM_START_REFINER
 
-# Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 _ITERATION = 0  # what such a run makes is, like a warm start, a model before any self-play
 
 
@@ -97,7 +95,7 @@ class TrainedModel(NamedTuple):
         }
 
 
-@flow(name="training", flow_run_name="training", task_runner=_RUNNER)
+@flow(name="training", flow_run_name="training", task_runner=THREADS)
 def training(request: TrainRequest) -> TrainedModel:
     """Read the data, train, register the model as candidate; every stage is cached, so the same request resumes.
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.launch import LaunchConfig
 from spar_core.config.run import HealthConfig, OrchestrationConfig
+from spar_core.config.scale import ScaleConfig
 from spar_core.engines.configuration import EngineConfig
 from spar_core.hashing import digest
 from storage.artifacts import ArtifactRef
@@ -37,6 +38,7 @@ class Surroundings:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     health: HealthConfig | None = None
     """When what the models write is too little use to go on; null where only measuring is asked for."""
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakSet
 
+from spar_core.config.scale import RayConfig
 from spar_core.engines.base import Engine, Generation, GenerationRequest, Restartable
 from spar_core.engines.configuration import EngineConfig
 from spar_core.engines.factory import open_engine
@@ -63,6 +64,8 @@ class EnginePool:
         self._together: dict[str, int] = {}
         self._logs = logs
         self._records = records
+        self.cluster: RayConfig | None = None
+        """The Ray cluster on which servers are started; None: on this machine."""
         self._changed = threading.Condition()
         self._opening = False
         self._closing = 0
@@ -215,7 +218,7 @@ class EnginePool:
         if not _holds_memory(config):
             return asyncio.run(open_engine(config))
         bring_model(Path(model.location))
-        opening = Opening(model.digest, seat, self._logs, self._records, ended)
+        opening = Opening(model.digest, seat, self._logs, self._records, ended, cluster=self.cluster)
         return asyncio.run(open_engine(config, model.location, opening))
 
     def _close(self, leaving: Sequence[_Loaded]) -> None:

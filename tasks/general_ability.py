@@ -297,4 +297,4 @@ def _sample_count(results: Mapping[str, Any], task: str) -> int:
     return sum(int(entry.get("effective", entry.get("original", 0))) for entry in parts)
 
 
-ABILITY = Stage("ability", version=2, work=_measure)
+ABILITY = Stage("ability", version=2, work=_measure, stays=True)

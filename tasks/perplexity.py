@@ -48,4 +48,4 @@ def _scores(role: ModelRole, digest: str, texts: list[str], found: list[TextLike
     return [score_record(BENCHMARK, role, digest, name, estimate) for name, estimate in estimates.items()]
 
 
-PERPLEXITY = Stage("perplexity", version=1, work=_measure)
+PERPLEXITY = Stage("perplexity", version=1, work=_measure, stays=True)

@@ -4,8 +4,9 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
+from spar_core.config.scale import RayConfig, ScaleConfig
 from spar_core.engines.server_guard import end_orphans
 from spar_core.errors import StorageError
 from spar_core.secrets import hide_in_logs
@@ -17,6 +18,9 @@ from tasks.calls import StageCall
 from tasks.engines import EnginePool
 from tasks.spending import Spending
 from tasks.tracking import Tracking
+
+if TYPE_CHECKING:
+    from tasks.cluster import RayCluster
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,6 +91,8 @@ class Runtime:
         """Runs whose outermost flow is going on in this process."""
         self.attended_by: Literal["command", "flow"] | None = None
         """Who looks after the flows of this home in this process: the command line, or the outermost flow itself."""
+        self._cluster: RayCluster | None = None
+        self._joining = threading.Lock()
         self._holders = 0
         self._held = ExitStack()
         self._holding = threading.Lock()
@@ -138,10 +144,44 @@ class Runtime:
                 if self._holders == 0:
                     self.finished.clear()
                     self._spendings.clear()
-                    try:
+                    with self._held, ExitStack() as ending:
+                        ending.callback(self._leave_cluster)
                         self.engines.end()
-                    finally:
-                        self._held.close()
+
+    def spread(self, scale: ScaleConfig) -> None:
+        """From now on compute and serve where a configuration says.
+
+        Raises:
+            ConfigError: as `cluster`.
+        """
+        wanted = scale.ray if scale.runner == "ray" else None
+        if wanted is not None:
+            self.cluster(wanted)
+        self.engines.cluster = wanted if wanted is not None and wanted.replicas else None
+
+    def cluster(self, config: RayConfig) -> "RayCluster":
+        """The Ray cluster of a configuration, joined now if need be; it is left when the home is let go.
+
+        Raises:
+            ConfigError: it does not answer, or one of its machines cannot do the work.
+        """
+        from tasks.cluster import RayCluster  # it imports Prefect, which reads its settings then
+
+        with self._joining:
+            if self._cluster is None or self._cluster.config != config:
+                self._leave_cluster()
+                self._cluster = RayCluster(config, self.home)
+            return self._cluster
+
+    def _leave_cluster(self) -> None:
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.leave()
+
+    def forget_spending(self) -> None:
+        """Read anew what runs have spent: another process counts it."""
+        with self._holding:
+            self._spendings.clear()
 
     def spending(self, run_id: str) -> Spending:
         """The count of what a run spends, one for all its stages in this process."""

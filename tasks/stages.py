@@ -6,11 +6,11 @@ and Prefect shows its task as "Cached". Nothing is kept in a cache of Prefect's 
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import State, Task, task
 from prefect.assets import materialize
@@ -32,6 +32,7 @@ from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
 from tasks.pacing import LOOK_S, Pace
 from tasks.progress import StageProgress
+from tasks.runners import ShardRunner, working_away
 from tasks.runtime import Runtime
 from tasks.shards import ShardContext, ShardRows
 from tasks.sources import data_digest
@@ -44,6 +45,13 @@ _log = logging.getLogger(__name__)
 _REFUSED = "refused."  # metrics of a part: requests refused, by reason
 _UNASKED = "rows_unasked"
 Work = Callable[[ShardContext], ShardRows]
+
+
+class Tokens(NamedTuple):
+    """What the models of a shard read and wrote in this try of it."""
+
+    read: int
+    written: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,9 @@ class Stage:
     """The input and its table whose rows come in; null: the stage draws, reads a file or chooses its rows itself."""
     data: tuple[str, ...] = ()
     """The package data it reads, digested into its key: `package/path` or `package.module`."""
+    stays: bool = False
+    """Its shards are computed in the process of the run whatever the task runner: it starts programs of its own, or the
+    number of cores it has shows in its results."""
 
     def cuts(self, inputs: Mapping[str, ArtifactRef]) -> tuple[str | None, ...]:
         """Per shard, which rows it is about; null where that is all of them."""
@@ -131,37 +142,44 @@ class Stage:
         return Runtime.of(call.home).store.require(call.stage, call.key)
 
     def _run_shards(self, call: StageCall, parts: int, progress: StageProgress) -> None:
-        shard_task, waiting = self._shard_task(call), iter(range(parts))
-        engines, orchestration = Runtime.of(call.home).engines, call.surroundings.orchestration
-        pace = Pace(orchestration.parallel_shards, engines.load(call.key))
+        runner, waiting = ShardRunner(call, stays=self.stays), iter(range(parts))
+        shard_task = self._shard_task(call, away=runner.away)
+        runtime = Runtime.of(call.home)
+        pace = Pace(call.surroundings.orchestration.parallel_shards, runtime.engines.load(call.key))
         ended: Queue[PrefectFuture[Any]] = Queue()
-        running = 0
+        going: list[PrefectFuture[Any]] = []
         failure: BaseException | None = None
 
         def begin(count: int) -> None:
-            nonlocal running
             for shard in islice(waiting, count):
-                running += 1
-                shard_task.submit(call, shard).add_done_callback(ended.put)
+                going.append(runner.submit(shard_task, shard))
+                going[-1].add_done_callback(ended.put)
 
         begin(pace.first())
-        while running:
-            with suppress(Empty):
-                future = ended.get(timeout=LOOK_S)
-                running -= 1
-                try:
-                    future.result()
-                    progress.advanced()
-                except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first, then it is raised
-                    failure = failure or error
-            if failure is None:
-                begin(pace.more(running))
+        try:
+            while going:
+                with suppress(Empty):
+                    future = ended.get(timeout=LOOK_S)
+                    going.remove(future)
+                    try:
+                        used = runner.result(future)
+                        if runner.away and used is not None:
+                            runtime.spending(call.run_id).counted(*used)
+                        progress.advanced()
+                    except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first
+                        failure = failure or error
+                if failure is None:
+                    begin(pace.more(len(going)))
+        finally:
+            runner.cancel(going)
         if failure is not None:
             raise failure
 
-    def _shard_task(self, call: StageCall) -> Task[[StageCall, int], State[None] | None]:
-        def shard_of_stage(call: StageCall, shard: int) -> State[None] | None:
-            return None if self._work(call, shard) else _reused()
+    def _shard_task(self, call: StageCall, *, away: bool) -> Task[[StageCall, int], State[None] | Tokens | None]:
+        def shard_of_stage(call: StageCall, shard: int) -> State[None] | Tokens | None:
+            with working_away(call) if away else nullcontext():
+                used = self._work(call, shard)
+            return _reused() if used is None else used
 
         def worth_retrying(_task: Any, _task_run: Any, state: Any) -> bool:
             return not Runtime.of(call.home).interrupted.is_set() and _may_pass(state)
@@ -196,8 +214,8 @@ class Stage:
             persist_result=False,
         )(commit_stage)
 
-    def _work(self, call: StageCall, shard: int) -> bool:
-        """Whether there was anything to do."""
+    def _work(self, call: StageCall, shard: int) -> Tokens | None:
+        """The tokens that it took; None where there was nothing to do."""
         runtime, cuts = Runtime.of(call.home), self.cuts(call.inputs)
         store, cut = runtime.store, cuts[shard]
         if (
@@ -205,7 +223,7 @@ class Stage:
             if self.splits
             else store.has_part(call.stage, call.key, shard, cut=cut)
         ):
-            return False
+            return None
         with store.part(call.stage, call.key, shard, cut=cut) as part:
             context = ShardContext(call, shard, runtime, part, cut=cut if len(cuts) > 1 else None)
             with context.opened, runtime.journal_kept(call, shard):
@@ -220,7 +238,7 @@ class Stage:
                 part.measure({"requests": used.requests, **tokens, **refused, **unasked})
         cost = f", {used.prompt_tokens + used.completion_tokens:,} tokens" if used.requests else ""
         _log.info("shard %d of %d: %d rows in, %d out%s", shard + 1, len(cuts), rows.rows_in, rows.rows_out, cost)
-        return True
+        return Tokens(used.prompt_tokens, used.completion_tokens)
 
     def _check_rows(self, call: StageCall, shard: int, rows: ShardRows) -> None:
         if self.rows_of is None:

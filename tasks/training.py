@@ -6,6 +6,7 @@ from spar_core.config.method import JudgingConfig
 from spar_core.engines.configuration import ThinkingSettings, TransformersEngineConfig
 from spar_core.errors import TrainingError
 from spar_core.training import TrainingOutcome, TrainingSpec, train
+from spar_core.training.ray_nodes import joined
 from spar_core.training.specification import CONFIG_OF_KIND, JudgeSpec
 from storage.artifacts import ArtifactRef
 from storage.remote_artifacts import bring_model
@@ -41,8 +42,16 @@ def _work(context: ShardContext) -> ShardRows:
         if metrics.keys() >= _TOKENS:  # it draws answers
             spending.counted(*(int(metrics[name]) for name in sorted(_TOKENS, reverse=True)))
 
+    def is_over() -> bool:
+        return runtime.interrupted.is_set() or spending.is_over(budget)
+
     try:
-        outcome = train(spec, on_metrics, lambda: runtime.interrupted.is_set() or spending.is_over(budget))
+        if spec.launch.nodes > 1 and call.surroundings.scale.runner == "ray":
+            cluster = runtime.cluster(call.surroundings.scale.ray)
+            with joined(spec, cluster.config.start_timeout_s) as training:
+                outcome = train(training.spec, on_metrics, lambda: is_over() or training.lost() is not None)
+        else:
+            outcome = train(spec, on_metrics, is_over)
     except TrainingError:
         spending.check(budget)  # ended for that: its checkpoints are kept
         raise
@@ -108,8 +117,8 @@ def _summary(outcome: TrainingOutcome) -> dict[str, float]:
     }
 
 
-REINFORCE_ACTOR = Stage("reinforce_actor", version=1, work=_work)
-TRAIN_ACTOR = Stage("train_actor", version=3, work=_work)
-TRAIN_REFINER = Stage("train_refiner", version=3, work=_work)
-WARM_START_ACTOR = Stage("warm_start_actor", version=3, work=_work)
-WARM_START_REFINER = Stage("warm_start_refiner", version=3, work=_work)
+REINFORCE_ACTOR = Stage("reinforce_actor", version=1, work=_work, stays=True)
+TRAIN_ACTOR = Stage("train_actor", version=3, work=_work, stays=True)
+TRAIN_REFINER = Stage("train_refiner", version=3, work=_work, stays=True)
+WARM_START_ACTOR = Stage("warm_start_actor", version=3, work=_work, stays=True)
+WARM_START_REFINER = Stage("warm_start_refiner", version=3, work=_work, stays=True)

@@ -29,7 +29,10 @@ def check_packages(work: Work) -> Iterator[Finding]:
         yield Finding("packages", "fail", ", ".join(wrong), _INSTALL)
     else:
         yield Finding("packages", "ok", f"spar {version('spar')} and its packages fit together")
-    for extra, names in (_EXTRAS[benchmark] for benchmark in work.benchmarks if benchmark in _EXTRAS):
+    extras = [_EXTRAS[benchmark] for benchmark in work.benchmarks if benchmark in _EXTRAS]
+    if work.config.scale.runner == "ray":
+        extras.append(("ray", ("ray", "prefect-ray")))
+    for extra, names in extras:
         missing = [name for name in names if _installed(name) is None]
         if missing:
             yield Finding(f"extra {extra}", "fail", f"{', '.join(missing)} missing", f"pip install -e '.[{extra}]'")

@@ -61,11 +61,16 @@ def _joins(run: Run) -> bool:
     """Whether this is one of several machines and not the first: then it has taken part in the run's trainings."""
     from spar_core.training.meeting import join_trainings, node_rank
 
-    if run.config.training.launch.nodes == 1 or (node := node_rank()) == 0:
+    if not _meets_others(run) or (node := node_rank()) == 0:
         return False
     click.echo(f"machine {node}: waiting for the trainings of {run.run_id}", err=True)
     join_trainings(run.home.meeting(run.run_id), node, lambda line: click.echo(f"machine {node}: {line}", err=True))
     return True
+
+
+def _meets_others(run: Run) -> bool:
+    """Whether the command is started on several machines; on a Ray cluster one is enough."""
+    return run.config.training.launch.nodes > 1 and run.config.scale.runner != "ray"
 
 
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
@@ -81,8 +86,7 @@ def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
         click.echo(NOT_REPEATABLE, err=True)
     for note in rule_notes(run.config):
         click.echo(note, err=True)
-    several = run.config.training.launch.nodes > 1
-    meeting = driving(run.home.meeting(run.run_id)) if several else nullcontext()
+    meeting = driving(run.home.meeting(run.run_id)) if _meets_others(run) else nullcontext()
     with meeting:  # that what is missing here is told to the other machines too
         preflight_run(run)
         with session(run.home, run.run_id, quiet=quiet):

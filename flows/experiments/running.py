@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.experiments.document import Block, Heading, as_markdown
@@ -22,10 +21,8 @@ from flows.wiring.runs import RunPlan, opened_run
 from spar_core.errors import SparError
 from storage.entries import RunState
 from storage.tracking import Point
+from tasks.runners import THREADS
 from tasks.runtime import Runtime
-
-# Prefect types its own decorator for another runner than the one it ships.
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)  # at most: orchestration.parallel_shards run at once
 
 
 class ExperimentRequest(BaseModel):
@@ -61,7 +58,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-@flow(name="experiment", flow_run_name="experiment", task_runner=_RUNNER)
+@flow(name="experiment", flow_run_name="experiment", task_runner=THREADS)
 def experiment(request: ExperimentRequest) -> list[Failure]:
     """Run what is not finished yet, measure the search curves; returns the runs that failed.
 

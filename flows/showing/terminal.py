@@ -23,10 +23,8 @@ from flows.showing.spending import spent_shown
 from storage.artifacts import ArtifactRef
 from storage.manifest_figures import tokens
 from tasks.calls import StageCall
+from tasks.logs import LOGGERS
 from tasks.runtime import Runtime, SilentReporter
-
-LOGGERS = ("flows", "tasks", "spar_core", "storage")
-"""What this project logs through."""
 
 
 class TerminalReporter(SilentReporter):

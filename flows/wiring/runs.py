@@ -19,17 +19,17 @@ from prefect import get_client, tags
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, PrefectException, TerminationSignal
-from prefect.logging.handlers import APILogHandler
 from prefect.states import Cancelled, Cancelling
 from prefect.utilities.urls import url_for
 
 from flows.serving.crashes import being_cancelled, home_tag, mark_cancelled, mark_crashed, settle, version_tag
 from flows.showing.spending import gpus_held
-from flows.showing.terminal import LOGGERS
 from spar_core.config.run_identity import deciding
+from spar_core.config.scale import ScaleConfig
 from spar_core.errors import ConfigError
 from storage.entries import RunState
 from storage.home import Home, HomeInUseError
+from tasks.logs import logs_in_prefect
 from tasks.runtime import Runtime
 
 SKIPPED = "Skipped"
@@ -114,7 +114,7 @@ def attended(home: Home, by: Literal["command", "flow"]) -> Iterator[None]:
         return
     outermost = _outermost()
     own = () if outermost is None else (outermost.id,)
-    with runtime.held(), tags(home_tag(home), version_tag()), _logs_in_prefect():
+    with runtime.held(), tags(home_tag(home), version_tag()), logs_in_prefect():
         runtime.attended_by = by
         _end_dead_runs(runtime)
         mark_crashed(home, own)
@@ -147,6 +147,8 @@ def _open(runtime: Runtime, plan: RunPlan) -> None:
     if plan.aside and runtime.ledger.run(plan.run_id) is None:
         raise ConfigError(f"there is no run {plan.run_id} in {plan.home.root}; run self_play first")
     plan.check()
+    if "scale" in plan.config:  # an experiment has none: its runs do
+        runtime.spread(ScaleConfig.model_validate(plan.config["scale"]))  # what cannot work is told now, not mid-stage
     outermost = _outermost()
     flow_run = None if outermost is None else str(outermost.id)
     config = dict(plan.config)
@@ -284,19 +286,3 @@ def _cancel_watched(home: Home, outermost: FlowRun | None) -> Iterator[None]:
     finally:
         stopped.set()
         watcher.join(_POLL_S)
-
-
-@contextmanager
-def _logs_in_prefect() -> Iterator[None]:
-    """Send what this project logs inside flows and tasks to Prefect, which shows it with the run."""
-    handler = APILogHandler()
-    before = {name: logging.getLogger(name).level for name in LOGGERS}
-    for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.INFO)
-        logging.getLogger(name).addHandler(handler)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).removeHandler(handler)
-            logging.getLogger(name).setLevel(level)

@@ -124,6 +124,7 @@ class StageRunner:
                 training_intervals=intervals or {},
                 budget=config_of_run.budget,
                 health=self._health,
+                scale=config_of_run.scale,
             ),
         )
 

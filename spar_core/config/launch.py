@@ -27,9 +27,10 @@ class LaunchConfig(FrozenConfig):
     the device for its turn. Slow; needs `sharding: full`."""
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Machines, each with `processes` of them. The same command is started on all of them, on a shared home: the first
-    does the run, the others (SPAR_NODE_RANK or SLURM_NODEID above 0) join its trainings. Needs `rendezvous`."""
+    does the run, the others (SPAR_NODE_RANK or SLURM_NODEID above 0) join its trainings; needs `rendezvous`. With
+    `scale.runner: ray` the command is started on one, and actors on the others join."""
     rendezvous: str | None = None
-    """HOST:PORT of the first machine, as the others reach it; the port must be free there."""
+    """HOST:PORT of the first machine, as the others reach it; the port must be free there. Ray finds both by itself."""
     accelerate_config: Path | None = None
     """An `accelerate config` file (DeepSpeed, or FSDP in other ways than `sharding`): training starts through
     `accelerate launch`. It decides processes and sharding; over several machines, give their number as `nodes` too."""
@@ -77,8 +78,4 @@ class LaunchConfig(FrozenConfig):
             )
         if self.offload and self.sharding == "none":
             raise ValueError("launch.offload needs launch.sharding=full")
-        if self.nodes > 1 and self.rendezvous is None:
-            raise ValueError(
-                f"launch.nodes is {self.nodes}: name where they meet, launch.rendezvous=HOST:PORT of the first of them"
-            )
         return self

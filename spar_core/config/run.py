@@ -12,6 +12,7 @@ from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
 from spar_core.config.prompts import PromptsConfig
 from spar_core.config.run_identity import naming
+from spar_core.config.scale import ScaleConfig
 from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig, check_spread
 from spar_core.config.warm_start import WarmStartConfig
@@ -187,6 +188,8 @@ class RunConfig(FrozenConfig):
     """Shards and concurrency."""
     deployment: DeploymentConfig = DeploymentConfig()
     """Where `spar launch` starts it (docs/deployment.md)."""
+    scale: ScaleConfig = ScaleConfig()
+    """One machine, or several."""
 
     @model_validator(mode="after")
     def _engine_serves_what_is_trained(self) -> Self:
@@ -195,6 +198,25 @@ class RunConfig(FrozenConfig):
                 "engine.kind `openai` cannot serve the models a run trains (its server holds fixed weights); use "
                 "`vllm` (started per model) or `transformers`. A server is named where a model is named: "
                 f"http://host/v1#MODEL&key=VARIABLE as method.judging.second_voter; {_OTHER_USES}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _machines_can_meet(self) -> Self:
+        launch = self.training.launch
+        if launch.nodes > 1 and launch.rendezvous is None and self.scale.runner != "ray":
+            raise ValueError(
+                f"training.launch.nodes is {launch.nodes}: name where they meet, "
+                "training.launch.rendezvous=HOST:PORT of the first of them, or use a Ray cluster (scale.runner=ray)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_serve_something(self) -> Self:
+        if self.scale.ray.replicas and self.engine.kind != "vllm":
+            raise ValueError(
+                f"scale.ray.replicas is {self.scale.ray.replicas}, but engine.kind `{self.engine.kind}` starts no "
+                "servers: set engine.kind=vllm, or leave scale.ray.replicas at 0"
             )
         return self
 

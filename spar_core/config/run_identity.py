@@ -21,12 +21,14 @@ NO_RESULTS: Final = frozenset(
         "iterations",
         "orchestration.*",
         "probe.*",
+        "scale",
         "training.*.checkpoint_steps",
         "training.*.log_steps",
         "training.launch.*",
     }
 )
-"""They enter no stage key: how the work is spread, how far it goes, when it stops. `*` stands for any name."""
+"""They enter no stage key: how the work is spread, how far it goes, when it stops. `*` stands for any name; a
+section without it leaves no trace, as it came later."""
 
 FITTING: Final = frozenset({"training.*.attention", "training.*.gradient_checkpointing", "training.*.micro_batch_size"})
 """What makes a training fit the hardware. It does not name the run, so that the remedy for a full memory goes on with

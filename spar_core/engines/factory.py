@@ -38,6 +38,10 @@ async def open_engine(config: EngineConfig, model: str | Path | None = None, ope
     """
     if isinstance(config, TransformersEngineConfig):
         return await asyncio.to_thread(_open_transformers, config, _model_of(config, model), opening)
+    if isinstance(config, VllmEngineConfig) and opening.cluster is not None:
+        from spar_core.engines.ray_engine import RayVllmEngine
+
+        return await asyncio.to_thread(RayVllmEngine, config, _model_of(config, model), opening.cluster, opening)
     if isinstance(config, VllmEngineConfig):
         from spar_core.engines.vllm_engine import VllmEngine
 

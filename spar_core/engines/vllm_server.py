@@ -28,7 +28,6 @@ from spar_core.processors import SLOW_BF16, computes_bfloat16
 from spar_core.secrets import redacted_text, with_values
 
 _LOG = logging.getLogger(__name__)
-_HOST = "127.0.0.1"
 _POLL_S = 0.5
 _STOP_S = 10.0  # a CPU server takes 2 to 4 seconds after SIGTERM
 _HEALTH_S = 10.0
@@ -61,6 +60,7 @@ class VllmServer:
         template: str | None = None,
         berth: Berth | None = None,
     ) -> None:
+        self._host = opening.host
         self._abandoned = opening.abandoned or threading.Event()
         if berth is None:
             (berth,) = berths(config.model_copy(update={"replicas": 1}), Path(model), opening)
@@ -75,6 +75,7 @@ class VllmServer:
             needed.mkdir(parents=True, exist_ok=True)
         self.log = _new_log(folder, self.port)
         arguments = server_arguments(config, model, self.port, placement.share)
+        arguments += ["--host", self._host]
         if template is not None:
             file = folder.absolute() / f"vllm-{self.port}.jinja"
             file.write_text(template, encoding="utf-8")
@@ -89,7 +90,7 @@ class VllmServer:
     @property
     def base_url(self) -> str:
         """Address for OpenAI-compatible clients."""
-        return f"http://{_HOST}:{self.port}/v1"
+        return f"http://{self._host}:{self.port}/v1"
 
     @property
     def pid(self) -> int | None:
@@ -112,7 +113,7 @@ class VllmServer:
     def _health(self) -> int | None:
         """The status it answers with; None where it does not answer."""
         try:
-            url = f"http://{_HOST}:{self.port}/health"
+            url = f"http://{self._host}:{self.port}/health"
             answer = httpx.get(url, timeout=_HEALTH_S, trust_env=False, verify=False)
         except httpx.HTTPError:
             return None
@@ -120,7 +121,7 @@ class VllmServer:
 
     def is_writing(self) -> bool:
         """Whether it is at work on somebody's request; may take a minute to say no."""
-        return self.is_running() and is_writing(f"http://{_HOST}:{self.port}")
+        return self.is_running() and is_writing(f"http://{self._host}:{self.port}")
 
     def wait(self) -> None:
         """Return when the server has ended, for whatever reason."""
@@ -205,7 +206,7 @@ def _new_log(folder: Path, port: int) -> Path:
 
 def server_arguments(config: VllmEngineConfig, model: str, port: int, share: float) -> list[str]:
     """Command-line arguments of the server; `share` is the part of its GPUs' memory it may take."""
-    arguments = ["--model", model, "--served-model-name", SERVED_NAME, "--host", _HOST, "--port", str(port)]
+    arguments = ["--model", model, "--served-model-name", SERVED_NAME, "--port", str(port)]
     arguments += ["--dtype", server_dtype(config), "--tensor-parallel-size", str(config.tensor_parallel)]
     # The folder's generation_config.json may hold a top_k or a repetition penalty of its own: requests say all.
     arguments += ["--generation-config", "vllm"]

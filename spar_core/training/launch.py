@@ -117,6 +117,10 @@ def _invitation(spec: TrainingSpec, identity: str, workspace: Workspace) -> Abst
         return nullcontext("")
     if spec.meeting_folder is None:
         raise TrainingError(f"launch.nodes is {spec.launch.nodes}: give a meeting_folder where the others find it.")
+    if spec.launch.meeting_point is None:
+        raise TrainingError(
+            f"launch.nodes is {spec.launch.nodes}: name where they meet, launch.rendezvous=HOST:PORT of the first."
+        )
     return invited(spec.meeting_folder, workspace.spec_file, identity)
 
 

@@ -67,6 +67,7 @@ health.max_unreadable_votes health.max_unusable_rewrites health.max_cut_answers 
 health.max_undecided_answers health.min_pairs
 orchestration.shard_size orchestration.parallel_shards orchestration.trees_in_flight orchestration.requests_in_flight
 orchestration.shard_retries orchestration.placement
+scale.runner scale.ray.address scale.ray.replicas scale.ray.start_timeout_s
 training.launch.processes training.launch.sharding training.launch.offload training.launch.nodes
 training.launch.rendezvous training.launch.accelerate_config training.launch.threads training.launch.environment
 training.*.checkpoint_steps training.*.log_steps
@@ -183,6 +184,7 @@ def test_nothing_is_excluded_that_is_not_there():
         "training.actor.micro_batch_size=1",
         "training.refiner.gradient_checkpointing=false",
         "orchestration.shard_size=7",
+        "scale.runner=ray",
     ],
 )
 def test_a_run_is_the_same_on_other_hardware(override):
@@ -216,3 +218,10 @@ def test_spreading_the_work_changes_no_run_id():
     plain = RunConfig()
     assert plain.default_run_id() == build_config({"orchestration": {"shard_size": 7}}).default_run_id()
     assert plain.default_run_id() != build_config({"seed": 1}).default_run_id()
+
+
+def test_a_configuration_from_before_the_section_scale_is_the_same():
+    plain = RunConfig().model_dump(mode="json")
+    older = {key: value for key, value in plain.items() if key != "scale"}
+    assert "scale" in plain
+    assert (deciding(older), naming(older)) == (deciding(plain), naming(plain))

@@ -67,7 +67,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-Server(("127.0.0.1", port), Handler).serve_forever()
+Server(("", port), Handler).serve_forever()
 """
 
 
