@@ -17,8 +17,8 @@ def test_names_what_fails_and_knows_whether_all_was_checked() -> None:
     assert len(broken.failed) == 2
     assert "harbor" in broken.failed[1]
     assert broken == verify("both", "A boat, a pier.")  # the same wording every time
-    assert verify("both", "A harbor.") == ((), True)
-    assert verify("partly", "A harbor.") == ((), False)
+    assert verify("both", "A harbor.") == ((), True, ())
+    assert verify("partly", "A harbor.") == ((), False, ("house:style",))  # named, for a vote on it
     partly = verify("partly", "A, b")
     assert partly is not None
     assert (len(partly.failed), partly.verdict) == (1, "NO")
