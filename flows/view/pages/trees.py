@@ -18,7 +18,7 @@ from storage import places
 from storage.other_pages import tree_pages
 
 _TRUTHS = (("right", "right"), ("wrong", "wrong"), ("unknown", "not known"))
-# One text of all keys: DuckDB takes a list of thousands of values much more slowly.
+# One text of all keys, as the parameter of every filter is one text.
 _OF_KEYS = "stage_key || '/' || tree_id IN (SELECT unnest(string_split(?, ' ')))"
 
 
