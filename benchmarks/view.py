@@ -144,7 +144,7 @@ def main() -> None:
         print(f"the home was made in {time.perf_counter() - begun:.0f} s")
     begun = time.perf_counter()
     app = make_app(home)
-    client = TestClient(app)
+    client = TestClient(app, base_url="http://127.0.0.1")
     client.get("/runs")
     print(f"opened, with the first page: {time.perf_counter() - begun:.2f} s (imports not counted)")
     begun, trees = time.perf_counter(), app.state.view.truth.progress().total

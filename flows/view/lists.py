@@ -27,8 +27,8 @@ class Choice(NamedTuple):
     fixed: tuple[tuple[str, str], ...] = ()
     """Values with their labels, each with a condition of its own under `conditions`."""
     conditions: Mapping[str, str] = {}
-    found: Callable[[Request, str], list[str]] | None = None
-    """What the question mark stands for instead of a value of `fixed`: a list, such as of the keys of rows."""
+    found: Callable[[Request, str], str] | None = None
+    """What the question mark stands for instead of a value of `fixed`, such as the keys of rows."""
 
 
 def values_of(column: str, rows: str) -> str:
@@ -110,10 +110,10 @@ class Lister:
         asked = request.query_params.get("sort", "")
         return asked if asked in self.orders else next(iter(self.orders))
 
-    def filtered(self, values: Mapping[str, str], request: Request) -> tuple[str, list[object]]:
+    def filtered(self, values: Mapping[str, str], request: Request) -> tuple[str, list[str]]:
         """The query of the rows that the filters leave, and its parameters."""
         conditions: list[str] = []
-        parameters: list[object] = []
+        parameters: list[str] = []
         for choice in self.choices:
             value = values.get(choice.name)
             if value is None:

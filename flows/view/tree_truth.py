@@ -14,7 +14,6 @@ from spar_core.errors import StorageError
 
 Text = Literal["root", "accepted"]
 Truth = Literal["right", "wrong", "unknown"]
-TEXTS: tuple[Text, ...] = ("root", "accepted")
 _AT_ONCE = 500  # trees whose texts are held
 _TABLES = (("trees", "tree_nodes", "prompts"), ("eval_trees", "eval_tree_nodes", "eval_prompts"))
 

@@ -18,12 +18,13 @@ from storage import places
 from storage.other_pages import tree_pages
 
 _TRUTHS = (("right", "right"), ("wrong", "wrong"), ("unknown", "not known"))
-_OF_KEYS = "stage_key || '/' || tree_id IN (SELECT unnest(?))"
+# One text of all keys, as the parameter of every filter is one text.
+_OF_KEYS = "stage_key || '/' || tree_id IN (SELECT unnest(string_split(?, ' ')))"
 
 
-def _of_truth(text: Text) -> Callable[[Request, str], list[str]]:
+def _of_truth(text: Text) -> Callable[[Request, str], str]:
     """The trees on whose failing answer or accepted text the checker says something."""
-    return lambda request, truth: view_of(request).truth.keys(text, truth)
+    return lambda request, truth: " ".join(view_of(request).truth.keys(text, truth))
 
 
 _ROWS = """
