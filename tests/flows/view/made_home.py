@@ -1,6 +1,7 @@
 """A home with one iteration whose every text is what a hostile model could write, made through the storage itself."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from spar_core.records import (
@@ -56,16 +57,18 @@ class Maker:
         self.put("responses", responses=[_response("r1", text), _response("r2", f"second {text}", 1)])
         self.put(
             "judgements",
-            judgements=[_judged("r1", Verdict.NO, text), _judged("r2", Verdict.YES, text)],
+            judgements=[_judged("r1", Verdict.NO, text), replace(_judged("r2", Verdict.YES, text), votes_of="r1")],
             votes=[_vote("r1", text), _vote("r2", text)],
         )
         nodes = [
             _node("r1", None, 0, 0, text, text),
             _node("n2", "r1", 1, 1, f"{text} more", text, failure=text, value=None),
-            _node("n3-node", "r1", 1, 2, f"better {text}", text, accepted=True, value=1.0),
+            _node("n3-node", "r1", 1, 2, f"better {text}", text, accepted=True, value=1.0, **_FEWER),
         ]
         tree = Tree("t1", "p1", "r1", "bfs", "accepted", 2, "n3-node", 1.5)
-        self.put("trees", trees=[tree], tree_nodes=nodes, tree_votes=[_vote("n3-node", text)])
+        self.put(
+            "trees", trees=[tree], tree_nodes=nodes, tree_votes=[replace(_vote("n3-node", text), completion_tokens=9)]
+        )
         pair = PreferencePair("pair1", "p1", "t1", f"prompt {text}", f"better {text}", text, 1.0, "n3-node", "r1")
         pairs = self.put("pairs", preference_pairs=[pair], drops=[Drop("pairs", "r2", "over_cap", text)])
         self.put(
@@ -150,6 +153,9 @@ class Maker:
                 time=self.now,
             )
         )
+
+
+_FEWER = {"votes_spared": 2, "completion_tokens": 12, "prompt_tokens": 30}
 
 
 def _response(name, text, index=0, prompt="p1", model="old") -> Response:
