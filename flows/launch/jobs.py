@@ -75,7 +75,7 @@ def jobs_of(run: Run, places: Places) -> Jobs:
 
 def named(run: Run) -> Run:
     """The same run under the name it has by default where the models behind the servers count as its own."""
-    models = {key: server.model for server in run.config.deployment.servers for key in server.serves}
+    models: dict[str, Any] = {key: server.model for server in run.config.deployment.servers for key in server.serves}
     return Run(run.home, build_config(_changed(run.config, models)).default_run_id(), run.config)
 
 
