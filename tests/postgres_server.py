@@ -5,6 +5,7 @@ Prefect needs its extension pg_trgm, which smaller packages of PostgreSQL lack.
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -46,7 +47,7 @@ def running_postgres(
             _created(databases, address)
             yield address
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # at once: SIGTERM waits for clients to leave
             server.wait(60)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

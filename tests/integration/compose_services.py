@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from spar_core.ports import free_port
+from spar_core.training.process_group import stop_group
 from tests.integration.command_line import ROOT
 
 FILE = ROOT / "deploy" / "compose.yaml"
@@ -111,9 +112,4 @@ class Here:
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop_group(process)  # with its children: Prefect and MLflow have several

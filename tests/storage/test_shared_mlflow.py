@@ -13,6 +13,7 @@ import pytest
 
 from spar_core.errors import StorageError
 from spar_core.ports import free_port
+from spar_core.training.process_group import stop_group
 from storage.home import Home
 from storage.mlflow_store import TRACKING_VARIABLE, connect, database_finding, mlflow_errors, upgrade_database
 from storage.prompt_registry import log_prompts
@@ -44,7 +45,8 @@ def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     command += ["--artifacts-destination", str(files)]
     variables = {**os.environ, "MLFLOW_BACKEND_STORE_URI": database}
     variables.pop(TRACKING_VARIABLE, None)
-    process = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=variables, start_new_session=True, **quiet)
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 180
     try:
@@ -57,8 +59,7 @@ def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 time.sleep(0.3)
         yield url
     finally:
-        process.terminate()
-        process.wait(30)
+        stop_group(process)
 
 
 def home_with_a_model(folder: Path) -> Home:
