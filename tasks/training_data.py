@@ -111,6 +111,7 @@ def _refiner_data(context: ShardContext) -> ShardRows:
         on_drop=lambda drop: context.part.write("drops", [drop]),
     )
     context.part.write("refiner_examples", made.examples)
+    context.part.write("drops", made.drops)
     return ShardRows(made.rows_in, len(made.examples))
 
 
