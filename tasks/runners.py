@@ -56,7 +56,7 @@ class ShardRunner:
 
     def cancel(self, shards: Sequence[PrefectFuture[Any]]) -> None:
         """Give up what is under way elsewhere; threads see by themselves that they are to end."""
-        if self.away:
+        if self.away and shards:
             self._cluster().cancel(shards)
 
     def _cluster(self) -> RayCluster:
