@@ -53,10 +53,8 @@ PUBLISHED: dict[str, Any] = {
     "method.judging.reasked": "alone",  # C: in the tree, the last round counts
     "method.judging.wordings": 1,  # C
     "method.judging.equal_texts": "each",
-    "method.search.votes_asked": "all",
-    "method.judging.second_voter": None,  # C
-    "method.judging.equal_texts": "each",  # C
     "method.search.votes_asked": "all",  # C
+    "method.judging.second_voter": None,  # C
     "method.judging.anchor": "none",  # P
     "method.refinement.temperature": 0.7,  # P
     "method.refinement.top_p": 1.0,  # C
