@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from prefect import Task
 from prefect.futures import PrefectFuture
@@ -19,6 +19,7 @@ from tasks.runtime import Runtime
 THREADS: Any = ThreadPoolTaskRunner(max_workers=64)
 """The task runner of every flow; at most orchestration.parallel_shards of a stage work at once."""
 _COMPUTED_IN_PROCESS = ("transformers", "scripted")
+_WAITING_AWAY = 64
 
 
 class ShardRunner:
@@ -38,6 +39,12 @@ class ShardRunner:
         wanted = call.surroundings.scale.runner == "ray" and not stays
         self.away = wanted and all(engine.kind in _COMPUTED_IN_PROCESS for engine in engines)
         """Whether shards are computed in other processes, which know nothing of this one's engines and counts."""
+
+    @property
+    def at_once(self) -> int | Literal["auto"]:
+        """Shards to have under way: as configured; `auto` on a cluster, which queues them, more than it has room for."""
+        configured = self._call.surroundings.orchestration.parallel_shards
+        return _WAITING_AWAY if self.away and configured == "auto" else configured
 
     def submit(self, task: Task[[StageCall, int], Any], shard: int) -> PrefectFuture[Any]:
         """Start one shard."""

@@ -145,7 +145,7 @@ class Stage:
         runner, waiting = ShardRunner(call, stays=self.stays), iter(range(parts))
         shard_task = self._shard_task(call, away=runner.away)
         runtime = Runtime.of(call.home)
-        pace = Pace(call.surroundings.orchestration.parallel_shards, runtime.engines.load(call.key))
+        pace = Pace(runner.at_once, runtime.engines.load(call.key))
         ended: Queue[PrefectFuture[Any]] = Queue()
         going: list[PrefectFuture[Any]] = []
         failure: BaseException | None = None

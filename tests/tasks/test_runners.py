@@ -42,3 +42,8 @@ def test_on_ray_all_leave_but_those_that_ask_servers(tmp_path, engines, away):
 
 def test_where_a_stage_is_computed_is_not_in_its_key(tmp_path):
     assert call(tmp_path, "ray").key == call(tmp_path, "threads").key
+
+
+def test_shards_that_leave_wait_at_the_cluster_and_others_follow_the_servers(tmp_path):
+    assert ShardRunner(call(tmp_path, "ray")).at_once > 2  # no engine of this process says what a cluster bears
+    assert ShardRunner(call(tmp_path, "threads")).at_once == "auto"
