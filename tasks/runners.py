@@ -42,7 +42,7 @@ class ShardRunner:
 
     @property
     def at_once(self) -> int | Literal["auto"]:
-        """Shards to have under way: as configured; `auto` on a cluster, which queues them, more than it has room for."""
+        """Shards to have under way: as configured; `auto` on a cluster, which queues them, more than it bears."""
         configured = self._call.surroundings.orchestration.parallel_shards
         return _WAITING_AWAY if self.away and configured == "auto" else configured
 
