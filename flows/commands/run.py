@@ -76,7 +76,7 @@ def _meets_others(run: Run) -> bool:
 def _play(request: RunRequest, run: Run, *, quiet: bool) -> None:
     from flows.showing.anchoring import warning
     from flows.showing.lessons import rule_notes
-    from flows.showing.run_end import NOT_REPEATABLE
+    from flows.showing.repeating import NOT_REPEATABLE
     from flows.wiring.session import session
     from spar_core.training.meeting import driving
 

@@ -9,6 +9,7 @@ from flows.showing.anchoring import Anchoring, anchoring
 from flows.showing.hacking import HackRate, hack_rates
 from flows.showing.judge_summary import judges
 from flows.showing.lessons import Taught, taught
+from flows.showing.repeating import NOT_REPEATABLE
 from flows.showing.score_rows import ScoreRow
 from flows.showing.spending import spent_plain, spent_shown
 from flows.showing.summary import COLUMNS, IterationRow, benchmark_table, kind_table, run_summary
@@ -16,11 +17,6 @@ from flows.wiring.health import HEALTH_COLUMNS, Health, run_health
 from flows.wiring.measuring import counts_hacks
 from flows.wiring.request import Run
 from storage.ledger import Ledger
-
-NOT_REPEATABLE = (
-    "engine.send_seed is false: requests carry no seed. What is answered is kept and resumed from, but this run is not "
-    "repeatable: the same configuration in another home gives other answers"
-)
 
 
 class RunEnd(NamedTuple):

@@ -1,6 +1,7 @@
 """Two workers on one home in an object store: what one completes the other finds, and none harms the other."""
 
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,12 +10,14 @@ from spar_core.errors import StorageError
 from spar_core.records import Prompt
 from storage.artifacts import ArtifactStore
 from storage.catalog import open_catalog
+from storage.digests import RowsDigest
 from storage.entries import StageRun, utc_now
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.object_files import ObjectFile
 from storage.parts import split_of
 from storage.registry import bring_model
+from storage.schemas import row_identity
 from tests.storage.object_server import FaultyProxy
 
 pytest_plugins = ["tests.storage.remote_homes"]
@@ -98,15 +101,22 @@ def test_what_is_cut_otherwise_replaces_what_was_there(worker):
     assert [*third.read("prompts")] == OTHERS
 
 
+def digest_of(rows: Sequence[Prompt]) -> RowsDigest:
+    found = RowsDigest()
+    for row in rows:
+        found = found.add(row_identity("prompts", row))
+    return found
+
+
 def test_a_smaller_cut_forgets_the_parts_beyond_it(worker):
     store = ArtifactStore(worker("one"))
-    three = split_of("prompts", [PROMPTS[:2], PROMPTS[2:4], PROMPTS[4:]])
+    three = split_of([digest_of(PROMPTS[:2]), digest_of(PROMPTS[2:4]), digest_of(PROMPTS[4:])])
     for index in (1, 2):
         write_part(store, index, PROMPTS[2 * index : 2 * index + 2], split=three)
     store.discard_parts_from("prompts", "k", 1)
     other = ArtifactStore(worker("two"))
     assert not other.has_part("prompts", "k", 1)
-    write_part(other, 0, PROMPTS, split=split_of("prompts", [PROMPTS]))
+    write_part(other, 0, PROMPTS, split=split_of([digest_of(PROMPTS)]))
     assert [*other.commit("prompts", "k").read("prompts")] == PROMPTS
 
 

@@ -114,7 +114,7 @@ def test_what_fails_names_the_place_and_hides_the_password(tmp_path, monkeypatch
     url = f"postgresql://spar:{PASSWORD}@127.0.0.1:{free_port()}/mlflow"
     monkeypatch.setenv(TRACKING_VARIABLE, url)
     with (
-        pytest.raises(StorageError, match=r"MLflow at postgresql://.*127\.0\.0\.1.* `spar db upgrade`") as failed,
+        pytest.raises(StorageError, match=r"(?s)MLflow at postgresql://.*127\.0\.0\.1.* `spar db upgrade`") as failed,
         mlflow_errors(Home(tmp_path)),
     ):
         raise sqlalchemy_error(url)
