@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 from flows.benchmarking.request import BenchmarkRequest
 from flows.wiring.models import default_configuration
-from flows.wiring.stage_calls import plain
 from spar_core.benchmarks import benchmark
 from spar_core.benchmarks.plugin import AskedBenchmark
 from spar_core.config.method import ResponsesConfig
@@ -33,7 +32,7 @@ class Answering(NamedTuple):
 
     def asked(self) -> dict[str, Any]:
         """What the stage of the answers reads."""
-        return {"sampling": plain(self.sampling), **self.under_system()}
+        return {"sampling": self.sampling.model_dump(mode="json"), **self.under_system()}
 
     def under_system(self) -> dict[str, Any]:
         """The system text, as an entry of a stage's configuration where there is one."""
@@ -71,7 +70,7 @@ def self_play_answering(request: BenchmarkRequest, engine: EngineConfig, usual: 
     Raises:
         ConfigError: the options do not go together.
     """
-    standard = ResponsesConfig(**plain(usual.actor), per_prompt=usual.samples)
+    standard = ResponsesConfig(**usual.actor.model_dump(mode="json"), per_prompt=usual.samples)
     given = {"per_prompt": request.samples, "temperature": request.temperature, "top_p": request.top_p}
     sampling = standard.model_copy(update={name: value for name, value in given.items() if value is not None})
     values = _said(sampling, request.seed) | _chat(request, engine)

@@ -514,6 +514,38 @@ def test_commands_fail_before_anything_slow_is_imported_or_made(tmp_path, argume
     assert list(tmp_path.iterdir()) == []
 
 
+_AT_THE_SERVER = """
+import sys
+import flows.wiring.session
+from flows.cli import invoke
+from spar_core.errors import SparError
+
+def running_server(*_):
+    raise SparError(f"a server would start, with {sorted({'prefect', 'mlflow'} & set(sys.modules))}")
+
+flows.wiring.session.running_server = running_server
+sys.exit(invoke(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--preset", "smoke"),
+        ("eval", "ifeval", "--model", "starter", "--prompts", "given.jsonl"),
+        ("search", "--prompts", "given.jsonl", "--actor", "starter", "--refiner", "starter", "--out", "out"),
+        ("compare", "starter", "default", "--prompts", "given.jsonl", "--actor", "starter", "--refiner", "starter"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_prefect_is_imported_only_once_its_server_is_known(tmp_path, arguments):
+    """It reads the server's address when it is imported, and else starts another one for the run to be lost in."""
+    (tmp_path / "given.jsonl").write_text('{"prompt": "Name three birds."}\n', encoding="utf-8")
+    command = [sys.executable, "-c", _AT_THE_SERVER, *arguments, "--home", str(tmp_path / "home")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)
+    assert "a server would start, with []" in ended.stderr
+
+
 @pytest.mark.parametrize(("lacking", "starts"), [(("a", "b"), False), (("b",), True)])
 def test_an_experiment_of_which_no_variant_could_run_starts_nothing(tmp_path, monkeypatch, capsys, lacking, starts):
     file, home = tmp_path / "experiment.yaml", tmp_path / "home"

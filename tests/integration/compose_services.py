@@ -83,7 +83,8 @@ class Here:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
         own = {name: self.text(value) for name, value in service.environment.items()}
         quiet = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(self.folder / "prefect")}
-        return {**kept, **quiet, **own}
+        found = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        return {**kept, **quiet, **own, "PATH": found}
 
     def command(self, service: Service) -> list[str]:
         """The process's command."""

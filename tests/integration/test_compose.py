@@ -49,7 +49,6 @@ def test_the_image_holds_what_the_services_run():
 
 
 @pytest.mark.slow
-@pytest.mark.prefect
 @pytest.mark.timeout(1800)
 def test_the_services_start_in_order_and_two_workers_do_two_runs_at_once(tmp_path):
     here, started = Here(tmp_path), {}
