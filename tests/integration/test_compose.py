@@ -70,7 +70,7 @@ def test_the_services_start_in_order_and_two_workers_do_two_runs_at_once(tmp_pat
                 _answers(_health(here, service.name))
         worker = services()[-1]
         second = stack.enter_context(here.running(worker._replace(name="worker-2")))
-        runs = {"first": "self-play/self-play", "second": "iteration/iteration"}
+        runs = {"first": "self_play/self-play", "second": "iteration/iteration"}
         homes = {name: Home(tmp_path / name) for name in runs}
         flow_runs = [_triggered(here, runs[name], home) for name, home in homes.items()]
         for flow_run in flow_runs:
