@@ -122,19 +122,40 @@ def running_server(home: Home, port: int | None = None) -> Iterator[ServerAddres
         if not is_healthy(configured):
             raise SparError(f"PREFECT_API_URL is {configured} but nothing answers there; start that server or unset it")
         try:
-            yield ServerAddress(configured)
+            with _known_to_prefect(configured):
+                yield ServerAddress(configured)
         finally:
             stop_client()
         return
     address = join_server(home, port)
     os.environ["PREFECT_API_URL"] = address.api_url
     try:
-        with kept_alive(home, address):
+        with kept_alive(home, address), _known_to_prefect(address.api_url):
             yield address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         stop_client()
         leave_server(home)
+
+
+@contextmanager
+def _known_to_prefect(api_url: str) -> Iterator[None]:
+    """Prefect reads its settings when it is imported; where that was before the server was known, it reads them now.
+
+    Else it would start a server of its own, in which the flow runs of the block are lost.
+    """
+    if "prefect" not in sys.modules:
+        yield
+        return
+    from prefect import context, settings
+
+    before = context.GLOBAL_SETTINGS_CONTEXT
+    if settings.PREFECT_API_URL.value() != api_url:
+        context.GLOBAL_SETTINGS_CONTEXT = context.root_settings_context()
+    try:
+        yield
+    finally:
+        context.GLOBAL_SETTINGS_CONTEXT = before
 
 
 def stop_client() -> None:

@@ -156,14 +156,8 @@ class Refiner:
             size = 1 if reason == "tie" and self._judging.tie == "one_more" else self._judging.votes
             start = len(ballot.votes) if attempt else 0
             steps = (self._fewest, size) if wanted.spare and attempt == 0 and ruled is None else (size,)
-            for step in steps:
-                refused = await self._ask_votes(ballot, own_seed, len(ballot.votes) - start, step)
-                if refused is not None:
-                    return JudgementOutcome(tuple(ballot.votes), None, *refused)
-                left = size - step
-                if left and self._certain(ballot, left) in wanted.spare:
-                    judged = voting.judgement(subject_id, ballot.votes, self._judging)
-                    return JudgementOutcome(tuple(ballot.votes), replace(judged, votes_spared=left))
+            if (ended := await self._round(ballot, own_seed, start, steps, wanted.spare)) is not None:
+                return ended
             if ruled is not None:
                 if any(vote.verdict is ruled for vote in ballot.votes):
                     break
@@ -180,6 +174,28 @@ class Refiner:
         counts = voting.tally(ballot.votes)
         detail = f"{counts.yes} yes, {counts.no} no, {counts.unparseable} unparseable"
         return JudgementOutcome(tuple(ballot.votes), None, reason, detail)
+
+    async def _round(
+        self,
+        ballot: Ballot,
+        own_seed: Callable[[str], int],
+        start: int,
+        steps: Sequence[int],
+        spare: frozenset[Verdict],
+    ) -> JudgementOutcome | None:
+        """Ask the votes of a round, which began at vote `start`, up to each step's number in turn.
+
+        The outcome where the engine refuses one, or where what is left can be spared; else None.
+        """
+        for step in steps:
+            refused = await self._ask_votes(ballot, own_seed, len(ballot.votes) - start, step)
+            if refused is not None:
+                return JudgementOutcome(tuple(ballot.votes), None, *refused)
+            left = steps[-1] - step
+            if left and self._certain(ballot, left) in spare:
+                judged = voting.judgement(ballot.subject_id, ballot.votes, self._judging)
+                return JudgementOutcome(tuple(ballot.votes), replace(judged, votes_spared=left))
+        return None
 
     @property
     def _fewest(self) -> int:
