@@ -80,6 +80,7 @@ def test_killed_on_one_machine_and_continued_on_another(machines, tmp_path, monk
 
     monkeypatch.setenv("SPAR_WORK", str(tmp_path / "reader"))
     reader = Home(machines.url)
+    reader.check_layout()  # as every command that reads does: it brings the index
     assert digests(reader) == digests(Home(tmp_path / "home"))
     # The second asked nothing that a finished part of the first holds.
     asked = machines.asked("plain")
