@@ -96,6 +96,8 @@ def search(request: SearchRequest) -> SearchTables:
     refiner = finder.served(request.refiner)
     actor = finder.served(request.actor) if request.actor else None
     asked = request.model_dump(mode="json", exclude={"actor", "refiner", *SERVER_OPTIONS})
+    if home.remote is not None:
+        asked["home"] = home.address  # every machine works in a folder of its own
     models = [served.model.digest for served in (actor, refiner) if served]
     run_id = f"search-{digest([asked, models, config.results_digest()])[:8]}"
     plan = RunPlan(home, run_id, config.model_dump(mode="json"), "run", tracked=False)

@@ -32,7 +32,7 @@ class Machines:
         file.write_text("".join(f'{{"prompt": "Name {n} birds."}}\n' for n in range(PROMPTS)), encoding="utf-8")
         self._search = ("search", "--json", "--prompts", file, "--out", folder / "out", *SCRIPTED)
         self._search += ("--actor", "starter", "--refiner", "starter", "--set", "orchestration.shard_size=3")
-        self._search += ("--set", "orchestration.parallel_shards=1")
+        self._search += ("--set", "orchestration.parallel_shards=1", "--set", "engine.latency_s=0.02")
 
     def variables(self, name: str) -> dict[str, str]:
         return {
@@ -48,7 +48,7 @@ class Machines:
 
     def killed_when_listed(self, name: str, wanted: str) -> None:
         """Kill -9 as soon as an object of this name is in the store."""
-        process = started(*self._search, "--home", self.url, "--set", "engine.latency_s=0.02", **self.variables(name))
+        process = started(*self._search, "--home", self.url, **self.variables(name))
         objects = object_store(self.url)
         try:
             while not any(wanted in entry.key for entry in objects.listed("artifacts")):
