@@ -37,8 +37,8 @@ def run_list(request: Request) -> Response:
     apart = dict(zip(alike, settings_apart([configs[name] for name in alike]), strict=True))
     came = reader.rows(
         "SELECT run_id, arg_min(value, iteration) AS first, arg_max(value, iteration) AS last, "
-        "max(iteration) AS newest FROM eval_scores WHERE benchmark = 'self_play' AND role = 'actor' AND metric = 'accuracy' "
-        "AND iteration IS NOT NULL GROUP BY run_id"
+        "max(iteration) AS newest FROM eval_scores WHERE benchmark = 'self_play' AND role = 'actor' "
+        "AND metric = 'accuracy' AND iteration IS NOT NULL GROUP BY run_id"
     )
     shown = {"runs": runs, "apart": apart, "came": {row["run_id"]: row for row in came}}
     return render(request, "runs.html", shown)
