@@ -84,11 +84,16 @@ class EnginePool:
         with self._changed:
             return self._loads.setdefault(stage, Load())
 
+    def count_together(self, stage: str, other: str) -> None:
+        """Count what a stage asks with what another asks of the same engines."""
+        with self._changed:
+            self._loads[stage] = self._loads.setdefault(other, Load())
+
     def keep(self, wanted: Iterable[tuple[EngineConfig, ModelRef]], stage: str) -> None:
         """Keep these models loaded, side by side, until the end of a stage that asks them by turns."""
         apart: list[tuple[EngineConfig, str]] = []
         for config, model in wanted:
-            if _holds_memory(config) and (config, model.digest) not in apart:
+            if holds_memory(config) and (config, model.digest) not in apart:
                 apart.append((config, model.digest))
         self.keep_seats(len(apart), stage)
 
@@ -193,7 +198,7 @@ class EnginePool:
 
     def _find(self, config: EngineConfig, model: ModelRef, capacity: int) -> _Loaded | None:
         """The open engine of this model with these settings, if it was given the place that it would get now."""
-        count = capacity if _holds_memory(config) else 1
+        count = capacity if holds_memory(config) else 1
         for loaded in self._open:
             if loaded.model.digest == model.digest and loaded.config == config and loaded.seat.seats == count:
                 return loaded
@@ -204,9 +209,9 @@ class EnginePool:
 
         Those go that hold more, or less, than their part by now, and the ones unused the longest.
         """
-        if not _holds_memory(config):
+        if not holds_memory(config):
             return ALONE, []
-        holders = [loaded for loaded in self._open if _holds_memory(loaded.config)]
+        holders = [loaded for loaded in self._open if holds_memory(loaded.config)]
         staying = [loaded for loaded in holders if loaded.seat.seats == capacity]
         staying = staying[max(0, len(staying) - capacity + 1) :]
         leaving = [loaded for loaded in holders if loaded not in staying]
@@ -215,7 +220,7 @@ class EnginePool:
         return Seat(next(number for number in range(capacity) if number not in taken), capacity), leaving
 
     def _start(self, config: EngineConfig, model: ModelRef, seat: Seat, ended: threading.Event) -> Engine:
-        if not _holds_memory(config):
+        if not holds_memory(config):
             return asyncio.run(open_engine(config))
         bring_model(Path(model.location))
         opening = Opening(model.digest, seat, self._logs, self._records, ended, cluster=self.cluster)
@@ -241,7 +246,7 @@ class EnginePool:
         raise EngineError(_INTERRUPTED)
 
 
-def _holds_memory(config: EngineConfig) -> bool:
+def holds_memory(config: EngineConfig) -> bool:
     """Whether an engine of this kind loads a model here; the others talk to servers that somebody else runs."""
     return config.kind in ("transformers", "vllm")
 

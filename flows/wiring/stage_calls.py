@@ -18,6 +18,7 @@ from spar_core.hashing import digest, file_digest
 from spar_core.prompts import PromptLibrary
 from spar_core.roles.requests import judge_wordings
 from storage.artifacts import ArtifactRef
+from tasks.ahead import Ahead
 from tasks.calls import FileRef, StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.judgements import SECOND_VOTER
@@ -111,7 +112,7 @@ class StageRunner:
             run_id=self._run.run_id,
             iteration=iteration,
             seed=config_of_run.seed if seed is None else seed,
-            inputs=inputs,
+            inputs=dict(inputs),
             models=models,
             files=files or {},
             engines={role: engine for role, engine in self._engines.items() if role in models},
@@ -128,9 +129,14 @@ class StageRunner:
             ),
         )
 
-    def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
-        """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`)."""
-        return stage.run(call)
+    def made(
+        self, stage: Stage, call: StageCall, *, then: Ahead | None = None, ahead: Ahead | None = None
+    ) -> ArtifactRef:
+        """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`).
+
+        `then` and `ahead` as in `Stage.run`.
+        """
+        return stage.run(call, then=then, ahead=ahead)
 
     def tokens_of(self, artifact: ArtifactRef) -> float:
         """Completion tokens that a stage's models wrote."""

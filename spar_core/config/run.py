@@ -138,6 +138,9 @@ class OrchestrationConfig(FrozenConfig):
     placement: Literal["by_turns", "side_by_side"] = "by_turns"
     """by_turns: a model has all GPUs while it is asked, and goes when another is; side_by_side: two models stay on
     halves of them, so that neither is started anew between stages, but a stage that asks one leaves the other idle."""
+    overlap: bool = True
+    """Whether the next stage already asks about finished shards while the last ones of a stage leave the servers idle.
+    Only where it needs no other model loaded, and no choice among all prompts lies between (docs/operation.md)."""
     trees_in_flight: Annotated[int, Field(ge=1)] = 2048
     """Searches open at once per shard."""
     requests_in_flight: Annotated[int, Field(ge=1)] = 4096

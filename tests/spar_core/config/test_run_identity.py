@@ -66,7 +66,7 @@ probe.minimum_readable probe.requests probe.max_tokens
 health.max_unreadable_votes health.max_unusable_rewrites health.max_cut_answers health.max_refused_prompts
 health.max_undecided_answers health.min_pairs
 orchestration.shard_size orchestration.parallel_shards orchestration.trees_in_flight orchestration.requests_in_flight
-orchestration.shard_retries orchestration.placement
+orchestration.shard_retries orchestration.placement orchestration.overlap
 scale.runner scale.ray.address scale.ray.replicas scale.ray.start_timeout_s
 training.launch.processes training.launch.sharding training.launch.offload training.launch.nodes
 training.launch.rendezvous training.launch.accelerate_config training.launch.threads training.launch.environment
