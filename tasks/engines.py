@@ -13,10 +13,11 @@ from weakref import WeakSet
 
 from spar_core.config.scale import RayConfig
 from spar_core.engines.base import Engine, Generation, GenerationRequest, Restartable
-from spar_core.engines.configuration import EngineConfig
+from spar_core.engines.configuration import EngineConfig, VllmEngineConfig
 from spar_core.engines.factory import open_engine
 from spar_core.engines.opening import Opening
 from spar_core.engines.placement import ALONE, Seat
+from spar_core.engines.role_servers import OwnGpus
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from storage.remote_artifacts import bring_model
 from tasks.pacing import Load
@@ -198,7 +199,7 @@ class EnginePool:
 
     def _find(self, config: EngineConfig, model: ModelRef, capacity: int) -> _Loaded | None:
         """The open engine of this model with these settings, if it was given the place that it would get now."""
-        count = capacity if holds_memory(config) else 1
+        count = capacity if holds_memory(config) and own_gpus(config) is None else 1
         for loaded in self._open:
             if loaded.model.digest == model.digest and loaded.config == config and loaded.seat.seats == count:
                 return loaded
@@ -207,12 +208,18 @@ class EnginePool:
     def _take_seat(self, config: EngineConfig, capacity: int) -> tuple[Seat, list[_Loaded]]:
         """A place for another engine, and the engines that have to go for it.
 
-        Those go that hold more, or less, than their part by now, and the ones unused the longest.
+        Those go that hold more, or less, than their part by now, and the ones unused the longest; where roles have GPUs
+        to themselves, those that are not on the other's.
         """
         if not holds_memory(config):
             return ALONE, []
         holders = [loaded for loaded in self._open if holds_memory(loaded.config)]
-        staying = [loaded for loaded in holders if loaded.seat.seats == capacity]
+        own = own_gpus(config)
+        if own is not None:
+            leaving = [loaded for loaded in holders if own_gpus(loaded.config) in (own, None)]
+            self._open = [loaded for loaded in self._open if loaded not in leaving]
+            return ALONE, leaving
+        staying = [each for each in holders if each.seat.seats == capacity and own_gpus(each.config) is None]
         staying = staying[max(0, len(staying) - capacity + 1) :]
         leaving = [loaded for loaded in holders if loaded not in staying]
         self._open = [loaded for loaded in self._open if loaded not in leaving]
@@ -249,6 +256,11 @@ class EnginePool:
 def holds_memory(config: EngineConfig) -> bool:
     """Whether an engine of this kind loads a model here; the others talk to servers that somebody else runs."""
     return config.kind in ("transformers", "vllm")
+
+
+def own_gpus(config: EngineConfig) -> OwnGpus | None:
+    """The GPUs that the role has to itself whose engine this is."""
+    return config.own_gpus if isinstance(config, VllmEngineConfig) else None
 
 
 def _close(engine: Engine) -> None:
