@@ -22,7 +22,7 @@ from spar_core.engines.base import Engine, Generation, GenerationRequest
 from spar_core.engines.configuration import EngineConfig
 from spar_core.engines.journaled import JournaledEngine, SharedAnswers
 from spar_core.errors import EngineError, SparError
-from storage.journal import Journal
+from storage.journal import ASKED_AHEAD, Journal
 from storage.parts import PartWriter
 from tasks.calls import StageCall
 from tasks.pacing import Pace
@@ -47,7 +47,8 @@ class Ahead:
     def __init__(
         self, work: Callable[[ShardContext], ShardRows], call: StageCall, before: StageCall, rows: Rows
     ) -> None:
-        self.call = replace(call, config={**call.config, "ahead_after": before.key})
+        stage, config = f"{call.stage}{ASKED_AHEAD}", {**call.config, "after": before.key}
+        self.call = replace(call, stage=stage, config=config)
         """Its key is that of the journal; the stage has another, once it is known."""
         self._before = before
         self._same_models = all(model in asked(before) for model in asked(call))
@@ -128,13 +129,13 @@ class Ahead:
             try:
                 self._ask(shard)
             except SparError as error:
-                _log.debug("%s, ahead of its time: %s", self.call.title, error)
+                _log.debug("%s: %s", self.call.title, error)
                 return Completed(name="Left", message=f"left to the stage itself: {error}")
             return None
 
         return task(
-            name=f"{self.call.stage} ahead",
-            task_run_name=f"{self.call.title}-ahead-{{shard}}",
+            name=self.call.stage,
+            task_run_name=f"{self.call.title}-shard-{{shard}}",
             cache_policy=NO_CACHE,
             persist_result=False,
         )(ask_ahead).submit

@@ -147,8 +147,6 @@ class EnginePool:
         """
         while True:
             with self._changed:
-                while not ended.is_set() and (self._opening or self._closing):
-                    self._changed.wait(_LOOK_S)
                 if ended.is_set():
                     raise EngineError(_INTERRUPTED)
                 capacity = max(self._capacity, *self._together.values(), 1)
@@ -156,6 +154,9 @@ class EnginePool:
                 if found is not None:
                     self._open.append(self._open.pop(self._open.index(found)))
                     return found.engine
+                if self._opening or self._closing:
+                    self._changed.wait(_LOOK_S)
+                    continue
                 seat, leaving = self._take_seat(config, capacity)
                 self._opening = True
                 self._closing += 1

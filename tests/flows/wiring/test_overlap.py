@@ -116,7 +116,7 @@ def test_trees_are_begun_while_other_prompts_are_judged_and_nothing_else_changes
     assert len(set(held_votes.asked)) == len(held_votes.asked)  # nothing is asked twice, also not what is under way
     assert overlapped.spent == apart["spent"]
     runs = overlapped.task_runs()
-    assert runs["trees-1-ahead-0"] == "Completed"
+    assert runs["trees-ahead-1-shard-0"] == "Completed"
     assert {"trees-1-shard-0", "trees-1", "judgements-1-shard-1", "judgements-1"} <= set(runs)
     assert not list(overlapped.home.journal.rglob("*.sqlite"))
     assert overlapped.runtime.asking_ahead == []
@@ -190,4 +190,4 @@ def test_trees_wait_for_all_judgements_where_they_are_capped(tmp_path):
     assert capped.make()["trees"]
     runs = capped.task_runs()
     assert "trees-1-shard-0" in runs
-    assert not [name for name in runs if name.startswith("trees-1-ahead")]
+    assert not [name for name in runs if name.startswith("trees-ahead")]
