@@ -3,10 +3,11 @@
 A step costs one transfer of the inputs to the device, one forward, one draw, and one transfer of the
 tokens back; bookkeeping is vectorised over the slots (`slot_table`).
 
-Shapes are rounded so that on a CPU a row's numbers hardly depend on its company: matrix products of four rows and
-more add up in the same order however many there are, and on many CPUs attention does when the columns are whole
-vectors (measured with torch 2.13: to the last bit on an AMD Zen 5; attention of rows beyond a hundred positions within
-3e-7 on an Intel CPU with AMX, whose products add up by their length. A GPU promises no such thing).
+Shapes are rounded so that on a CPU a row's numbers hardly depend on its company: matrix products of enough rows add up
+in the same order however many there are (`least_rows`), and on many CPUs attention does when the columns are whole
+vectors (measured with torch 2.13: to the last bit on an AMD Zen 5, and on an Intel CPU with AMX where every query head
+has a key head of its own; else attention of rows beyond a hundred positions within 3e-7 there, where products add up by
+their length. A GPU promises no such thing).
 """
 
 from collections import deque
@@ -20,11 +21,11 @@ import torch
 
 from spar_core.engines.choosing import hold_to_choices
 from spar_core.engines.kv_cache import DecodeStep, SlotCache, rounded, stretches, whole
+from spar_core.engines.least_rows import least_rows
 from spar_core.engines.slot_table import Ints, Row, SlotTable
 from spar_core.engines.token_sampling import UNUSABLE, draw, uniforms
 
 _GROWTH = 1.25  # a cache that has to grow takes this much more than it needs right now
-_LEAST_ROWS = 8
 _PROMPT_STEP = 32  # positions of a prefill
 _ADMISSION_SHARE = 8  # wait for an eighth of the slots to be free, so that prefills are not tiny
 
@@ -92,7 +93,7 @@ class SlotBatch:
         self._model = model
         self._device = model.device
         self._limits = limits
-        self._least_rows = _LEAST_ROWS
+        self._least_rows = least_rows(model)
         self._bytes_per_position = bytes_per_position
         self._cache = SlotCache(cache_dtype)
         self._end_tokens = np.array(sorted(end_tokens), dtype=np.int64)
