@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
   -m "not slow and not gpu and not vllm and not browser and not prefect and not ray"
 
-.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test ray-test alarm slow nights benchmarks chaos chaos-small self-play experiment experiment-small starter clean
+.PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test ray-test ray-starter alarm slow nights benchmarks chaos chaos-small self-play experiment experiment-small starter clean
 
 run: $(VENV)/.installed
 	$(BIN)/spar run
@@ -63,6 +63,11 @@ browser-test: $(VENV)/.installed-test
 ray-test: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[ray]"
 	$(BIN)/python -m pytest -m ray
+
+# The whole starter run twice, without Ray and on three nodes: an hour and more on two cores.
+ray-starter: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[ray]"
+	SPAR_RAY_WHOLE=1 $(BIN)/python -m pytest -q tests/integration/test_ray_run.py -k starter
 
 # Tells somebody of nights that failed, were skipped or never started: make alarm WEBHOOK=https://example.org/hook
 alarm: $(VENV)/.installed

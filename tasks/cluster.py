@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from tasks.cluster_node import NodeView, look, problems
 _log = logging.getLogger(__name__)
 _OBJECT_STORE_BYTES = 100 * 2**20  # next to nothing travels through it: shards read and write the home
 _LOOK_S = 300.0  # a worker that looks imports this project first, perhaps from a slow file system
+_CONNECT_S = 10.0
 _HANDED_ON = ("SPAR_DATA_DIR", "NLTK_DATA", "HF_HOME", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Environment variables that say where data are; workers get this process's values."""
 
@@ -160,13 +162,25 @@ def _join(ray: Any, config: RayConfig) -> None:
     if config.address is None:
         settings |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
+        if config.address not in (None, "auto"):
+            _knock(config.address)
         with _own_signals():
             ray.init(address=config.address or "local", **settings)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"no Ray cluster answers at scale.ray.address={config.address} ({error}): start it (`ray start --head` on "
             "one machine, `ray start --address HOST:PORT` on the others), and this command on one of its machines"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens there: Ray itself says only after ten minutes that nobody does.
+
+    Raises:
+        OSError, ValueError: nobody does, or it is no address.
+    """
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 @contextmanager

@@ -22,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _ANSWER_S = 60.0  # more than a server takes to end politely
 _CALLS = 8  # of one actor at once: one waits for the server's end, the others ask how it fares
+_SPARING = {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "0"}}
+"""Ray kills the children of an actor that ends: the guard, so that the server would stay behind."""
 MAX_RESTARTS = 3
 """How often each of the servers is replaced."""
 
@@ -196,6 +198,7 @@ class RayReplicas:
             num_cpus=self._bundle["CPU"],
             num_gpus=self._bundle.get("GPU", 0),
             max_concurrency=_CALLS,
+            runtime_env=_SPARING,
             scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index),
         )
         return _Replica(actor.remote(self._config, self._model, logs, self._template), restarts)

@@ -85,7 +85,8 @@ class RayBench:
 
         @flow(name="stages", task_runner=THREADS)
         def work() -> ArtifactRef:
-            with Runtime.of(str(self.home.root)).held():
+            runtime = Runtime.of(str(self.home.root))
+            with runtime.held(), runtime.spending("run").clocked():
                 inputs: dict[str, ArtifactRef] = {}
                 for stage in stages:
                     made = stage.run(self.call(stage, inputs, config))

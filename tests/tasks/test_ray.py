@@ -92,6 +92,7 @@ def test_a_lost_node_costs_only_its_shards(bench, cluster, tmp_path):
     assert threads.run(CUT, TOGETHER).content_digest == found[0].content_digest
 
 
+@pytest.mark.timeout(120)  # left to Ray it takes more than ten minutes
 def test_a_cluster_that_does_not_answer_is_told_with_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match=r"no Ray cluster answers at scale\.ray\.address=127\.0\.0\.1:9 .*ray start"):
         RayCluster(RayConfig(address="127.0.0.1:9"), Home(tmp_path))

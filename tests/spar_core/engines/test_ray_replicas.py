@@ -91,7 +91,7 @@ def test_a_lost_machine_is_replaced_while_the_other_server_goes_on(cluster, conf
         last = engine.replicas.urls
     finally:
         asyncio.run(engine.close())
-    until(lambda: all(port_is_free(urlsplit(url).port) for url in last))
+    until(lambda: all(port_is_free(urlsplit(url).port) for url in {*first, *last}))
     assert len(list((tmp_path / "logs").glob("replica-*/vllm-*.log"))) >= 2
 
 
