@@ -187,8 +187,9 @@ class Catalog:
         connection = connection or self._connection
         named = set(self._waiting)
         if sql is not None and self._waiting:
-            with suppress(duckdb.Error):
-                named = {name.lower() for name in connection.get_table_names(sql)}
+            # Asked of a database without views: DuckDB would bind the views that are named, and fail at some.
+            with suppress(duckdb.Error), duckdb.connect() as empty:
+                named = {name.lower() for name in empty.get_table_names(sql)}
             if not named or named - {*TABLES, *views.LEDGER_VIEWS}:
                 named = set(self._waiting)
         for table in [table for table in self._waiting if table in named]:

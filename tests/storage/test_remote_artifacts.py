@@ -216,6 +216,17 @@ def test_the_catalogue_reads_the_store_without_copying_it(worker):
     assert not list(reader.root.rglob("*.parquet"))
 
 
+def test_a_query_opens_the_tables_that_it_names_and_no_others(worker, monkeypatch):
+    committed(ArtifactStore(worker("one")))
+    read, reads = ObjectFile.read, []
+    monkeypatch.setattr(ObjectFile, "read", lambda file, count=-1: reads.append(count) or read(file, count))
+    with open_catalog(worker("two")) as catalog:
+        catalog.query("SELECT l.* FROM models m JOIN lineage l ON l.child_id = m.digest")
+        assert not reads
+        catalog.query("SELECT count(text) FROM prompts")
+        assert reads
+
+
 def test_a_store_that_fails_changes_nothing_of_what_is_written(s3_address, s3_url, tmp_path, monkeypatch):
     proxy, faults = FaultyProxy(s3_address), ["error", "lost", "cut", "slow"]
     try:
