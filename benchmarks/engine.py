@@ -45,6 +45,7 @@ from spar_core.search import Root, run_trees
 REPLICAS = (1, 2, 4, 8)
 STEP_S = 0.005  # a decoding step
 TOKENS = {"Mend": 250, "Check": 150}  # of a rewrite and of a vote, times 0.5 to 1.5
+ANSWER = 200  # of anything else
 QUEUED = 1.25  # requests in flight per server, of its seats
 FEW, FLAT_TREES = 4, 3  # replicas, and times as many trees per replica, of all parts but the scaling
 SCHEDULE_TREES = 6  # per process
@@ -84,7 +85,7 @@ class Server:
         return Generation(tuple(made), 1)
 
     async def sample(self, asked: GenerationRequest, index: int) -> int:
-        usual = TOKENS[asked.messages[0].content.partition(" ")[0]]
+        usual = TOKENS.get(asked.messages[0].content.partition(" ")[0], ANSWER)
         tokens = int(usual * (0.5 + derive_seed(asked.seed, "length", index) / 2**32))
         async with self.free:
             await asyncio.sleep(tokens * STEP_S)

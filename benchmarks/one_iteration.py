@@ -1,6 +1,6 @@
 """The data of one iteration, made as a run makes it: Prefect's server and tasks, journals, Parquet, ledger."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flows.wiring.handovers import Data
@@ -11,6 +11,8 @@ from storage.artifacts import ArtifactRef
 from storage.home import Home
 from tasks.calls import StageCall
 from tasks.runtime import Runtime, SilentReporter
+
+ROLES = ("actor", "refiner")
 
 
 class StageListener(SilentReporter):
@@ -30,11 +32,15 @@ class StageListener(SilentReporter):
 
 
 def make_iteration(
-    home: Path, settings: Sequence[str], listener: StageListener, engine: EngineConfig | None = None
+    home: Path,
+    settings: Sequence[str],
+    listener: StageListener,
+    engines: EngineConfig | Mapping[str, EngineConfig] | None = None,
 ) -> Data:
     """Prompts, answers, judgements, trees and training data of an iteration of the preset `smoke` with other settings.
 
-    `engine`: answers for both roles in place of the configured one, which must not load weights either.
+    `engines`: what answers for both roles, or for each, in place of the configured one, which must not load weights
+    either.
     """
     where = Home(home)
     run = (where, "benchmark", load_config("smoke", overrides=list(settings)))
@@ -54,8 +60,8 @@ def make_iteration(
         @flow(name="data", task_runner=ThreadPoolTaskRunner(max_workers=64))
         def data() -> Data:
             asked = Run(*run)
-            engines = None if engine is None else {"actor": engine, "refiner": engine}
-            return IterationData(asked, StageRunner(asked, engines)).make(1, models, models)
+            answering = engines if engines is None or isinstance(engines, Mapping) else dict.fromkeys(ROLES, engines)
+            return IterationData(asked, StageRunner(asked, answering)).make(1, models, models)
 
         made: Data = data()
     return made

@@ -1,25 +1,27 @@
 """Seconds of `spar sql` over a home in an object store, for the questions of docs/tables.md.
 
-    python benchmarks/store.py [--home s3://bucket/prefix] [--prompts 43000]
+    python -m benchmarks.store [--prompts 43000] [--pause-ms 20]
 
-Without a home it starts an S3 server in memory (moto, one Python process, some milliseconds per request) and makes a
-home there as `benchmarks/view.py` does: ten answers per prompt, five votes per answer, a tree of six nodes per prompt,
-in parts of 500 prompts. Every question is asked by a catalogue of its own, as `spar sql` does, in a working folder that
-holds no data; the second time its ledger and index are there already. The same questions on a folder stand beside.
+Makes a home in an S3 server (moto) as `benchmarks/view.py` does: ten answers per prompt, five votes per answer, a tree
+of six nodes per prompt, in parts of 500 prompts. The questions then go through `benchmarks/range_server.py`, which
+answers every request after a pause, as a store at some distance does. Every question is asked by a catalogue of its
+own, as `spar sql` does, in a working folder that holds no data; the second time its ledger and index are there already.
+Requests and MB are those of the first time. The same questions on a folder stand beside. Imports are not counted.
 """
 
 import argparse
 import os
-import secrets
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+from benchmarks.range_server import RangeServer
 from benchmarks.view import build
 from storage.catalog import open_catalog
 from storage.home import Home
+from storage.objects import object_store
 from storage.remote import WORK_VARIABLE
 from tests.storage.object_server import make_bucket, object_server, variables
 
@@ -48,29 +50,36 @@ def asked(home: Home, sql: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--home")
     parser.add_argument("--prompts", type=int, default=43_000)
+    parser.add_argument("--pause-ms", type=float, default=20)
     given = parser.parse_args()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = given.home
-        if url is None:
-            address = stack.enter_context(object_server())
-            os.environ.update(variables(address))
-            url = f"s3://benchmark/{secrets.token_hex(4)}"
-            make_bucket(address, "benchmark")
-        os.environ[WORK_VARIABLE] = str(scratch / "writer")
-        writer, plain = Home(url), scratch / "plain"
-        begun = time.perf_counter()
+        address = stack.enter_context(object_server())
+        os.environ.update(variables(address) | {WORK_VARIABLE: str(scratch / "writer")})
+        make_bucket(address, "benchmark")
+        url, plain = "s3://benchmark/home", scratch / "plain"
+        writer, begun = Home(url), time.perf_counter()
         build(writer, given.prompts)
         print(f"{given.prompts:,} prompts, made and sent in {time.perf_counter() - begun:.0f} s", flush=True)
         for top in ("artifacts", "runs"):
             shutil.copytree(writer.root / top, plain / top)
-        print(f"{'question':30} {'first':>7} {'then':>7} {'folder':>7}")
+        server = stack.enter_context(closing(RangeServer(address, scratch / "copies", given.pause_ms / 1000)))
+        for stored in object_store(url).listed("artifacts"):
+            if "/joined/" in stored.key:
+                server.copy(f"/benchmark/home/{stored.key}")
+        os.environ.update(variables(server.address))
+        object_store.cache_clear()
+        os.environ[WORK_VARIABLE] = str(scratch / "imports")
+        asked(Home(url), "FROM runs")
+        print(f"{'question':30} {'first':>7} {'then':>7} {'folder':>7} {'requests':>9} {'MB':>7}")
         for name, sql in QUESTIONS.items():
             os.environ[WORK_VARIABLE] = str(scratch / name)
-            first, then = asked(Home(url), sql), asked(Home(url), sql)
-            print(f"{name:30} {first:7.2f} {then:7.2f} {asked(Home(plain), sql):7.2f}", flush=True)
+            before = server.requests, server.sent_bytes
+            first = asked(Home(url), sql)
+            requests, sent = server.requests - before[0], server.sent_bytes - before[1]
+            then, folder = asked(Home(url), sql), asked(Home(plain), sql)
+            print(f"{name:30} {first:7.2f} {then:7.2f} {folder:7.2f} {requests:9} {sent / 1e6:7.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,8 @@ def first_probe(run: Run, models: Models) -> Probing | None:
         prompts = probe_prompts(config)
     except DataError:  # the stage that reads them says what is wrong
         return None
-    actor, refiner = (Served(model, config.engine) for model in models)
+    actor = Served(models.actor, config.engine_of("actor"))
+    refiner = Served(models.refiner, config.engine_of("refiner"))
     return Probing(run.home, config, actor, refiner, prompts)
 
 

@@ -107,8 +107,9 @@ def search(request: SearchRequest) -> SearchTables:
 
 
 def _searched(request: SearchRequest, run: Run, actor: Served | None, refiner: Served) -> dict[str, ArtifactRef]:
-    engines = {"refiner": refiner.engine} | ({} if actor is None else {"actor": actor.engine})
-    stages, method = StageRunner(run, engines), run.config.method
+    stages, method = StageRunner(run, {}), run.config.method
+    for role, served in (("refiner", refiner), *([("actor", actor)] if actor else [])):
+        stages.serve(role, served.engine)
     reads = {"skip_bad": request.skip_bad}
     prompts = stages.run(SEARCH_PROMPTS, 0, config=reads, files={"prompts": data_ref(request.prompts)})
     answering = {} if actor is None else {"actor": actor.model}

@@ -52,20 +52,29 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """An instruction for the actor; `constraints` is empty where truth is not checkable."""
+    """An instruction for the actor; `constraints` is empty where truth is not checkable.
+
+    `seed_prompt`: the instruction it was made from, by adding constraints; empty where it was given or drawn whole.
+    """
 
     prompt_id: str
     text: str
     constraints: tuple[Constraint, ...] = ()
     split: str = "train"
     source: str = "user"
+    seed_prompt: str = ""
 
     @classmethod
     def create(
-        cls, text: str, constraints: tuple[Constraint, ...] = (), split: str = "train", source: str = "user"
+        cls,
+        text: str,
+        constraints: tuple[Constraint, ...] = (),
+        split: str = "train",
+        source: str = "user",
+        seed_prompt: str = "",
     ) -> Self:
         """Build with the id derived from the text: equal texts are one prompt."""
-        return cls(content_id("prompt", text), text, constraints, split, source)
+        return cls(content_id("prompt", text), text, constraints, split, source, seed_prompt)
 
 
 @dataclass(frozen=True, slots=True)

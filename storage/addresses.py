@@ -8,7 +8,7 @@ The pages of `spar view` have one address per thing. Whoever links to one makes 
 from typing import Literal
 
 from spar_core.ports import free_port, port_is_free
-from spar_core.secrets import redacted_text
+from spar_core.secrets import HIDDEN, redacted_text
 from storage.disk import read_json, write_json
 from storage.home import Home
 from storage.mlflow_store import experiment_page, is_tracking_server, shared_uri
@@ -46,11 +46,16 @@ def port_to_listen_on(home: Home, interface: Interface) -> int:
 def mlflow_page(home: Home, mlflow_run: str, experiment: str) -> str:
     """Address of a run in MLflow: on the server that is shared, else on the home's own, which answers while `spar ui`
     is open."""
+    place = shared_mlflow() or f"http://{_HOST}:{known_port(home, 'mlflow')}"
+    return f"{place}/{experiment_page(experiment, mlflow_run)}"
+
+
+def shared_mlflow() -> str | None:
+    """Address of the MLflow server that MLFLOW_TRACKING_URI names, without a password; None where it names none."""
     shared = shared_uri()
-    place = (
-        shared.rstrip("/") if shared and is_tracking_server(shared) else f"http://{_HOST}:{known_port(home, 'mlflow')}"
-    )
-    return f"{redacted_text(place)}/{experiment_page(experiment, mlflow_run)}"
+    if shared is None or not is_tracking_server(shared):
+        return None
+    return redacted_text(shared.rstrip("/")).replace(f"{HIDDEN}@", "")
 
 
 def view_page(home: Home, place: str) -> str:

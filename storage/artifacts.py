@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from spar_core.errors import StorageError
 from storage.commits import Provenance, build_manifest
@@ -32,7 +33,7 @@ from storage.manifests import (
     read_part_manifest,
 )
 from storage.parts import PartWriter
-from storage.refs import ArtifactRef
+from storage.refs import ArtifactRef, rows_of
 from storage.remote_artifacts import RemoteArtifacts
 from storage.temporary import TEMPORARY, put_in_place, remove_stale, temporary_beside
 from storage.whole import Damaged, Scan, Whole, load, seen
@@ -108,6 +109,18 @@ class ArtifactStore:
             return False
         others = (self._whole_part(folder, index) for index in range(1, first.split[0]))
         return all(part is not None and part.split == first.split for part in others)
+
+    def rows_of_part(self, stage: str, key: str, index: int, table: str) -> Iterator[Any]:
+        """The records of a table in a finished part; the artifact may lack others yet.
+
+        Raises:
+            StorageError: the part is not finished, or a file cannot be read.
+        """
+        folder = self.folder(stage, key)
+        part = read_part_manifest(folder / part_name(index))
+        if part is None:
+            raise StorageError(f"part {index} of {folder} is not finished")
+        return rows_of(folder, (stored for stored in part.tables if stored.table == table))
 
     @contextmanager
     def part(

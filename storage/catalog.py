@@ -12,7 +12,6 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -30,6 +29,7 @@ from storage.schemas import TABLES, columns_of, schema_of
 
 _log = logging.getLogger(__name__)
 
+_REQUESTS_AT_ONCE = 16
 _READING = (duckdb.StatementType.SELECT,)
 _PIVOT = duckdb.StatementType.MULTI  # how DuckDB names a PIVOT, but also a COPY of one
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.IGNORECASE)
@@ -103,7 +103,13 @@ class Catalog:
         self.close()
 
     def _run(self, sql: str, parameters: Sequence[object] | None) -> pa.Table:
-        self._create_waiting(sql)
+        self._create_waiting([table for table in self._waiting if re.search(rf"\b{table}\b", sql, re.IGNORECASE)])
+        try:
+            return self._connection.sql(sql, params=parameters).to_arrow_table()
+        except duckdb.CatalogException:
+            if not self._waiting:
+                raise
+        self._create_waiting(list(self._waiting))  # a name that the query puts together
         return self._connection.sql(sql, params=parameters).to_arrow_table()
 
     def _check(self, sql: str) -> None:
@@ -144,6 +150,8 @@ class Catalog:
         connection = duckdb.connect()
         if self._home.remote is not None:
             connection.register_filesystem(self._home.remote.objects.files())
+            # They wait for the store, not for cores.
+            connection.execute(f"SET threads={max(_REQUESTS_AT_ONCE, os.cpu_count() or 1)}")
         try:
             self._create_views(connection)
         except BaseException:
@@ -174,25 +182,18 @@ class Catalog:
             names = [column.field.name for column in columns_of(record)]
             self._waiting[table] = views.record_view(table, names, files.get(table, []))
         if self._home.remote is None:
-            self._create_waiting(None, connection)
+            self._create_waiting(list(self._waiting), connection)
         # DuckDB also lets queries read and write what lies where it spills to: that must be a folder of its own.
         connection.execute(f"SET temp_directory={views.quoted(self._spill.name)}")
         _lock_down(connection, [path for paths in files.values() for path in paths])
 
-    def _create_waiting(self, sql: str | None, connection: duckdb.DuckDBPyConnection | None = None) -> None:
-        """Create the views of records that a query names, all of them where that is not clear.
+    def _create_waiting(self, tables: Sequence[str], connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        """Create the views of these records.
 
         To create a view is to open its files: over an object store those that nobody asks for would take seconds.
         """
-        connection = connection or self._connection
-        named = set(self._waiting)
-        if sql is not None and self._waiting:
-            with suppress(duckdb.Error):
-                named = {name.lower() for name in connection.get_table_names(sql)}
-            if not named or named - {*TABLES, *views.LEDGER_VIEWS}:
-                named = set(self._waiting)
-        for table in [table for table in self._waiting if table in named]:
-            connection.execute(f"CREATE VIEW {table} AS {self._waiting.pop(table)}")
+        for table in tables:
+            (connection or self._connection).execute(f"CREATE VIEW {table} AS {self._waiting.pop(table)}")
 
     def _files(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

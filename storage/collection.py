@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from spar_core.errors import StorageError
 from storage.disk import disk_errors
 from storage.home import Home
+from storage.journal import ASKED_AHEAD
 from storage.ledger import Ledger
 from storage.manifests import MANIFEST, Manifest, read_manifest
 from storage.pins import Pins
@@ -146,10 +147,14 @@ def _artifacts(
 
 
 def _by_key(top: Path, kind: Kind, manifests: dict[StageKey, Manifest], stays: Kept) -> Iterator[Item]:
-    """`<stage>/<key>` folders of stages that are complete, or that nobody will go on with."""
+    """`<stage>/<key>` folders of stages that are complete, or that nobody will go on with.
+
+    What was asked ahead of a stage stays while any run goes on: whose it is shows when the stage begins.
+    """
     for folder in sorted(top.glob("*/*/")):
         place = (folder.parent.name, folder.name)
-        if place in manifests or place not in stays.unfinished:
+        ahead = folder.parent.name.endswith(ASKED_AHEAD) and stays.unfinished
+        if place in manifests or (place not in stays.unfinished and not ahead):
             yield _item(kind, folder)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from spar_core.errors import StorageError
 from storage.disk import disk_errors
 
+ASKED_AHEAD = "-ahead"
+"""How the name of a stage ends in the journal of what was asked before its own key was known."""
 _log = logging.getLogger(__name__)
 _SIDE_FILES = ("", "-wal", "-shm")
 _LOCK_WAIT_SECONDS = 60.0  # another worker's write takes milliseconds; only a stopped process gets there

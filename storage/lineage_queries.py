@@ -128,7 +128,8 @@ UP: dict[ThingKind, tuple[str, ...]] = {
     ),
     "prompt": (
         "SELECT 'source' AS kind, p.source AS id, 'split ' || p.split || if(p.source = 'user', '', "
-        "coalesce(', drawn with seed ' || (r.config ->> '$.seed'), '')) AS said "
+        "coalesce(', drawn with seed ' || (r.config ->> '$.seed'), '')) "
+        "|| coalesce(', made from: ' || nullif(p.seed_prompt, ''), '') AS said "
         "FROM prompts p JOIN runs r USING (run_id) WHERE p.prompt_id = ?",
         "SELECT 'source' AS kind, source AS id, 'split ' || split || ', to measure with' AS said FROM eval_prompts "
         "WHERE prompt_id = ?",

@@ -9,10 +9,10 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from spar_core.records import ModelRole
-from storage.addresses import kept_port
+from storage.addresses import kept_port, shared_mlflow
 from storage.home import Home
 from storage.ledger import Ledger
-from storage.mlflow_store import database_file, experiment_page, model_page, trace_page
+from storage.mlflow_store import database_file, experiment_page, model_page, registered_name, trace_page
 
 _RUN = (
     "SELECT r.run_uuid, r.experiment_id FROM runs r JOIN tags n ON n.run_uuid = r.run_uuid AND n.key = 'spar.run_id' "
@@ -29,7 +29,8 @@ _TAG = "SELECT value FROM tags WHERE run_uuid = ? AND key = ?"
 
 
 class OtherPages(NamedTuple):
-    """Addresses that answer while `spar ui`, or the Prefect server that the run used, is open; None: no such page."""
+    """Addresses that answer while `spar ui`, or the MLflow or Prefect server that the run used, is open; None: no such
+    page."""
 
     mlflow: str | None = None
     prefect: str | None = None
@@ -54,8 +55,10 @@ def run_pages(home: Home, run_id: str, iteration: int | None = None) -> OtherPag
 
 
 def version_pages(home: Home, role: ModelRole, version: int) -> OtherPages:
-    """A model version's page in MLflow; Prefect knows no models."""
-    port = kept_port(home, "mlflow")
+    """A model version's page in MLflow, the shared server's where there is one; Prefect knows no models."""
+    server, port = shared_mlflow(), kept_port(home, "mlflow")
+    if server is not None:
+        return OtherPages(f"{server}/{model_page(registered_name(home, role), version)}")
     known = port is not None and database_file(home).is_file()
     return OtherPages(f"http://127.0.0.1:{port}/{model_page(role, version)}" if known else None)
 

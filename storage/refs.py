@@ -1,6 +1,6 @@
 """A reference to a finished artifact: small enough to pass around, and the way to read its rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +73,7 @@ class ArtifactRef:
         Raises:
             StorageError: the artifact has no such table, or a file cannot be read.
         """
-        for stored in self._files(table, part):
-            fetch_files(self.folder, (stored,))
-            with _reading(self.folder / stored.path):
-                for batch in batches(self.folder / stored.path):
-                    yield from from_batch(table, batch)
+        yield from rows_of(self.folder, self._files(table, part))
 
     def batches(self, table: str) -> Iterator[pa.RecordBatch]:
         """The rows of a table as Arrow batches of today's columns, a few thousand rows in memory at a time.
@@ -116,6 +112,19 @@ class ArtifactRef:
                 f"the artifact of stage {self.stage!r} has no table {table!r}, only {', '.join(self.rows) or 'none'}"
             )
         return [stored for entry in parts for stored in entry.tables if stored.table == table]
+
+
+def rows_of(artifact: Path, files: Iterable[StoredTable]) -> Iterator[Any]:
+    """The records of some files of an artifact in order, a few thousand in memory at a time.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    for stored in files:
+        fetch_files(artifact, (stored,))
+        with _reading(artifact / stored.path):
+            for batch in batches(artifact / stored.path):
+                yield from from_batch(stored.table, batch)
 
 
 @contextmanager

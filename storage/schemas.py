@@ -48,6 +48,7 @@ TABLES: dict[str, type] = {
 # Columns that do not count for a digest: they measure the machine, or say where a row comes from, which nothing that
 # reads the row depends on. Equal work has equal digests without them.
 UNCOUNTED_COLUMNS: dict[type, frozenset[str]] = {
+    records.Prompt: frozenset({"seed_prompt"}),
     records.Tree: frozenset({"engine_seconds"}),
     records.TreeNode: frozenset({"completion_tokens", "prompt_tokens"}),
     records.Vote: frozenset({"completion_tokens", "prompt_tokens"}),

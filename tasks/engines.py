@@ -13,10 +13,11 @@ from weakref import WeakSet
 
 from spar_core.config.scale import RayConfig
 from spar_core.engines.base import Engine, Generation, GenerationRequest, Restartable
-from spar_core.engines.configuration import EngineConfig
+from spar_core.engines.configuration import EngineConfig, VllmEngineConfig
 from spar_core.engines.factory import open_engine
 from spar_core.engines.opening import Opening
 from spar_core.engines.placement import ALONE, Seat
+from spar_core.engines.role_servers import OwnGpus
 from spar_core.errors import EngineError, EngineUnavailableError, RequestRejectedError
 from storage.remote_artifacts import bring_model
 from tasks.pacing import Load
@@ -84,11 +85,16 @@ class EnginePool:
         with self._changed:
             return self._loads.setdefault(stage, Load())
 
+    def count_together(self, stage: str, other: str) -> None:
+        """Count what a stage asks with what another asks of the same engines."""
+        with self._changed:
+            self._loads[stage] = self._loads.setdefault(other, Load())
+
     def keep(self, wanted: Iterable[tuple[EngineConfig, ModelRef]], stage: str) -> None:
         """Keep these models loaded, side by side, until the end of a stage that asks them by turns."""
         apart: list[tuple[EngineConfig, str]] = []
         for config, model in wanted:
-            if _holds_memory(config) and (config, model.digest) not in apart:
+            if holds_memory(config) and (config, model.digest) not in apart:
                 apart.append((config, model.digest))
         self.keep_seats(len(apart), stage)
 
@@ -141,8 +147,6 @@ class EnginePool:
         """
         while True:
             with self._changed:
-                while not ended.is_set() and (self._opening or self._closing):
-                    self._changed.wait(_LOOK_S)
                 if ended.is_set():
                     raise EngineError(_INTERRUPTED)
                 capacity = max(self._capacity, *self._together.values(), 1)
@@ -150,6 +154,9 @@ class EnginePool:
                 if found is not None:
                     self._open.append(self._open.pop(self._open.index(found)))
                     return found.engine
+                if self._opening or self._closing:
+                    self._changed.wait(_LOOK_S)
+                    continue
                 seat, leaving = self._take_seat(config, capacity)
                 self._opening = True
                 self._closing += 1
@@ -193,7 +200,7 @@ class EnginePool:
 
     def _find(self, config: EngineConfig, model: ModelRef, capacity: int) -> _Loaded | None:
         """The open engine of this model with these settings, if it was given the place that it would get now."""
-        count = capacity if _holds_memory(config) else 1
+        count = capacity if holds_memory(config) and own_gpus(config) is None else 1
         for loaded in self._open:
             if loaded.model.digest == model.digest and loaded.config == config and loaded.seat.seats == count:
                 return loaded
@@ -202,12 +209,18 @@ class EnginePool:
     def _take_seat(self, config: EngineConfig, capacity: int) -> tuple[Seat, list[_Loaded]]:
         """A place for another engine, and the engines that have to go for it.
 
-        Those go that hold more, or less, than their part by now, and the ones unused the longest.
+        Those go that hold more, or less, than their part by now, and the ones unused the longest; where roles have GPUs
+        to themselves, those that are not on the other's.
         """
-        if not _holds_memory(config):
+        if not holds_memory(config):
             return ALONE, []
-        holders = [loaded for loaded in self._open if _holds_memory(loaded.config)]
-        staying = [loaded for loaded in holders if loaded.seat.seats == capacity]
+        holders = [loaded for loaded in self._open if holds_memory(loaded.config)]
+        own = own_gpus(config)
+        if own is not None:
+            leaving = [loaded for loaded in holders if own_gpus(loaded.config) in (own, None)]
+            self._open = [loaded for loaded in self._open if loaded not in leaving]
+            return ALONE, leaving
+        staying = [each for each in holders if each.seat.seats == capacity and own_gpus(each.config) is None]
         staying = staying[max(0, len(staying) - capacity + 1) :]
         leaving = [loaded for loaded in holders if loaded not in staying]
         self._open = [loaded for loaded in self._open if loaded not in leaving]
@@ -215,7 +228,7 @@ class EnginePool:
         return Seat(next(number for number in range(capacity) if number not in taken), capacity), leaving
 
     def _start(self, config: EngineConfig, model: ModelRef, seat: Seat, ended: threading.Event) -> Engine:
-        if not _holds_memory(config):
+        if not holds_memory(config):
             return asyncio.run(open_engine(config))
         bring_model(Path(model.location))
         opening = Opening(model.digest, seat, self._logs, self._records, ended, cluster=self.cluster)
@@ -241,9 +254,14 @@ class EnginePool:
         raise EngineError(_INTERRUPTED)
 
 
-def _holds_memory(config: EngineConfig) -> bool:
+def holds_memory(config: EngineConfig) -> bool:
     """Whether an engine of this kind loads a model here; the others talk to servers that somebody else runs."""
     return config.kind in ("transformers", "vllm")
+
+
+def own_gpus(config: EngineConfig) -> OwnGpus | None:
+    """The GPUs that the role has to itself whose engine this is."""
+    return config.own_gpus if isinstance(config, VllmEngineConfig) else None
 
 
 def _close(engine: Engine) -> None:

@@ -1,13 +1,14 @@
 """Stages that measure models on held-out prompts whose truth a checker knows. Nothing here feeds training."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from spar_core.config.method import ResponsesConfig, SearchConfig
+from spar_core.config.method import JudgingConfig, ResponsesConfig, SearchConfig
 from spar_core.evaluation.hack_rate import Said, hacks
 from spar_core.evaluation.judged_texts import FIRST_ANSWERS, REWRITES, Ballot
 from spar_core.evaluation.measures import (
+    FIX_IN_USE,
     Measured,
     answer_item,
     fix_item,
@@ -114,7 +115,33 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
         context.part.write("eval_tree_nodes", result.nodes)
     items = [fix_item(who, prompt, response, accepted.get(response.response_id)) for prompt, response in failing]
     context.part.write("eval_items", _told(context, items))
+    if "judging_in_use" in context.call.config:
+        context.part.write("eval_items", _told(context, await _mended_in_use(context, who, failing)))
     return ShardRows(len(answers), judged_answers)
+
+
+async def _mended_in_use(
+    context: ShardContext, who: Measured, failing: Sequence[tuple[Prompt, Response]]
+) -> list[EvalItem]:
+    """Which of the failing answers the search mends where it is told what is wrong as in self-play: by rules."""
+    config = context.call.config
+    judging = JudgingConfig.model_validate(config["judging_in_use"])
+    refiner = refiner_of(context, (prompt for prompt, _ in failing), judging=judging)
+    asked = {response.response_id: prompt for prompt, response in failing}
+    subjects = (Subject(prompt.text, response) for prompt, response in failing)
+    roots = [
+        Root.create(asked[judged.response.response_id], judged.response, judged.judgement)
+        async for judged in judge_all(subjects, refiner, context.call.seed)
+        if judged.judgement is not None and judged.judgement.verdict is Verdict.NO
+    ]
+    search = SearchConfig.model_validate(config["search"])
+    accepted = {
+        result.tree.root_response_id: result.accepted
+        async for result in run_trees(roots, refiner, search, context.call.seed, ordered=True)
+    }
+    return [
+        fix_item(who, prompt, response, accepted.get(response.response_id), FIX_IN_USE) for prompt, response in failing
+    ]
 
 
 def _told(context: ShardContext, items: Iterable[EvalItem]) -> list[EvalItem]:

@@ -14,7 +14,7 @@ from prefect import task
 from spar_core.config.run import PromotionConfig
 from spar_core.evaluation.comparison import stratified_mean
 from spar_core.evaluation.estimate import Estimate
-from spar_core.evaluation.promotion_rule import GATE_METRIC, Duel, duel, gate_observations, rule_on
+from spar_core.evaluation.promotion_rule import GATE_METRIC, Duel, duel, gate_metric, gate_observations, rule_on
 from spar_core.hashing import digest
 from spar_core.records import ModelRole
 from storage.artifacts import ArtifactRef, ArtifactStore
@@ -135,6 +135,9 @@ _SAID: dict[Decision, str] = {
 
 def _decided(contest: Contest, entry: Promotion, gate: PromotionConfig, store: ArtifactStore) -> Promotion:
     candidate, champion, measured = contest[:3]
+    if measured.candidate is not None:
+        metric = gate_metric(candidate.role, measured.candidate.read("eval_items"))
+        entry = entry.model_copy(update={"metric": metric})
 
     def ruled(decision: Decision, reason: str, found: Duel | None = None) -> Promotion:
         figures = {} if found is None else _figures(found)

@@ -48,15 +48,20 @@ async def _judge(context: ShardContext) -> ShardRows:
     return ShardRows(responses, decided)
 
 
-def refiner_of(context: ShardContext, prompts: Iterable[Prompt] = (), engine: Engine | None = None) -> Refiner:
+def refiner_of(
+    context: ShardContext,
+    prompts: Iterable[Prompt] = (),
+    engine: Engine | None = None,
+    judging: JudgingConfig | None = None,
+) -> Refiner:
     """The stage's refiner, as its configuration says.
 
     `prompts`: whose constraints `judging.anchor` may decide on, and a prompt set may ask about one by one. Stages that
     measure the refiner have no anchor, so that its votes alone are measured. `engine`: in place of the one that serves
-    the refiner.
+    the refiner. `judging`: in place of the configuration's.
     """
     config = context.call.config
-    judging = JudgingConfig.model_validate(config["judging"])
+    judging = judging or JudgingConfig.model_validate(config["judging"])
     prompts, second = list(prompts), None
     if SECOND_VOTER in context.call.models:
         context.keep_together("refiner", SECOND_VOTER)

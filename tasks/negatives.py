@@ -1,11 +1,13 @@
 """Stage `negatives`: per prompt one failing answer, the root of a tree. Rows are prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from spar_core.data import Negatives, choose_negatives
 from spar_core.data.negatives import STAGE, PassBand
 from spar_core.data.seeded_choice import Cap
+from spar_core.records import Judgement
 from spar_core.search.root import Root
+from storage.artifacts import ArtifactRef
 from tasks.shards import ShardContext, ShardRows, write_in_parts
 from tasks.stages import Stage
 
@@ -32,10 +34,21 @@ def _work(context: ShardContext) -> ShardRows:
 def _chosen(context: ShardContext) -> Iterator[Negatives]:
     """The negatives of each part of the prompts: answers and judgements were written in the same parts."""
     inputs, call = context.call.inputs, context.call
-    band = PassBand(*call.config["band"]) if "band" in call.config else None
     for part in range(len(inputs["prompts"].manifest().parts)):
-        rows = (inputs[table].read(table, part=part) for table in ("prompts", "responses", "judgements"))
-        yield choose_negatives(*rows, run_seed=call.seed, band=band)
+        judgements = inputs["judgements"].read("judgements", part=part)
+        yield negatives_of(inputs, judgements, part, call.seed, call.config.get("band"))
+
+
+def negatives_of(
+    inputs: Mapping[str, ArtifactRef],
+    judgements: Iterable[Judgement],
+    part: int,
+    seed: int,
+    band: Sequence[float] | None,
+) -> Negatives:
+    """The negatives of a part of the prompts, whose answers are judged; before the cap, which knows all prompts."""
+    prompts, responses = (inputs[table].read(table, part=part) for table in ("prompts", "responses"))
+    return choose_negatives(prompts, responses, judgements, run_seed=seed, band=PassBand(*band) if band else None)
 
 
 NEGATIVES = Stage("negatives", version=1, work=_work, splits=True)

@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from spar_core.config.scale import RayConfig, ScaleConfig
+from spar_core.engines.journaled import SharedAnswers
 from spar_core.engines.server_guard import end_orphans
-from spar_core.errors import StorageError
+from spar_core.errors import NothingAnsweredError, StorageError
 from spar_core.secrets import hide_in_logs
 from storage.artifacts import ArtifactRef, ArtifactStore
 from storage.home import Home
@@ -20,6 +21,7 @@ from tasks.spending import Spending
 from tasks.tracking import Tracking
 
 if TYPE_CHECKING:
+    from tasks.ahead import Ahead
     from tasks.cluster import RayCluster
 
 _LOG = logging.getLogger(__name__)
@@ -86,6 +88,10 @@ class Runtime:
         """Stages this process has finished while it holds the home, by run, iteration and key."""
         self.interrupted = threading.Event()
         """Set for good when the process is to end: trainings look at it."""
+        self.answered_ahead: dict[str, SharedAnswers] = {}
+        """What stages are answered with that was asked before they began, by their keys."""
+        self.asking_ahead: list[Ahead] = []
+        """Stages that are asked ahead in this process, until they are committed or given up."""
         self._spendings: dict[str, Spending] = {}
         self.open_runs: set[str] = set()
         """Runs whose outermost flow is going on in this process."""
@@ -178,6 +184,11 @@ class Runtime:
         if cluster is not None:
             cluster.leave()
 
+    def give_up_ahead(self, error: BaseException) -> None:
+        """Ask nothing more ahead, since a stage failed; what was answered is kept, unless all was refused."""
+        for ahead in tuple(self.asking_ahead):
+            ahead.give_up(wait=isinstance(error, Exception), keep=not isinstance(error, NothingAnsweredError))
+
     def forget_spending(self) -> None:
         """Read anew what runs have spent: another process counts it."""
         with self._holding:
@@ -203,12 +214,24 @@ class Runtime:
         try:
             yield
         except BaseException:
-            if self.home.remote is not None:
-                try:
-                    self.home.remote.keep_journal(self.home.journal_file(call.stage, call.key, shard))
-                except StorageError as error:
-                    _LOG.warning("what was answered stays in %s alone: %s", self.home.root, error)
+            self.keep_journal(call, shard)
             raise
+
+    def keep_journal(self, call: StageCall, shard: int) -> None:
+        """Leave a journal where other workers find it; where that is not possible it is told."""
+        if self.home.remote is None:
+            return
+        try:
+            self.home.remote.keep_journal(self.home.journal_file(call.stage, call.key, shard))
+        except StorageError as error:
+            _LOG.warning("what was answered stays in %s alone: %s", self.home.root, error)
+
+    def has_journal(self, call: StageCall, shard: int) -> bool:
+        """Whether this worker or another has left a journal."""
+        file = self.home.journal_file(call.stage, call.key, shard)
+        if self.home.remote is not None:
+            self.home.remote.bring_journal(file)
+        return file.exists()
 
     def discard_journals(self, call: StageCall) -> None:
         """Forget what was answered for a stage: it is committed, nobody will ask for it again."""

@@ -75,11 +75,16 @@ class ShardContext:
         if self.call.surroundings.orchestration.placement == "side_by_side":
             self.runtime.engines.keep_seats(2, self.call.key)
         engine = self.runtime.engines.engine(self.call.engines[role], model, self.call.key)
-        journal = self.runtime.journal(self.call, self.shard)
-        self.opened.callback(journal.close)
         spending = self.runtime.spending(self.call.run_id)
         paid = BudgetedEngine(engine, spending, self.call.surroundings.budget)
-        return MeteredEngine(JournaledEngine(paid, journal), self.meter)
+        return MeteredEngine(self.journaled(paid), self.meter)
+
+    def journaled(self, engine: Engine) -> Engine:
+        """With the shard's journal, and with what was asked ahead of the stage (`tasks.ahead`)."""
+        ahead = self.runtime.answered_ahead.get(self.call.key)
+        journal = self.runtime.journal(self.call, self.shard)
+        self.opened.callback(journal.close)
+        return JournaledEngine(engine if ahead is None else JournaledEngine(engine, ahead), journal)
 
     def keep_together(self, *roles: str) -> None:
         """Keep the models of these roles loaded side by side until the stage ends: it asks them by turns."""

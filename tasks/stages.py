@@ -5,10 +5,10 @@ and Prefect shows its task as "Cached". Nothing is kept in a cache of Prefect's 
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from spar_core.errors import (
     StorageError,
 )
 from storage.artifacts import ArtifactRef, Provenance
+from tasks.ahead import Ahead
 from tasks.bookkeeping import LedgerEntry
 from tasks.calls import StageCall
 from tasks.pacing import LOOK_S, Pace
@@ -100,8 +101,13 @@ class Stage:
         _log.warning("stage %s: its input was made again and cut otherwise; it is made again, too", call.stage)
         return None
 
-    def run(self, call: StageCall) -> ArtifactRef:
+    def run(self, call: StageCall, *, then: Ahead | None = None, ahead: Ahead | None = None) -> ArtifactRef:
         """Run or reuse the stage inside a flow and enter it in the ledger.
+
+        Args:
+            call: what to run.
+            then: the stage after it, which is asked ahead.
+            ahead: how this stage was asked ahead.
 
         Raises:
             SparError: a shard failed after its retries; finished shards and completions are kept.
@@ -119,11 +125,16 @@ class Stage:
                 runtime.store.discard_damaged_model(call.stage, call.key)
                 if self.sharded_by is not None:
                     runtime.store.discard_parts_from(call.stage, call.key, len(cuts))
-                self._run_shards(call, len(cuts), progress)
+                if ahead is not None:
+                    ahead.hand_over(call.key)
+                self._run_shards(call, len(cuts), progress, then)
             self._commit_task(call)(call)
+            if ahead is not None:
+                ahead.settle()
             if artifact is None:
                 artifact = runtime.store.require(call.stage, call.key)
         except BaseException as error:
+            runtime.give_up_ahead(error)
             entry.failed(error)
             progress.failed(error)
             raise
@@ -141,37 +152,43 @@ class Stage:
         self._commit(call)
         return Runtime.of(call.home).store.require(call.stage, call.key)
 
-    def _run_shards(self, call: StageCall, parts: int, progress: StageProgress) -> None:
-        runner, waiting = ShardRunner(call, stays=self.stays), iter(range(parts))
+    def _run_shards(self, call: StageCall, parts: int, progress: StageProgress, then: Ahead | None) -> None:
+        runner, waiting = ShardRunner(call, stays=self.stays), deque(range(parts))
         shard_task = self._shard_task(call, away=runner.away)
         runtime = Runtime.of(call.home)
         pace = Pace(runner.at_once, runtime.engines.load(call.key))
         ended: Queue[PrefectFuture[Any]] = Queue()
-        going: list[PrefectFuture[Any]] = []
+        going: dict[PrefectFuture[Any], int] = {}
         failure: BaseException | None = None
 
         def begin(count: int) -> None:
-            for shard in islice(waiting, count):
-                going.append(runner.submit(shard_task, shard))
-                going[-1].add_done_callback(ended.put)
+            for _ in range(min(count, len(waiting))):
+                shard = waiting.popleft()
+                future = runner.submit(shard_task, shard)
+                going[future] = shard
+                future.add_done_callback(ended.put)
 
         begin(pace.first())
         try:
             while going:
                 with suppress(Empty):
                     future = ended.get(timeout=LOOK_S)
-                    going.remove(future)
+                    shard = going.pop(future)
                     try:
                         used = runner.result(future)
                         if runner.away and used is not None:
                             runtime.spending(call.run_id).counted(*used)
                         progress.advanced()
+                        if then is not None:
+                            then.follow(shard)
                     except (SparError, Exception) as error:  # noqa: BLE001 - those under way finish first
                         failure = failure or error
                 if failure is None:
                     begin(pace.more(len(going)))
+                    if then is not None and going:
+                        then.fill(pace, len(going), waiting=bool(waiting))
         finally:
-            runner.cancel(going)
+            runner.cancel(tuple(going))
         if failure is not None:
             raise failure
 

@@ -18,10 +18,12 @@ from spar_core.config.training import OptimisationConfig, uneven_batch
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.model_reference import is_server
 from spar_core.engines.placement import VISIBLE, Gpu, visible_gpus, weight_bytes
+from spar_core.engines.role_servers import SERVED_ROLES
 from spar_core.engines.server_address import is_on_this_machine
 from spar_core.errors import ConfigError
 from spar_core.planning import ModelShape, TrainingLoad, training_memory
 from spar_core.ports import port_is_free
+from spar_core.processors import core_numbers
 from spar_core.secrets import redacted_text
 from storage.mlflow_store import TRACKING_VARIABLE, database_finding, is_tracking_server, shared_uri
 
@@ -41,6 +43,7 @@ def check_machine(work: Work) -> Iterator[Finding]:
     yield from _disk(work)
     if isinstance(engine, VllmEngineConfig) and not all(map(is_server, work.models.values())):
         yield _vllm(engine)
+        yield from _servers(work, engine)
         own = work.home.servers / f"vllm-{engine.port}.json"  # one that an earlier run left: it is ended first
         if engine.port is not None and not port_is_free(engine.port) and not own.exists():
             yield Finding(
@@ -163,6 +166,38 @@ def _vllm(engine: VllmEngineConfig) -> Finding:
     if asked.returncode:
         return Finding("vLLM", "fail", f"{python} (engine.python) has no vLLM", remedy)
     return Finding("vLLM", "ok", str(python))
+
+
+def _servers(work: Work, engine: VllmEngineConfig) -> Iterator[Finding]:
+    """Every role's servers have the GPUs, or cores, they are given; not where a cluster has them."""
+    gpus = _gpus()
+    if gpus is None or work.config.scale.ray.replicas:
+        return
+    wanted = [own.gpus or 0 for own in (engine.roles.actor, engine.roles.refiner)]
+    if gpus and sum(wanted) > len(gpus):
+        detail = f"engine.roles gives {wanted[0]} GPUs to the actor and {wanted[1]} to the refiner, of {len(gpus)}"
+        yield Finding("servers", "fail", detail, f"lower engine.roles.*.gpus, or widen {VISIBLE}")
+        return
+    taken = {role: _gpus_taken(engine.for_role(role), len(gpus) // 2) for role in SERVED_ROLES}
+    apart = work.config.orchestration.placement == "side_by_side"
+    if gpus and apart and not any(wanted) and len(set(taken.values())) > 1 and max(taken.values()) > len(gpus) // 2:
+        detail = f"the actor wants {taken['actor']} of {len(gpus)} GPUs and the refiner {taken['refiner']}, beside it"
+        yield Finding("servers", "fail", detail, "say which have how many: engine.roles.actor.gpus, .refiner.gpus")
+        return
+    for role in SERVED_ROLES:
+        served = engine.for_role(role)
+        here = gpus if served.own_gpus is None else served.own_gpus.of(gpus)
+        there = len(here) if gpus else len(core_numbers())
+        least = _gpus_taken(served, 1)
+        if least > there and (gpus or served.replicas_on(1) > 1):
+            detail = f"the {role} wants {served.replicas_on(1)} servers over {served.tensor_parallel} each: {least} "
+            detail += f"GPUs, and has {there}" if gpus else f"CPU cores, and there are {there}"
+            remedy = f"lower engine.replicas or engine.tensor_parallel, or those of engine.roles.{role}"
+            yield Finding("servers", "fail", detail, remedy)
+
+
+def _gpus_taken(served: VllmEngineConfig, there: int) -> int:
+    return served.tensor_parallel * served.replicas_on(there)
 
 
 def _keys(value: Any, path: str = "") -> Iterator[Finding]:

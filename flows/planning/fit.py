@@ -84,7 +84,7 @@ def check_fit(
         trainings.append(_training(config, shapes[role], hardware, stage, problems))
     servers = []
     for role, shape in shapes.items():
-        servers.append(_server(config.engine, shape, hardware, role, tokens, _together(config), problems))
+        servers.append(_server(config.engine_of(role), shape, hardware, role, tokens, _together(config), problems))
     return Fit(tuple(trainings), tuple(servers), tuple(dict.fromkeys(problems)))
 
 

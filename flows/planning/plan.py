@@ -120,10 +120,11 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     others = _asked_beside(config)
     shaped: dict[str, ModelShape | None] = {str(role): shape for role, shape in shapes.items()}
     shaped |= {who: _shape_here(reference, run.home) for who, reference in others.items()}
+    engines = {who: config.engine_of("refiner" if who == "refiner" else "actor") for who in shaped}
     parties = {
         who: None
         if shape is None
-        else Party(shape, serving(shape, config.engine, hardware, tokens=tokens), launch.world)
+        else Party(shape, serving(shape, engines[who], hardware, tokens=tokens), launch.world)
         for who, shape in shaped.items()
     }
     steps = tuple(walk(Run(run.home, run.run_id, config), Forecaster(config, parties, hardware, sources)))

@@ -22,6 +22,7 @@ from spar_core.errors import DataError, StorageError
 from spar_core.evaluation.data_sources import local_data
 from spar_core.planning.stage_work import PROBE, Work
 from storage.artifacts import ArtifactRef
+from tasks.ahead import Ahead
 from tasks.calls import FileRef, StageCall
 from tasks.engines import ModelRef
 from tasks.stages import Stage
@@ -83,7 +84,9 @@ class LookingRunner(StageRunner):
         other.steps, other._seen, other._forecasts = self.steps, self._seen, self._forecasts
         return other
 
-    def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
+    def made(
+        self, stage: Stage, call: StageCall, *, then: Ahead | None = None, ahead: Ahead | None = None
+    ) -> ArtifactRef:
         """What is there, or a reference to what will be; asked for again the same."""
         key = call.key
         if key not in self._seen:

@@ -26,6 +26,7 @@ _HEADLINES = (
     "accuracy",
     "judge_balanced_accuracy",
     "fix_rate",
+    "fix_rate_in_use",
     "single",
     "tree",
     "tree_minus_single",

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from flows.wiring.handovers import Data, Models
 from flows.wiring.models import ModelFinder
+from flows.wiring.overlap import judged_ahead, searched_ahead
 from flows.wiring.prompting import RunPrompts
 from flows.wiring.request import Run
 from flows.wiring.rule_teaching import RuleTeaching
@@ -17,6 +18,8 @@ from spar_core.config.method import SearchConfig
 from spar_core.methods.plugin import OnlineMethod, PairsMethod
 from spar_core.search.shares import Uses
 from storage.artifacts import ArtifactRef
+from tasks.ahead import Ahead
+from tasks.calls import StageCall
 from tasks.engines import ModelRef
 from tasks.given_data import GIVEN_EXAMPLES
 from tasks.judgements import JUDGEMENTS, SECOND_VOTER
@@ -63,14 +66,17 @@ class IterationData:
         if isinstance(chosen, OnlineMethod):
             return Data(self._prompts.of_iteration(iteration), None, None)
         method = cast("PairsMethod", chosen)
-        answered, judges = self._answered(iteration, models.actor), self._judges(models.refiner, first.refiner)
-        known = dict(answered)
-        if {"judgements", "trees"} & {*method.reads} or learns_by == "rft":
-            known["judgements"] = self._judgements(iteration, answered, judges, method)
+        judging = {"judgements", "trees"} & {*method.reads} or learns_by == "rft"
+        known: Inputs = {"prompts": self._prompts.of_iteration(iteration)}
+        judges = self._judges(models.refiner, first.refiner)
+        answer = self._answer(iteration, known, models.actor)
+        judged = judged_ahead(JUDGEMENTS, self._judge(iteration, known, judges, method), answer) if judging else None
+        known["responses"] = self._stages.made(RESPONSES, answer, then=judged)
+        answered = dict(known)
+        if judging:
+            known |= self._judged(iteration, answered, judges, method, judged)
             if method.follows_tokens:
                 known |= self._further(iteration, known, models.actor, judges)
-        if "trees" in method.reads:
-            known["trees"] = self._trees(iteration, known, judges, method.search(self._method.search))
         if "scores" in method.reads or learns_by == "dpo":
             scorer = models.of(self._method.pairs.scorer)
             known["scores"] = self._scored(iteration, answered, scorer)
@@ -82,7 +88,7 @@ class IterationData:
             refiner = self._refiner_examples(iteration, known)
         elif learns_by == "dpo":
             refiner = self._judge_pairs(iteration, known)
-        return Data(answered["prompts"], pairs, refiner, known.get("trees"))
+        return Data(known["prompts"], pairs, refiner, known.get("trees"))
 
     def warm_start_examples(self) -> dict[str, ArtifactRef]:
         """The examples of iteration 0 per role; a role without any is left out."""
@@ -129,11 +135,9 @@ class IterationData:
         judged = self._stages.run(JUDGEMENTS.named(_MORE), iteration, inputs, judges, judging)
         return {f"{FURTHER}responses": answered, f"{FURTHER}judgements": judged}
 
-    def _answered(self, iteration: int, actor: ModelRef) -> Inputs:
-        prompts = self._prompts.of_iteration(iteration)
+    def _answer(self, iteration: int, asked: Inputs, actor: ModelRef) -> StageCall:
         sampling = {"responses": plain(self._method.responses)}
-        responses = self._stages.run(RESPONSES, iteration, {"prompts": prompts}, {"actor": actor}, sampling)
-        return {"prompts": prompts, "responses": responses}
+        return self._stages.call(RESPONSES, iteration, asked, {"actor": actor}, sampling)
 
     def _judges(self, refiner: ModelRef, first_refiner: ModelRef) -> dict[str, ModelRef]:
         """Who votes, by role in the stages."""
@@ -150,34 +154,46 @@ class IterationData:
         """What the stages read of `judging`: a second voter counts by its weights, whatever it is called."""
         return plain(self._method.judging.model_copy(update={"second_voter": None}))
 
-    def _judgements(
-        self, iteration: int, answered: Inputs, judges: dict[str, ModelRef], method: PairsMethod
-    ) -> ArtifactRef:
+    def _judge(self, iteration: int, answered: Inputs, judges: dict[str, ModelRef], method: PairsMethod) -> StageCall:
         judging = {"judging": self._judging(), **self._stages.templates("judge")}
         search = method.search(self._method.search)
         shares_are_data = "judgements" in method.reads or self._learns_split(("response_no", "response_yes"))
         searched = "trees" in method.reads and not search.accepts_failing
         if searched and search.votes_asked == "until_decided" and not shares_are_data:
             judging["votes_asked"] = search.votes_asked
-        return self._stages.run(JUDGEMENTS, iteration, answered, judges, judging)
+        return self._stages.call(JUDGEMENTS, iteration, answered, judges, judging)
 
-    def _trees(self, iteration: int, known: Inputs, judges: dict[str, ModelRef], search: SearchConfig) -> ArtifactRef:
-        method = self._method
-        chosen: dict[str, Any] = {"max_negatives": method.pairs.max_negatives}
+    def _judged(
+        self, iteration: int, answered: Inputs, judges: dict[str, ModelRef], method: PairsMethod, ahead: Ahead | None
+    ) -> Inputs:
+        """Judgements of the answers, and trees from those that fail where the method searches."""
+        judge = self._judge(iteration, answered, judges, method)
+        if "trees" not in method.reads:
+            return {"judgements": self._stages.made(JUDGEMENTS, judge, ahead=ahead)}
+        choosing: dict[str, Any] = {"max_negatives": self._method.pairs.max_negatives}
         if (following := self._config.prompts.following) is not None:
-            chosen["band"] = [following.pass_above, following.pass_at_most]
-        roots = self._stages.run(NEGATIVES, iteration, known, config=chosen)
+            choosing["band"] = [following.pass_above, following.pass_at_most]
+        choice = None if choosing["max_negatives"] is None else "method.pairs.max_negatives"
+        inputs = self._stages.read_by_judges(answered["prompts"], self._method.judging)
+        search = method.search(self._method.search)
+        searched = searched_ahead(TREES, self._search(iteration, inputs, judges, search), judge, choosing, choice)
+        judgements = self._stages.made(JUDGEMENTS, judge, then=searched, ahead=ahead)
+        chosen = {**answered, "judgements": judgements}
+        roots = {"roots": self._stages.run(NEGATIVES, iteration, chosen, config=choosing), **inputs}
+        trees = self._stages.made(TREES, self._search(iteration, roots, judges, search), ahead=searched)
+        return {"judgements": judgements, "trees": trees}
+
+    def _search(self, iteration: int, inputs: Inputs, judges: dict[str, ModelRef], search: SearchConfig) -> StageCall:
         searching = {
             "judging": self._judging(),
-            "refinement": plain(method.refinement),
+            "refinement": plain(self._method.refinement),
             "search": plain(search),
             **self._stages.templates("judge", "refine"),
         }
         if search.votes_asked == "until_decided":
             shares_are_data = self._learns_split(("tree_no", "tree_yes"))
             searching["uses"] = Uses(accepted=True, best=False, shares=shares_are_data)._asdict()
-        inputs = {"roots": roots, **self._stages.read_by_judges(known["prompts"], method.judging)}
-        return self._stages.run(TREES, iteration, inputs, judges, searching)
+        return self._stages.call(TREES, iteration, inputs, judges, searching)
 
     def _learns_split(self, quotas: tuple[str, str]) -> bool:
         """Whether the refiner learns judgements of these quotas, which are those whose votes were split."""

@@ -113,6 +113,8 @@ class Measurement:
             "search": plain(method.search.every_vote()),  # what is measured are the votes, too
             **self._stages.templates("judge", "refine"),
         }
+        if method.judging.judges_by_rules:
+            reads["judging_in_use"] = plain(method.judging.model_copy(update={"second_voter": None}))
         inputs = {"prompts": prompts, "answers": self._answers(0, first_actor, prompts)}
         return self._stages.run(EVAL_REFINER, iteration, inputs, {"refiner": refiner}, reads, seed=config.seed)
 

@@ -170,7 +170,7 @@ class RunPrompts:
         _log.warning(
             "the base actor itself evolves the prompts; published: a stronger model, once (name one in prompts.evolver)"
         )
-        return Served(self._finder.base(self._run).actor, self._run.config.engine)
+        return Served(self._finder.base(self._run).actor, self._run.config.engine_of("actor"))
 
     def _benchmark_files(self) -> dict[str, FileRef]:
         """The data to decontaminate with.

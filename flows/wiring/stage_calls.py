@@ -11,13 +11,15 @@ from spar_core.config.method import JudgingConfig
 from spar_core.config.run import HealthConfig, RunConfig
 from spar_core.config.training import SftTrainingConfig
 from spar_core.data.given_source import DataSource, find_files
-from spar_core.engines.configuration import EngineConfig
+from spar_core.engines.configuration import EngineConfig, VllmEngineConfig
 from spar_core.errors import ConfigError, DataError
 from spar_core.evaluation.data_sources import find_data
 from spar_core.hashing import digest, file_digest
 from spar_core.prompts import PromptLibrary
+from spar_core.records import ModelRole
 from spar_core.roles.requests import judge_wordings
 from storage.artifacts import ArtifactRef
+from tasks.ahead import Ahead
 from tasks.calls import FileRef, StageCall, Surroundings
 from tasks.engines import ModelRef
 from tasks.judgements import SECOND_VOTER
@@ -25,7 +27,11 @@ from tasks.models import local_model
 from tasks.stages import Stage
 from tasks.training import REWARDS
 
-_ROLES = ("actor", "refiner", "scorer", SECOND_VOTER, "model", REWARDS)
+_MODEL_ROLES: dict[str, ModelRole] = {
+    **{"actor": "actor", "model": "actor"},
+    **{"refiner": "refiner", SECOND_VOTER: "refiner", REWARDS: "refiner"},
+}
+"""Whose servers the roles in the stages have."""
 
 
 class StageRunner:
@@ -34,12 +40,13 @@ class StageRunner:
     def __init__(
         self, run: Run, engines: Mapping[str, EngineConfig] | None = None, *, only_measures: bool = False
     ) -> None:
-        """`engines`: what serves the models, by role; null: the run's engine serves them all, as in self-play.
+        """`engines`: what serves the models, by role; null: the run's engine serves them all, as in self-play, with
+        the servers of their role.
 
         Only there the limits of `health` end a stage: a search, a benchmark, what `only_measures` shows what there is.
         """
         self._run = run
-        self._engines = dict.fromkeys(_ROLES, run.config.engine) if engines is None else dict(engines)
+        self._engines = _engines_of(run.config) if engines is None else dict(engines)
         self._health = _health_of(run.config) if engines is None and not only_measures else None
         self._library = PromptLibrary.load(run.config.method.prompt_set)
         judge_wordings(self._library, run.config.method.judging.wordings)  # a set that lacks some is told at once
@@ -48,8 +55,9 @@ class StageRunner:
             _refuse_to_teach_another_check(run.config, self._library)
 
     def serve(self, role: str, engine: EngineConfig) -> None:
-        """From now on `engine` serves the models of a role."""
-        self._engines[role] = engine
+        """From now on `engine` serves the models of a role, by the servers that the role has."""
+        served = _MODEL_ROLES.get(role, "actor")
+        self._engines[role] = engine.for_role(served) if isinstance(engine, VllmEngineConfig) else engine
 
     def templates(self, *names: str) -> dict[str, str]:
         """What the prompt texts a stage reads say, as an entry of its configuration."""
@@ -111,7 +119,7 @@ class StageRunner:
             run_id=self._run.run_id,
             iteration=iteration,
             seed=config_of_run.seed if seed is None else seed,
-            inputs=inputs,
+            inputs=dict(inputs),
             models=models,
             files=files or {},
             engines={role: engine for role, engine in self._engines.items() if role in models},
@@ -128,9 +136,14 @@ class StageRunner:
             ),
         )
 
-    def made(self, stage: Stage, call: StageCall) -> ArtifactRef:
-        """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`)."""
-        return stage.run(call)
+    def made(
+        self, stage: Stage, call: StageCall, *, then: Ahead | None = None, ahead: Ahead | None = None
+    ) -> ArtifactRef:
+        """What a call comes to: it is run or found. A plan only looks (`flows.planning.walk`).
+
+        `then` and `ahead` as in `Stage.run`.
+        """
+        return stage.run(call, then=then, ahead=ahead)
 
     def tokens_of(self, artifact: ArtifactRef) -> float:
         """Completion tokens that a stage's models wrote."""
@@ -151,6 +164,12 @@ class StageRunner:
     def beside(self) -> "StageRunner":
         """Another runner for the same run, whose roles may be served by other models."""
         return StageRunner(self._run)
+
+
+def _engines_of(config: RunConfig) -> dict[str, EngineConfig]:
+    """What serves the models of a run, by their role in the stages."""
+    roles = {**_MODEL_ROLES, "scorer": config.method.pairs.scorer}
+    return {name: config.engine_of(role) for name, role in roles.items()}
 
 
 def _health_of(config: RunConfig) -> HealthConfig:

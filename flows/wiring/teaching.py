@@ -76,7 +76,7 @@ class Teaching:
     def _for_refiner(self, teacher: Served, base: ModelRef) -> ArtifactRef:
         """Judgements cover the failures that will be met: those of the base actor, not the teacher's own."""
         prompts = self._prompts.of_warm_start("refiner")
-        answers = self._answers("base", prompts, Served(base, self._run.config.engine), 1)
+        answers = self._answers("base", prompts, Served(base, self._run.config.engine_of("actor")), 1)
         answered = {"prompts": prompts, "responses": answers}
         self._stages.serve("refiner", teacher.engine)
         judge = {"refiner": teacher.model}

@@ -125,6 +125,11 @@ class JudgingConfig(SamplingConfig, GrownConfig):
         """Whether a checker takes part, so that the constraints of the prompts are an input."""
         return self.anchor != "none"
 
+    @property
+    def judges_by_rules(self) -> bool:
+        """Whether a broken rule is told to the refiner in the checker's words, without a vote."""
+        return self.anchor in ("rules_then_votes", "rules_only")
+
     def votes_alone(self) -> Self:
         """The same for one model's own votes on each text: what measures a judge, for which nothing else may answer."""
         return self.model_copy(update={"anchor": "none", "second_voter": None, "equal_texts": "each"})

@@ -16,8 +16,9 @@ from spar_core.config.scale import ScaleConfig
 from spar_core.config.tracking import TrackingConfig
 from spar_core.config.training import OptimisationConfig, TrainingConfig, check_spread
 from spar_core.config.warm_start import WarmStartConfig
-from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig
+from spar_core.engines.configuration import EngineConfig, TransformersEngineConfig, VllmEngineConfig
 from spar_core.engines.model_reference import check_reference, is_server
+from spar_core.engines.role_servers import ServedRoles
 from spar_core.hashing import digest
 from spar_core.records import ModelRole
 
@@ -138,6 +139,9 @@ class OrchestrationConfig(FrozenConfig):
     placement: Literal["by_turns", "side_by_side"] = "by_turns"
     """by_turns: a model has all GPUs while it is asked, and goes when another is; side_by_side: two models stay on
     halves of them, so that neither is started anew between stages, but a stage that asks one leaves the other idle."""
+    overlap: bool = True
+    """Whether the next stage already asks about finished shards while the last ones of a stage leave the servers idle.
+    Only where it needs no other model loaded, and no choice among all prompts lies between (docs/operation.md)."""
     trees_in_flight: Annotated[int, Field(ge=1)] = 2048
     """Searches open at once per shard."""
     requests_in_flight: Annotated[int, Field(ge=1)] = 4096
@@ -221,6 +225,26 @@ class RunConfig(FrozenConfig):
         return self
 
     @model_validator(mode="after")
+    def _roles_have_gpus_beside_each_other(self) -> Self:
+        roles = self.engine.roles if isinstance(self.engine, VllmEngineConfig) else ServedRoles()
+        if roles.divide_gpus and self.orchestration.placement != "side_by_side":
+            raise ValueError(
+                "engine.roles gives GPUs to roles, but orchestration.placement is `by_turns`: "
+                "set orchestration.placement=side_by_side, or leave engine.roles.*.gpus unset"
+            )
+        if roles.divide_gpus and self.method.judging.second_voter == "first":
+            raise ValueError(
+                "method.judging.second_voter `first` is a third model, and engine.roles gives GPUs to two: leave "
+                "engine.roles.*.gpus unset"
+            )
+        if self.scale.ray.replicas and any(own.gpus or own.replicas for own in (roles.actor, roles.refiner)):
+            raise ValueError(
+                f"scale.ray.replicas is {self.scale.ray.replicas} for every model of the cluster: leave "
+                "engine.roles.*.replicas and engine.roles.*.gpus unset"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rules_teach_only_where_named(self) -> Self:
         found = []
         if self.warm_start.source == "rules":
@@ -269,6 +293,10 @@ class RunConfig(FrozenConfig):
                 "refiner could learn from: leave train_refiner unset"
             )
         return self
+
+    def engine_of(self, role: ModelRole) -> EngineConfig:
+        """What serves the models of a role."""
+        return self.engine.for_role(role) if isinstance(self.engine, VllmEngineConfig) else self.engine
 
     def rules_of_method(self) -> list[str]:
         """How the method itself lets rule truth into what is learned: a sentence each; none where it does not."""

@@ -6,8 +6,18 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
+from spar_core.engines.role_servers import SERVED_ROLES, OwnGpus, ServedRole, ServedRoles
 from spar_core.engines.thoughts import KNOWN_TAGS, Reading, Tags, ThoughtRules
 from spar_core.engines.vllm_identity import answering_environment, answering_flags
 from spar_core.secrets import Environment, VariableName, refuse_literals, refuse_secret_arguments
@@ -223,6 +233,8 @@ class VllmEngineConfig(ServedSettings):
     """Servers of the same model that answer at once, each on `tensor_parallel` GPUs of its own, or on a CPU on its part
     of the cores; one that dies is started again while the others go on. auto: as many as the visible GPUs hold, those
     left out that other models need; one on a CPU. Its earlier name, `data_parallel`, is still read."""
+    roles: ServedRoles = ServedRoles()
+    """What the servers of the actor or of the refiner have otherwise."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of a GPU's memory that all servers on it may take together; a CPU server ignores it (see cpu_cache_gib)."""
     cpu_cache_gib: int = Field(default=2, ge=1, le=4096)
@@ -241,6 +253,7 @@ class VllmEngineConfig(ServedSettings):
     """Seconds until the server must be healthy."""
     log_folder: Path | None = None
     """Where the server's log goes; None: logs/ in the home."""
+    _own_gpus: OwnGpus | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -256,12 +269,42 @@ class VllmEngineConfig(ServedSettings):
 
     @model_validator(mode="after")
     def _replicas_have_cores_of_their_own(self) -> Self:
-        if self.replicas not in ("auto", 1) and OMP_BINDING in self.env:
+        several = [
+            count
+            for count in (self.replicas, self.roles.actor.replicas, self.roles.refiner.replicas)
+            if count not in ("auto", 1, None)
+        ]
+        if several and OMP_BINDING in self.env:
             raise ValueError(
-                f"engine.env binds all {self.replicas} replicas to the same cores: leave {OMP_BINDING} out, and each "
+                f"engine.env binds all {several[0]} replicas to the same cores: leave {OMP_BINDING} out, and each "
                 "gets a part of the cores that this process may use"
             )
         return self
+
+    @model_validator(mode="after")
+    def _roles_have_room(self) -> Self:
+        for role in SERVED_ROLES:
+            served, gpus = self.for_role(role), getattr(self.roles, role).gpus
+            if gpus is not None and served.tensor_parallel * served.replicas_on(1) > gpus:
+                raise ValueError(
+                    f"engine.roles.{role}.gpus is {gpus}, but its {served.replicas_on(1)} servers take "
+                    f"{served.tensor_parallel} GPUs each: raise it, or lower replicas or tensor_parallel"
+                )
+        return self
+
+    @property
+    def own_gpus(self) -> OwnGpus | None:
+        """The GPUs that the role has to itself whose engine this is; None where it shares them out with others."""
+        return self._own_gpus
+
+    def for_role(self, role: ServedRole) -> "VllmEngineConfig":
+        """What serves the models of a role."""
+        if self.roles == ServedRoles():
+            return self
+        update = {**getattr(self.roles, role).settings(), "roles": ServedRoles()}
+        served = self.model_copy(update=update)
+        served._own_gpus = self.roles.gpus_of(role)
+        return served
 
     def replicas_on(self, gpus: int) -> int:
         """Servers where `gpus` GPUs may be used."""

@@ -22,19 +22,26 @@ class CompletionStore(Protocol):
         ...
 
 
+class SharedAnswers:
+    """A store from which several engines answer, and what they ask at this moment. Thread-safe."""
+
+    def __init__(self, store: CompletionStore) -> None:
+        self.store = store
+        self.lock = threading.Lock()
+        self.in_flight: dict[str, Future[None]] = {}
+
+
 class JournaledEngine:
     """Answers from the store what was answered before, and asks the wrapped engine for the rest.
 
-    Equal requests in flight at the same time are asked once. A request the engine rejected for good is rejected
-    again on replay, with the same message and reason. What may pass is never recorded: an unavailable engine, and
-    a rejection whose reason is not the request itself.
+    Equal requests in flight at the same time are asked once, also by different engines that share their answers. A
+    request the engine rejected for good is rejected again on replay, with the same message and reason. What may pass is
+    never recorded: an unavailable engine, and a rejection whose reason is not the request itself.
     """
 
-    def __init__(self, engine: Engine, store: CompletionStore) -> None:
+    def __init__(self, engine: Engine, store: CompletionStore | SharedAnswers) -> None:
         self._engine = engine
-        self._store = store
-        self._lock = threading.Lock()
-        self._in_flight: dict[str, Future[None]] = {}
+        self._shared = store if isinstance(store, SharedAnswers) else SharedAnswers(store)
         self.asked = 0
         self.replayed = 0
 
@@ -67,16 +74,16 @@ class JournaledEngine:
 
     def _claim(self, key: str) -> tuple[str | None, "Future[None] | None"]:
         """The stored answer, or the question in flight to wait for, or neither: the key is the caller's to ask."""
-        with self._lock:
-            answer = self._store.get(key)
+        with self._shared.lock:
+            answer = self._shared.store.get(key)
             if answer is not None:
                 self.replayed += 1
                 return answer, None
-            other = self._in_flight.get(key)
+            other = self._shared.in_flight.get(key)
             if other is None:
                 mine: Future[None] = Future()
                 mine.set_running_or_notify_cancel()  # a waiter that is cancelled must not cancel the question
-                self._in_flight[key] = mine
+                self._shared.in_flight[key] = mine
             return None, other
 
     async def _ask(self, key: str, request: GenerationRequest) -> Generation:
@@ -94,16 +101,16 @@ class JournaledEngine:
             failure = error
             raise
         finally:
-            with self._lock:
-                question = self._in_flight.pop(key)
+            with self._shared.lock:
+                question = self._shared.in_flight.pop(key)
             if failure is None or (isinstance(failure, RequestRejectedError) and failure.permanent):
                 question.set_result(None)  # waiters look into the store; after a cancellation one of them asks
             else:
                 question.set_exception(failure)
 
     def _record(self, key: str, answer: str) -> None:
-        self._store.put(key, answer)
-        with self._lock:
+        self._shared.store.put(key, answer)
+        with self._shared.lock:
             self.asked += 1
 
 

@@ -69,6 +69,7 @@ def place(
     share: float = 0.9,
     seat: Seat = ALONE,
     fixed: bool = False,
+    some: bool = False,
 ) -> tuple[Placement, ...]:
     """Give each server of a model its GPUs, and of their memory its part.
 
@@ -83,6 +84,7 @@ def place(
         share: of a GPU's memory that all servers on it may take together.
         seat: this model among those loaded at the same time.
         fixed: the user chose the GPUs for this model: it stays on the first of them.
+        some: these are not all that are visible, so that they have to be named.
 
     Raises:
         EngineError: there are too few GPUs, or the weights do not fit into the share.
@@ -94,12 +96,13 @@ def place(
     groups = 1 if fixed else min(len(gpus) // width, seat.seats)
     group = seat.number % groups
     together = len(range(group, seat.seats, groups))
-    chosen = gpus[group * width : (group + 1) * width]
+    first = group * (len(gpus) // groups)  # not those of another that needs more of them
+    chosen = gpus[first : first + width]
     # Rounded down: shares of a third must not add up to more than the whole.
     own = share if together == 1 else int(share / together * 1000) / 1000
     for gpu in chosen:
         _check_fits(gpu, weights / split, own, together)
-    if groups == replicas == 1:
+    if groups == replicas == 1 and not some:
         return (Placement(None, own),)
     numbers = [str(gpu.number) for gpu in chosen]
     return tuple(Placement(",".join(numbers[first : first + split]), own) for first in range(0, width, split))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from spar_core.engines.configuration import VllmEngineConfig
 from spar_core.engines.opening import Opening
 from spar_core.engines.placement import (
+    ALONE,
     VISIBLE,
     Placement,
     gpu_is_present,
@@ -47,8 +48,11 @@ def berths(config: VllmEngineConfig, model: Path, opening: Opening) -> tuple[Ber
 
 def _placements(config: VllmEngineConfig, model: Path, opening: Opening) -> tuple[Placement, ...]:
     environment = {**os.environ, **config.env}
-    seats, share, split = opening.seat.seats, config.gpu_memory_utilization, config.tensor_parallel
+    seat = opening.seat if config.own_gpus is None else ALONE
+    seats, share, split = seat.seats, config.gpu_memory_utilization, config.tensor_parallel
     gpus = visible_gpus(environment) if gpu_is_present() else []
+    if gpus and config.own_gpus is not None:
+        gpus = list(config.own_gpus.of(gpus))
     if not gpus and gpu_is_present() and config.replicas_on(1) > 1:  # a driver whose tool tells nothing
         numbers = [range(first, first + split) for first in range(0, split * config.replicas_on(1), split)]
         return tuple(Placement(",".join(map(str, own)), share / seats) for own in numbers)
@@ -62,6 +66,7 @@ def _placements(config: VllmEngineConfig, model: Path, opening: Opening) -> tupl
         split=split,
         replicas=config.replicas_on(len(gpus) if fixed else len(gpus) // seats),
         share=share,
-        seat=opening.seat,
+        seat=seat,
         fixed=fixed,
+        some=config.own_gpus is not None,
     )

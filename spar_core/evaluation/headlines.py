@@ -15,6 +15,7 @@ HEADLINES: Final[dict[ModelRole, dict[str, str]]] = {
         "judge_balanced_accuracy_rewrites": "judging its own rewrites, balanced %",
         "judge_balanced_accuracy": "judging the first actor's answers, balanced %",
         "fix_rate": "failing answers its search truly mends %",
+        "fix_rate_in_use": "likewise, told by rules what is wrong %",
         "self_evaluation_bias": "liking of its own rewrites, points",
     },
 }

@@ -7,10 +7,12 @@ from typing import NamedTuple
 from spar_core.config.run import PromotionConfig
 from spar_core.evaluation.comparison import Observation, paired_change, stratified_mean
 from spar_core.evaluation.estimate import Estimate
+from spar_core.evaluation.measures import FIX_IN_USE
 from spar_core.records import EvalItem, ModelRole
 
 GATE_METRIC: Mapping[ModelRole, str] = {"actor": "accuracy", "refiner": "judge_balanced_accuracy"}
 _ITEMS: Mapping[ModelRole, str] = {"actor": "accuracy", "refiner": "judge"}
+_MENDED = "fix_rate_in_use"
 
 
 class Duel(NamedTuple):
@@ -28,14 +30,23 @@ class Ruling(NamedTuple):
     reason: str
 
 
+def gate_metric(role: ModelRole, items: Iterable[EvalItem]) -> str:
+    """What models of a role are compared by: a refiner by what it mends where rules judge in self-play, for then its
+    own verdicts decide nothing."""
+    in_use = role == "refiner" and any(item.metric == FIX_IN_USE for item in items)
+    return _MENDED if in_use else GATE_METRIC[role]
+
+
 def gate_observations(role: ModelRole, items: Iterable[EvalItem]) -> list[Observation]:
-    """What the gate compares: the mean over a prompt's samples; for a judge, right and wrong answers apart.
+    """What the gate compares (`gate_metric`): the mean over a prompt's samples; for a judge, right and wrong apart.
 
     A verdict that could not be read counts as wrong here: a judge is no better for being unreadable.
     """
+    items = list(items)
+    wanted = FIX_IN_USE if gate_metric(role, items) == _MENDED else _ITEMS[role]
     values: dict[tuple[str, str], list[float]] = {}
     for item in items:
-        if item.metric == _ITEMS[role]:
+        if item.metric == wanted:
             truth = str(json.loads(item.detail).get("truth", "")) if item.detail else ""
             values.setdefault((item.cluster_id, truth), []).append(item.value or 0.0)
     return [Observation(key, key[0], sum(row) / len(row), key[1]) for key, row in values.items()]

@@ -59,19 +59,21 @@ def serving(
         models: loaded side by side.
     """
     if isinstance(engine, VllmEngineConfig) and hardware.device.is_gpu:
-        together = hardware.per_node // models or 1
+        own = engine.own_gpus
+        number, models = (hardware.per_node, models) if own is None else (len(own.of(range(hardware.per_node))), 1)
+        together = number // models or 1
         replicas = engine.replicas_on(together)
-        if engine.tensor_parallel * replicas > hardware.per_node:
+        if engine.tensor_parallel * replicas > number:
             return None
-        share = engine.gpu_memory_utilization / (1 if models * engine.tensor_parallel <= hardware.per_node else models)
+        share = engine.gpu_memory_utilization / (1 if models * engine.tensor_parallel <= number else models)
         memory = serving_memory(shape, hardware.device.memory, share=share, split=engine.tensor_parallel, tokens=tokens)
         return Serving(replicas, engine.tensor_parallel, engine.max_concurrency, memory)
     element = 2 if hardware.device.is_gpu else 4
     whole = shape.parameters * element
     if isinstance(engine, VllmEngineConfig):  # the servers share the machine's memory, and its cores
         replicas = engine.replicas_on(1)
-        own = hardware.device.memory / (replicas * models)
-        cache = max(0.0, min(engine.cpu_cache_gib * GIB, own - whole))
+        each = hardware.device.memory / (replicas * models)
+        cache = max(0.0, min(engine.cpu_cache_gib * GIB, each - whole))
         held = int(cache / shape.cache_bytes(1, element))
         memory = ServingMemory(whole, 0.0, cache, held, held / tokens, tokens)
         return Serving(replicas, 1, engine.max_concurrency, memory)

@@ -193,6 +193,9 @@ def _eval_refiner(facts: Facts) -> Work:
     searched = items * facts.assumed.failing_prompts
     each = judging_work(facts, votes, facts.measuring_questions)
     _, requests, read, written = _tree(facts, each)
+    if facts.config.method.judging.judges_by_rules:  # and once more as in self-play
+        in_use = _tree(facts, judging_work(facts, facts.votes_asked, facts.questions))
+        requests, read, written = requests + in_use[1], read + in_use[2], written + in_use[3]
     return Work(
         "write",
         items,

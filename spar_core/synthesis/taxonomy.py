@@ -99,7 +99,7 @@ async def evolve(
         text, reason = parse_evolution(asked.completions[0], instruction)
         if text is None:
             return Evolved(index, instruction, groups, None, Drop(STAGE, record_id, reason, instruction[:200]))
-        return Evolved(index, instruction, groups, Prompt.create(text, source=SOURCE), None)
+        return Evolved(index, instruction, groups, Prompt.create(text, source=SOURCE, seed_prompt=instruction), None)
 
     async for evolved in bounded_map(one, indices, limit=max_requests_in_flight, ordered=True):
         yield evolved

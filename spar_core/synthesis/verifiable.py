@@ -80,7 +80,7 @@ def verifiable_prompt(
     bank = BANKS[split if heldout else "train"]
     constraints = _draw_constraints(rng, instruction, kinds, rng.randint(*counts), bank)
     source = f"{SOURCE}/heldout" if heldout else f"{SOURCE}/iid"
-    return Prompt.create(_compose(rng, instruction, constraints), constraints, split, source)
+    return Prompt.create(_compose(rng, instruction, constraints), constraints, split, source, instruction)
 
 
 def _by_weight(rng: Random, weights: Mapping[str, float]) -> list[str]:

@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 def bench(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A benchmark's stages run one after another, without Prefect."""
 
-    def run(self: Stage, call: StageCall) -> ArtifactRef:
+    def run(self: Stage, call: StageCall, **_: object) -> ArtifactRef:
         entry = LedgerEntry(Runtime.of(call.home).ledger, call)
         artifact = self.compute(call)
         entry.completed(artifact, cached=False)

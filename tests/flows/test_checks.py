@@ -450,6 +450,34 @@ def test_ports_environments_and_servers(tmp_path, monkeypatch):
     assert "GPU" in _failed(check_machine(_work(tmp_path, "engine.device=cuda")))
 
 
+def test_servers_that_have_too_few_gpus_or_cores_are_told_before_they_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_GPU_DEVICES", ())
+    monkeypatch.setattr(machine, "core_numbers", lambda: [0, 1])
+    vllm = ("engine.kind=vllm", "orchestration.placement=side_by_side")
+
+    def found(*settings: str) -> str | None:
+        return _failed(check_machine(_work(tmp_path, *vllm, *settings))).get("servers")
+
+    assert found() is found("engine.roles.refiner.replicas=2") is None
+    assert "refiner wants 3 servers over 1 each: 3 CPU cores, and there are 2" in found(
+        "engine.roles.refiner.replicas=3"
+    )
+    gpus = [Gpu(number, f"GPU-{number}", 80 * 2**30, 80 * 2**30) for number in range(4)]
+    monkeypatch.setattr(machine, "visible_gpus", lambda: gpus)
+    assert (
+        found("engine.roles.actor.gpus=3") is found("engine.roles.actor.gpus=2", "engine.roles.refiner.gpus=2") is None
+    )
+    assert "3 GPUs to the actor and 2 to the refiner, of 4" in found(
+        "engine.roles.actor.gpus=3", "engine.roles.refiner.gpus=2"
+    )
+    assert "the refiner wants 1 servers over 2 each: 2 GPUs, and has 1" in found(
+        "engine.roles.actor.gpus=3", "engine.tensor_parallel=2"
+    )
+    assert "wants 1 servers over 8 each" in found("engine.tensor_parallel=8")
+    assert "wants 3 of 4 GPUs and the refiner 2, beside it" in found("engine.roles.actor.replicas=3")
+    assert found("engine.roles.actor.replicas=1") is None
+
+
 def test_variables_that_fields_name_must_be_set(monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     monkeypatch.setenv("A_KEY", "secret")

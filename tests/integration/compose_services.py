@@ -4,19 +4,25 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import yaml
 
 from spar_core.ports import free_port
 from spar_core.training.process_group import stop_group
-from tests.integration.command_line import ROOT
+from storage.home import Home
+from tests.integration.command_line import ROOT, SCRIPTED
+from tests.postgres_server import running_postgres
 
 FILE = ROOT / "deploy" / "compose.yaml"
 SECRETS = {"POSTGRES_PASSWORD": "correcthorse", "STORE_PASSWORD": "batterystaple"}
+ONE_SHOT = ("databases", "bucket", "deployments")
+PATIENCE_S = 600
 _VARIABLE = re.compile(r"\$\{(\w+)(?::[?-][^}]*)?\}")
 _PROGRAMS = {
     "spar": [sys.executable, "-m", "flows"],
@@ -114,3 +120,99 @@ class Here:
             yield process
         finally:
             stop_group(process)  # with its children: Prefect and MLflow have several
+
+
+@contextmanager
+def running_services(
+    here: Here, workers: Mapping[str, Mapping[str, str]]
+) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
+    """All services, started in order, until the block ends: their processes by name.
+
+    Args:
+        here: where they run.
+        workers: by name, what each worker's environment has besides that of the file; each does one flow run at a time.
+    """
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    with ExitStack() as stack:
+        *others, worker = services()
+        for service in others:
+            if service.name == "postgres":
+                secrets = {"user": service.environment["POSTGRES_USER"], "password": SECRETS["POSTGRES_PASSWORD"]}
+                address = stack.enter_context(running_postgres(["prefect", "mlflow"], service.command, **secrets))
+                here.places["postgres:5432"] = int(address.rpartition(":")[2])
+            elif service.name == "store":  # another server that speaks S3: this one is no Python package
+                moto = [sys.executable, "-m", "moto.server", "--port", str(here.places["store:7070"])]
+                started[service.name] = stack.enter_context(here.running(service, moto))
+                _answers(here.text("http://store:7070/"))
+            elif service.name in ONE_SHOT:
+                here.finished(service)
+            else:
+                started[service.name] = stack.enter_context(here.running(service))
+            if service.name in ("prefect", "mlflow"):
+                _answers(here.text(document()["services"][service.name]["healthcheck"]["test"][-1]))
+        for name, variables in workers.items():
+            environment, command = (
+                {**worker.environment, **variables},
+                [*worker.command, "--name", name, "--limit", "1"],
+            )
+            own = Service(name, command, environment, worker.after)
+            started[name] = stack.enter_context(here.running(own))
+        yield started
+
+
+def _answers(address: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            assert httpx.get(address, trust_env=False, timeout=30).is_success
+            return
+        except httpx.HTTPError:
+            assert time.monotonic() < deadline, f"nothing answers at {address}"
+            time.sleep(0.5)
+
+
+def small_request(home: Home | str) -> dict[str, Any]:
+    """A run of one iteration, answered by a script."""
+    overrides = [value for value in SCRIPTED if value != "--set"] + ["iterations=1", "evaluation.enabled=false"]
+    root = home if isinstance(home, str) else str(home.root)
+    return {"preset": "smoke", "home": root, "run_id": "nights", "overrides": overrides}
+
+
+def triggered(here: Here, deployment: str, request: dict[str, Any], **parameters: Any) -> str:
+    """The id of a flow run that was just asked for."""
+    api = here.text("http://prefect:4200/api")
+    found = httpx.get(f"{api}/deployments/name/{deployment}", trust_env=False, timeout=60).json()
+    given = {**found["parameters"], "request": request, **parameters}
+    made = httpx.post(
+        f"{api}/deployments/{found['id']}/create_flow_run",
+        json={"parameters": given, "state": {"type": "SCHEDULED"}},
+        trust_env=False,
+        timeout=60,
+    )
+    made.raise_for_status()
+    return str(made.json()["id"])
+
+
+def completed(here: Here, flow_run: str, patience_s: float = 2 * PATIENCE_S) -> None:
+    """Waits until a flow run has completed; fails where it ends otherwise."""
+    deadline = time.monotonic() + patience_s
+    address = here.text(f"http://prefect:4200/api/flow_runs/{flow_run}")
+    while True:
+        found: dict[str, Any] = httpx.get(address, trust_env=False, timeout=60).json()
+        if found["state_type"] == "COMPLETED":
+            return
+        logs = "".join(file.read_text(errors="replace")[-3000:] for file in here.folder.glob("worker*.log"))
+        assert found["state_type"] in ("SCHEDULED", "PENDING", "RUNNING"), f"{found['state']}\n{logs}"
+        assert time.monotonic() < deadline, logs
+        time.sleep(1)
+
+
+def registered(here: Here, home: Home) -> None:
+    """MLflow's server knows the home's models and shows its run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(here.text("http://mlflow:5000"))
+    experiment = client.get_experiment_by_name(f"spar-{home.identity}")
+    assert experiment.artifact_location.startswith("mlflow-artifacts:")
+    names = {model.name for model in client.search_registered_models()}
+    assert {f"spar-{home.identity}.{role}" for role in ("actor", "refiner")} <= names

@@ -10,7 +10,7 @@ import pytest
 
 from storage.home import Home
 from storage.ledger import Ledger
-from tests.integration.deployments import completed, reached, triggered
+from tests.integration.deployments import completed, flow_run, reached, triggered
 from tests.integration.test_nights import SCRIPTED, of_home, questions_begin
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -60,6 +60,14 @@ def click(browser: Any, text: str, least: int = 1) -> None:
         time.sleep(0.5)
 
 
+def under_way_again(night: Any) -> None:
+    """The click is a request of the page's own: until it is through the run is as it was, cancelled."""
+    deadline = time.monotonic() + WAIT_S
+    while (state := flow_run(night).state) is not None and state.is_cancelled():
+        assert time.monotonic() < deadline, f"{night.name} was not retried"
+        time.sleep(0.2)
+
+
 def test_a_night_is_cancelled_and_retried_from_the_page_of_its_flow_run(browser, prefect_server, worker, tmp_path):
     home = Home(tmp_path / "home")
     (worker.parent / "asked.log").unlink(missing_ok=True)
@@ -78,6 +86,7 @@ def test_a_night_is_cancelled_and_retried_from_the_page_of_its_flow_run(browser,
 
     click(browser, "Retry")
     click(browser, "Retry", least=2)  # the dialog's
+    under_way_again(night)
     completed(night, worker)
     browser.refresh()
     shown(browser, "Completed", tmp_path)

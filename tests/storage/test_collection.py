@@ -162,6 +162,7 @@ def test_scratch_goes_unless_an_unfinished_run_goes_on_from_it(home):
     for stage, key in (("trees", "wanted"), ("trees", "abandoned"), ("prompts", "going-0")):
         Journal(home.journal_file(stage, key, 0)).put("k", "answer")
         (nights.store.workspace(stage, key) / "checkpoint").write_text("state")
+    Journal(home.journal_file("trees-ahead", "asked", 0)).put("k", "answer")
     for key in ("wanted", "abandoned"):
         with nights.store.part("trees", key, 0) as part:
             part.write("prompts", [Prompt.create("x")])
@@ -186,7 +187,15 @@ def test_scratch_goes_unless_an_unfinished_run_goes_on_from_it(home):
     assert plan(home, ONE_NIGHT, frozenset()).items == ()
     assert nights.store.has_part("trees", "wanted", 0)
     assert len(Journal(home.journal_file("trees", "wanted", 0))) == 1
+    assert len(Journal(home.journal_file("trees-ahead", "asked", 0))) == 1
     assert not home.trash.exists()
+
+
+def test_what_was_asked_ahead_goes_when_no_run_goes_on(home):
+    _nights(home, "done", 1)
+    Journal(home.journal_file("trees-ahead", "asked", 0)).put("k", "answer")
+    (item,) = plan(home, ONE_NIGHT, frozenset()).items
+    assert (item.kind, home.stored(item.path)) == ("journal", "journal/trees-ahead/asked")
 
 
 def test_logs_go_with_their_run_or_by_age_and_results_with_their_artifact(home):

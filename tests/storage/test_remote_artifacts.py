@@ -14,7 +14,7 @@ from storage.digests import RowsDigest
 from storage.entries import StageRun, utc_now
 from storage.home import Home
 from storage.ledger import Ledger
-from storage.object_files import ObjectFile
+from storage.object_files import ObjectFile, ObjectFiles
 from storage.parts import split_of
 from storage.registry import bring_model
 from storage.schemas import row_identity
@@ -214,6 +214,26 @@ def test_the_catalogue_reads_the_store_without_copying_it(worker):
     assert [row["text"] for row in rows] == sorted(prompt.text for prompt in PROMPTS)
     assert {(row["run_id"], row["iteration"], row["stage_key"]) for row in rows} == {("r", 1, "k")}
     assert not list(reader.root.rglob("*.parquet"))
+
+
+def test_a_query_opens_the_tables_it_names_and_no_others(worker, monkeypatch):
+    home = worker("one")
+    committed(ArtifactStore(home))
+    opened: list[str] = []
+    opening = ObjectFiles._open
+
+    def noted(files, path, *arguments, **options):
+        opened.append(path)
+        return opening(files, path, *arguments, **options)
+
+    monkeypatch.setattr(ObjectFiles, "_open", noted)
+    with open_catalog(worker("two")) as catalog:
+        catalog.query("SELECT * FROM models JOIN lineage USING (stage_key)")
+        catalog.query("SELECT count(*) FROM trees JOIN tree_nodes USING (run_id, iteration, tree_id)")
+        assert not opened
+        named = catalog.query("SELECT text FROM query_table('pro' || 'mpts')")
+        assert named.num_rows == 0  # no run has used them
+    assert {path.rpartition("/")[2].partition("-")[0] for path in opened} == {"prompts"}
 
 
 def test_a_store_that_fails_changes_nothing_of_what_is_written(s3_address, s3_url, tmp_path, monkeypatch):

@@ -25,6 +25,12 @@ def second(request: GenerationRequest, index: int) -> str:
     return _answer(request, index, "second")
 
 
+def blind(request: GenerationRequest, index: int) -> str:
+    """Rewrites as `first` does, and calls everything wrong."""
+    said = first(request, index)
+    return said if "Final verdict" not in said else "Seen.\nFinal verdict: NO"
+
+
 def _answer(request: GenerationRequest, index: int, who: str) -> str:
     text = request.messages[-1].content
     (number,) = re.findall(r"Say (\d+)", text)

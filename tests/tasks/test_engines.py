@@ -226,6 +226,48 @@ def test_models_that_stand_side_by_side_are_not_started_anew_between_stages(
     assert len(starts(tmp_path)) == 2
 
 
+def test_roles_with_gpus_of_their_own_displace_only_models_that_are_on_them(
+    pool: EnginePool, config: Engines, models: list[ModelRef], tmp_path: Path
+) -> None:
+    served = config(roles={"actor": {"gpus": 1}, "refiner": {"gpus": 1}})
+    actor, refiner = served.for_role("actor"), served.for_role("refiner")
+    third = ModelRef("third", str(model_folder(tmp_path / "third")))
+    pool.keep_seats(2, "stage")
+    for _ in range(2):
+        assert ask(pool.engine(actor, models[0], "stage"), "a") == ["A"]
+        assert ask(pool.engine(refiner, models[1], "stage"), "b") == ["B"]
+    assert len(starts(tmp_path)) == 2
+    assert ask(pool.engine(refiner, third, "stage"), "c") == ["C"]  # in place of the second, not of the first
+    assert [loaded.model for loaded in pool._open] == [models[0], third]
+    assert ask(pool.engine(config(), models[1], "stage"), "d") == ["D"]  # one that may be anywhere
+    assert [loaded.model for loaded in pool._open] == [models[1]]
+
+
+def test_a_model_that_is_loaded_answers_while_another_is_started_beside_it(
+    pool: EnginePool, config: Engines, models: list[ModelRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, starting, may_start = config(), threading.Event(), threading.Event()
+    pool.keep_seats(2, "stage")
+    assert ask(pool.engine(served, models[0], "stage"), "a") == ["A"]
+    start = pool._start
+
+    def slowly(*arguments: object) -> Engine:
+        starting.set()
+        assert may_start.wait(60)
+        return start(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pool, "_start", slowly)
+    with ThreadPoolExecutor(2) as shards:
+        second = shards.submit(ask, pool.engine(served, models[1], "stage"), "b")
+        assert starting.wait(60)
+        first = shards.submit(ask, pool.engine(served, models[0], "stage"), "c")  # of another shard
+        try:
+            assert first.result(30) == ["C"]
+        finally:
+            may_start.set()
+        assert second.result() == ["B"]
+
+
 def test_one_model_in_two_roles_and_servers_elsewhere_need_no_room(pool: EnginePool, models: list[ModelRef]) -> None:
     served, script = VllmEngineConfig(), ScriptedEngineConfig(script="tests.tasks.moody_model:answer")
     pool.keep([(served, models[0]), (served, models[0]), (script, models[1])], "stage")

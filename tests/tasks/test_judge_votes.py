@@ -54,9 +54,10 @@ class Bench:
         entry.completed(artifact, cached=False)
         return artifact
 
-    def repairs(self, refiner: str) -> ArtifactRef:
+    def repairs(self, refiner: str, **in_use: Any) -> ArtifactRef:
         refinement = RefinementConfig().model_dump(mode="json")
-        return self.run(EVAL_REFINER, refiner, {}, items=16, judging=JUDGING, refinement=refinement, search=SEARCH)
+        reads = {"judging": JUDGING, "refinement": refinement, "search": SEARCH, **in_use}
+        return self.run(EVAL_REFINER, refiner, {}, items=16, **reads)
 
     def votes(self, items: int, **inputs: ArtifactRef) -> ArtifactRef:
         return self.run(EVAL_VOTES, "second", inputs, items=items, judging=JUDGING)
@@ -99,6 +100,14 @@ def test_the_first_refiners_rewrites_are_judged_by_the_later_one_up_to_the_numbe
     assert counts(first) == {"judge": 16, "fix": 10, "judge_rewrite": 10}
     assert counts(bench.votes(6, first=first)) == {"judge_own": 6, "judge_first_rewrite": 6}
     assert {item.model_digest for item in bench.votes(6, first=first).read("eval_items")} == {"second"}
+
+
+def test_where_rules_judge_it_is_also_measured_what_a_refiner_mends_when_they_do(bench):
+    in_use = JudgingConfig(votes=5, anchor="rules_only").model_dump(mode="json")
+    found = bench.repairs("blind", judging_in_use=in_use)
+    values = [(item.metric, item.value) for item in found.read("eval_items") if item.metric.startswith("fix")]
+    assert values == [("fix", 0.0)] * 10 + [("fix_in_use", float(number % 2)) for number in range(WRONG)]
+    assert "fix_in_use" not in counts(bench.repairs("first"))
 
 
 @pytest.fixture

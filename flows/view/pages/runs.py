@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
+from flows.view.settings_apart import settings_apart
 from spar_core.evaluation.headlines import HEADLINES
 from storage import places
 from storage.other_pages import run_pages
@@ -24,13 +25,23 @@ _FIGURES = {
 
 
 def run_list(request: Request) -> Response:
-    """All runs of the home, the latest first."""
-    runs = reader_of(request).rows(
+    """All runs of the home, the latest first, with what tells them apart and where the actor came from and to."""
+    reader = reader_of(request)
+    runs = reader.rows(
         "SELECT r.*, s.stages, s.seconds, s.iterations FROM runs r LEFT JOIN (SELECT run_id, count(*) AS stages, "
         "sum(seconds) AS seconds, max(iteration) AS iterations FROM stages GROUP BY run_id) s USING (run_id) "
         "ORDER BY created DESC, run_id"
     )
-    return render(request, "runs.html", {"runs": runs})
+    configs = {run["run_id"]: json.loads(run["config"] or "{}") for run in runs}
+    alike = [name for name, config in configs.items() if "method" in config]  # an experiment is none that is made
+    apart = dict(zip(alike, settings_apart([configs[name] for name in alike]), strict=True))
+    came = reader.rows(
+        "SELECT run_id, arg_min(value, iteration) AS first, arg_max(value, iteration) AS last, "
+        "max(iteration) AS newest FROM eval_scores WHERE benchmark = 'self_play' AND role = 'actor' "
+        "AND metric = 'accuracy' AND iteration IS NOT NULL GROUP BY run_id"
+    )
+    shown = {"runs": runs, "apart": apart, "came": {row["run_id"]: row for row in came}}
+    return render(request, "runs.html", shown)
 
 
 def run(request: Request) -> Response:

@@ -51,6 +51,14 @@ def test_a_home_without_mlflow_has_no_such_pages_and_none_is_made(tmp_path):
     assert not home.mlflow.exists()
 
 
+def test_a_model_is_linked_to_on_the_shared_server_under_its_name_there(tmp_path, monkeypatch):
+    home = grown_home(tmp_path / "home", [])
+    known_port(home, "mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://reader:correct-horse@tracking:5000/")
+    page = other_pages.version_pages(home, "actor", 2).mlflow
+    assert page == f"http://tracking:5000/#/models/spar-{home.identity}.actor/versions/2"
+
+
 def test_a_database_of_another_kind_is_no_page(tmp_path):
     home = grown_home(tmp_path / "home", [])
     known_port(home, "mlflow")

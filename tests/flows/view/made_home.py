@@ -52,7 +52,7 @@ class Maker:
     def make(self) -> None:
         text = self.text
         self.ledger.open_run(RUN, {"note": text})
-        prompt = Prompt("p1", f"prompt {text}", (Constraint("punctuation:no_comma"),), "train", text)
+        prompt = Prompt("p1", f"prompt {text}", (Constraint("punctuation:no_comma"),), "train", text, f"seed {text}")
         self.put("prompts", prompts=[prompt])
         self.put("responses", responses=[_response("r1", text), _response("r2", f"second {text}", 1)])
         self.put(

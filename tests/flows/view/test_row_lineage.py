@@ -117,7 +117,7 @@ def test_prompts_and_examples_name_the_files_and_models_they_were_made_with(tmp_
     maker = Maker(home, "a text")
     maker.make()
     read = Provenance(file_digests={"prompts": "f1", "benchmark.ifeval": "f2"}, model_digests={"evolver": "old"})
-    maker.put("more_prompts", read, prompts=[Prompt("p9", "nine", source="evolved")])
+    maker.put("more_prompts", read, prompts=[Prompt("p9", "nine", source="evolved", seed_prompt="eight")])
     taught = RefinerExample("e9", "judgement", "teacher", (Message("user", "q"), Message("assistant", "a")))
     maker.put("warm_start", Provenance(model_digests={"teacher": "elsewhere"}), refiner_examples=[taught])
     with open_catalog(home) as opened:
@@ -127,7 +127,7 @@ def test_prompts_and_examples_name_the_files_and_models_they_were_made_with(tmp_
         Thing("model", "actor/1", "asked as evolver"),
         Thing("model", "refiner/1", "asked as evolver"),
         Thing("file", "f1", "read as prompts"),
-        Thing("source", "evolved", "split train"),
+        Thing("source", "evolved", "split train, made from: eight"),
     ]
     assert example == [Thing("weights", "elsewhere", "asked as teacher")]
 

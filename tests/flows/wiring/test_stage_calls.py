@@ -12,7 +12,7 @@ from spar_core.errors import ConfigError
 def test_limits_of_health_end_self_play_alone(tmp_path):
     """A search, a benchmark, the flow `evaluation` and a search curve show what there is, however little."""
     run = RunRequest(preset="smoke", home=str(tmp_path)).resolve()
-    stage = SimpleNamespace(name="responses", version=1, data_digest=lambda: "", run=lambda call: call)
+    stage = SimpleNamespace(name="responses", version=1, data_digest=lambda: "", run=lambda call, **_: call)
 
     def limits(*arguments, **options):
         return StageRunner(run, *arguments, **options).run(stage, 0).surroundings.health
@@ -26,7 +26,7 @@ def test_votes_that_only_measure_end_no_run(tmp_path):
     """Under `rules_only` no vote decides anything: a model too weak to judge is what the mode is for."""
     rules = ["method.judging.anchor=rules_only", "health.max_unusable_rewrites=0.7"]
     run = RunRequest(preset="smoke", home=str(tmp_path), overrides=rules).resolve()
-    stage = SimpleNamespace(name="responses", version=1, data_digest=lambda: "", run=lambda call: call)
+    stage = SimpleNamespace(name="responses", version=1, data_digest=lambda: "", run=lambda call, **_: call)
     limits = StageRunner(run).run(stage, 0).surroundings.health
     assert (limits.max_unreadable_votes, limits.max_unusable_rewrites) == (1.0, 0.7)
 

@@ -66,7 +66,7 @@ probe.minimum_readable probe.requests probe.max_tokens
 health.max_unreadable_votes health.max_unusable_rewrites health.max_cut_answers health.max_refused_prompts
 health.max_undecided_answers health.min_pairs
 orchestration.shard_size orchestration.parallel_shards orchestration.trees_in_flight orchestration.requests_in_flight
-orchestration.shard_retries orchestration.placement
+orchestration.shard_retries orchestration.placement orchestration.overlap
 scale.runner scale.ray.address scale.ray.replicas scale.ray.start_timeout_s
 training.launch.processes training.launch.sharding training.launch.offload training.launch.nodes
 training.launch.rendezvous training.launch.accelerate_config training.launch.threads training.launch.environment
@@ -98,7 +98,7 @@ ENGINES_DECIDE = {
 SERVED = "timeout_s max_concurrency max_retries max_pause_s max_wait_s"
 ENGINES_DECIDE_NOT = {
     "transformers": "model device threads max_batch_rows cache_gib",
-    "vllm": f"{SERVED} model python tensor_parallel replicas gpu_memory_utilization cpu_cache_gib port "
+    "vllm": f"{SERVED} model python tensor_parallel replicas roles gpu_memory_utilization cpu_cache_gib port "
     "start_timeout_s log_folder",
     "openai": f"{SERVED} base_urls model model_digest api_key_env",
     "scripted": "latency_s",
@@ -111,7 +111,8 @@ CHANGED = {  # another value than those above have
     "env": {"VLLM_USE_V1": "0"}, "extra_args": ("--quantization", "fp8"), "script": "c:d", "model": "other",
     "device": "cuda", "threads": 2, "max_batch_rows": 2, "cache_gib": 2.0, "timeout_s": 2.0, "max_concurrency": 2,
     "max_retries": 2, "max_pause_s": 2.0, "max_wait_s": 2.0, "python": "python", "tensor_parallel": 2,
-    "replicas": 2, "gpu_memory_utilization": 0.2, "cpu_cache_gib": 3, "port": 2, "start_timeout_s": 2.0,
+    "replicas": 2, "roles": {"refiner": {"replicas": 2}},
+    "gpu_memory_utilization": 0.2, "cpu_cache_gib": 3, "port": 2, "start_timeout_s": 2.0,
     "chat_template": "{{ x }}",
     "chat_template_kwargs": {"enable_thinking": False}, "thoughts": "opened", "thought_tags": (("<r>", "</r>"),),
     "thought_tokens": 2,

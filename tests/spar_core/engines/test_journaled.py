@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from spar_core.engines.base import Completion, Engine, Generation, GenerationRequest, Sampling
-from spar_core.engines.journaled import JournaledEngine
+from spar_core.engines.journaled import JournaledEngine, SharedAnswers
 from spar_core.errors import EngineUnavailableError, RequestRejectedError
 from spar_core.records import Message
 
@@ -124,6 +124,24 @@ def test_equal_requests_in_flight_are_asked_once():
         inner.gate.set()
         assert len(set(await asyncio.gather(*tasks))) == 1
         assert (inner.calls, engine.asked, engine.replayed) == (1, 1, 9)
+
+    asyncio.run(run())
+
+
+def test_engines_that_share_their_answers_wait_for_one_another():
+    async def run():
+        asking, waiting, store = CountingEngine(), CountingEngine(), MemoryStore()
+        asking.gate.clear()
+        shared = SharedAnswers(store)
+        first = asyncio.create_task(JournaledEngine(asking, shared).generate(request()))
+        await asyncio.sleep(0)
+        outer = JournaledEngine(JournaledEngine(waiting, shared), own := MemoryStore())
+        second = asyncio.create_task(outer.generate(request()))
+        await asyncio.sleep(0)
+        asking.gate.set()
+        assert await first == await second
+        assert (asking.calls, waiting.calls) == (1, 0)
+        assert own == store != {}
 
     asyncio.run(run())
 

@@ -7,7 +7,7 @@ import pytest
 from spar_core.config.run import PromotionConfig
 from spar_core.evaluation.comparison import Observation
 from spar_core.evaluation.estimate import Estimate
-from spar_core.evaluation.promotion_rule import duel, gate_observations, rule_on
+from spar_core.evaluation.promotion_rule import duel, gate_metric, gate_observations, rule_on
 from spar_core.records import EvalItem
 
 
@@ -50,6 +50,16 @@ def test_a_verdict_that_cannot_be_read_is_no_better_than_a_wrong_one():
         Observation(("a", "True"), "a", 1.0, "True"),
         Observation(("b", "False"), "b", 0.0, "False"),
     ]
+
+
+def test_where_rules_judge_a_refiner_is_compared_by_what_it_mends():
+    items = [_item("a", 1.0, "judge", truth=True), _item("b", 0.0, "fix_in_use"), _item("c", 1.0, "fix_in_use")]
+    assert gate_metric("refiner", items) == "fix_rate_in_use"
+    assert gate_observations("refiner", items) == [
+        Observation(("b", ""), "b", 0.0),
+        Observation(("c", ""), "c", 1.0),
+    ]
+    assert gate_metric("refiner", items[:1]) == "judge_balanced_accuracy"
 
 
 def test_only_what_both_were_measured_on_decides():

@@ -55,6 +55,10 @@ def test_copies_fill_the_machine() -> None:
     # A second voter beside it takes half of them.
     assert serving(LLAMA, VllmEngineConfig(), machine, tokens=1000, models=2)[:2] == (4, 1)  # type: ignore[index]
     assert serving(LLAMA, TransformersEngineConfig(), machine, tokens=1000)[:2] == (1, 1)  # type: ignore[index]
+    # A role with GPUs of its own has these, and shares them with nobody.
+    roles = VllmEngineConfig.model_validate({"roles": {"actor": {"gpus": 6}}})
+    found = [serving(LLAMA, roles.for_role(role), machine, tokens=1000, models=2) for role in ("actor", "refiner")]
+    assert [served and served.replicas for served in found] == [6, 2]
 
 
 def test_replicas_on_a_cpu_share_its_memory() -> None:

@@ -1,5 +1,7 @@
 """The work of a stage follows from who judges."""
 
+import pytest
+
 from spar_core.config.loading import build_config
 from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.facts import Facts
@@ -29,7 +31,13 @@ def test_and_a_search_writes_its_rewrites_alone():
 
 
 def test_measuring_the_refiner_asks_for_votes_whoever_judges():
-    assert _work("eval_refiner", "rules_only").written == _work("eval_refiner", "none").written > 0
+    assert _work("eval_votes", "rules_only") == _work("eval_votes", "none")
+    by_votes, by_rules = (_work("eval_refiner", anchor) for anchor in ("none", "rules_only"))
+    assert by_votes.written > 0
+    # And once more with rules in place of the votes: the rewrites alone.
+    searched = by_rules.rows * Assumptions().failing_prompts
+    alone = _work("trees", "rules_only", roots=1)
+    assert by_rules.written - by_votes.written == pytest.approx(searched * alone.written)
 
 
 def test_verdicts_that_are_continued_are_a_request_per_vote_that_reads_all_of_it_again():

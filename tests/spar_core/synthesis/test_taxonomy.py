@@ -41,6 +41,7 @@ def test_every_use_of_a_seed_ends_in_a_prompt_or_a_drop():
     assert len({prompt.prompt_id for prompt in prompts}) == 4  # two uses of one seed have their own draws
     assert len({result.drop.record_id for result in results if result.drop}) == 4
     assert all(prompt.source == "taxonomy" and prompt.constraints == () for prompt in prompts)
+    assert {prompt.seed_prompt for prompt in prompts} <= {seed.strip() for seed in SEEDS}
 
 
 def test_results_do_not_depend_on_order_or_sharding():

@@ -29,6 +29,12 @@ def prompts() -> dict[str, list[Prompt]]:
     return {split: drawn(split) for split in SPLITS}
 
 
+def test_a_prompt_says_what_it_was_made_from(prompts: dict[str, list[Prompt]]) -> None:
+    for split, made in prompts.items():
+        assert {prompt.seed_prompt for prompt in made} <= {seed.strip() for seed in seed_prompts(split)}
+        assert all(prompt.text.startswith(prompt.seed_prompt) for prompt in made)
+
+
 def kinds_of(prompt: Prompt) -> list[str]:
     return [constraint.kind for constraint in prompt.constraints]
 
