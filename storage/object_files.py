@@ -11,6 +11,8 @@ Facts = dict[str, Any]
 Range = Callable[[str, int, int], bytes]
 """(key, first byte, number of bytes) to bytes."""
 
+_END_BYTES = 2**20
+
 
 class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Reads the objects below one `s3://bucket/prefix`. They never change, so what is known of one is asked once."""
@@ -24,6 +26,7 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         self._about = about
         self._read = read
         self._known: dict[str, Facts] = {}
+        self._ends: dict[tuple[str, int], bytes] = {}
 
     def info(self, path: str, **_: Any) -> Facts:
         """`name`, `size`, `type` and `mtime` of an object.
@@ -45,7 +48,15 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         if mode != "rb":
             raise PermissionError(f"{path} can only be read")
         key, size = self._key(self._strip_protocol(path)), self.info(path)["size"]
-        return ObjectFile(lambda start, count: self._read(key, start, count), size)
+        return ObjectFile(lambda start, count: self._range(key, start, count, size), size)
+
+    def _range(self, key: str, start: int, count: int, size: int) -> bytes:
+        """A range of an object. Where it is the end of it, a footer, it is kept: DuckDB asks for it again and again."""
+        if start + count < size or count > _END_BYTES:
+            return self._read(key, start, count)
+        if (key, start) not in self._ends:
+            self._ends[key, start] = self._read(key, start, count)
+        return self._ends[key, start]
 
     def _key(self, name: str) -> str:
         return name.removeprefix(self._top)

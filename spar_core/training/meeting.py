@@ -22,7 +22,8 @@ from spar_core.training.specification import TrainingSpec
 
 NODE_VARIABLES = ("SPAR_NODE_RANK", "SLURM_NODEID")
 """Environment variables that say which machine this is; the first that is set counts."""
-_LAUNCH_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_ID")  # together they name one `srun`
+_LAUNCH_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_ID")  # together they name one `srun`, until its job is queued again
+_RESTARTS_VARIABLE = "SLURM_RESTART_COUNT"  # unset in a job that was not
 _BEAT_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _GRACE_SECONDS = 30.0  # processes whose training ended elsewhere end by themselves, mostly
@@ -200,7 +201,7 @@ def _join(found: dict[str, Any], node: int, follower: _Follower, say: Callable[[
 def _launch() -> str | None:
     """Names the one command that started this process on all machines; None where nothing does."""
     values = [os.environ.get(name, "") for name in _LAUNCH_VARIABLES]
-    return ".".join(values) if all(values) else None
+    return ".".join([*values, os.environ.get(_RESTARTS_VARIABLE, "0")]) if all(values) else None
 
 
 def _put(file: Path, content: dict[str, Any]) -> None:

@@ -272,3 +272,20 @@ def test_threads_that_read_one_object_do_not_move_one_another():
     file.seek(-4, 2)
     assert file.read() == content[96:]
     assert file.read(5) == b""
+
+
+def test_the_end_of_an_object_is_asked_for_once_and_its_middle_every_time():
+    content, asked = bytes(range(100)), []
+
+    def read(key, start, count):
+        asked.append((key, start, count))
+        return content[start : start + count]
+
+    files = ObjectFiles("s3://bucket/home", lambda key: {"size": 100, "mtime": None}, read)
+    for _ in range(2):
+        file = files.open("s3://bucket/home/a")
+        file.seek(90)
+        assert file.read(10) == content[90:]
+        file.seek(20)
+        assert file.read(5) == content[20:25]
+    assert asked == [("a", 90, 10), ("a", 20, 5), ("a", 20, 5)]

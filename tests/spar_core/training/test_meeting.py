@@ -107,13 +107,17 @@ def test_the_end_of_an_earlier_run_is_not_taken_for_this_one_s(folder: Path) -> 
     assert follower.ended().error is None
 
 
-def test_one_of_the_same_launch_that_ended_first_is_believed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("SLURM_JOB_ID", "7"), ("SLURM_STEP_ID", "0")):
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize(("name", "value"), [("SLURM_STEP_ID", "1"), ("SLURM_RESTART_COUNT", "1")])
+def test_one_of_the_same_launch_that_ended_first_is_believed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Not one of an earlier step, nor of the same step before its job was queued again."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
     with pytest.raises(ZeroDivisionError), driving(folder):
         _ = 1 / 0
     assert "without finishing" in str(Follower(folder).ended().error)
-    monkeypatch.setenv("SLURM_STEP_ID", "1")
+    monkeypatch.setenv(name, value)
     later = Follower(folder, Patience(altogether=0.3)).ended()
     assert "nothing was heard" in str(later.error)
 
