@@ -11,7 +11,7 @@ _LOG = os.environ.get("SPAR_CHAOS_ASKED")
 
 def _place(engine):
     """Stage, key and shard of the journal that records: one question may be asked by several stages."""
-    return "/".join(str(engine._store.path).split(os.sep)[-3:])
+    return "/".join(str(engine._shared.store.path).split(os.sep)[-3:])
 
 
 class _Watcher:
@@ -32,6 +32,8 @@ class _Watcher:
 
             def recorded(engine, key, answer):
                 record(engine, key, answer)
+                if isinstance(engine._engine, module.JournaledEngine):
+                    return  # what was asked ahead of the stage: the inner one has written it down
                 descriptor = os.open(_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
                 os.write(descriptor, f"{_place(engine)} {key}\n".encode())
                 os.close(descriptor)
