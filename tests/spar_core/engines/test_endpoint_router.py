@@ -49,6 +49,16 @@ class Servers:
         self.sent: list[tuple[str, str]] = []
         self._ends: dict[asyncio.Task[None], asyncio.Event] = {}
 
+    @classmethod
+    async def opened(cls, count: int) -> "Servers":
+        """Servers that have borne all that they may hold: while a server is tried in steps, who gets a request depends
+        on whose step ends first, and so on time."""
+        servers = cls(count)
+        await servers.ask(*[""] * sum(endpoint.throttle.limit for endpoint in servers.router.endpoints))
+        await servers.answer_all()
+        servers.sent.clear()
+        return servers
+
     async def ask(self, *prefixes: str) -> list[asyncio.Task[None]]:
         """Ask, and return once all that has room is sent."""
         asked = []
@@ -68,6 +78,7 @@ class Servers:
         for ends in self._ends.values():
             ends.set()
         await asyncio.gather(*self._ends)
+        self._ends.clear()
 
     @property
     def loads(self) -> list[int]:
@@ -93,7 +104,7 @@ def homes(servers: Servers) -> dict[str, set[str]]:
 
 def test_what_shares_a_prefix_goes_to_one_server_while_it_is_not_overloaded() -> None:
     async def run() -> None:
-        servers = Servers(4)
+        servers = await Servers.opened(4)
         trees = [f"tree {number}" for number in range(64)]
         for _ in range(3):
             await servers.ask(*trees)
@@ -101,7 +112,7 @@ def test_what_shares_a_prefix_goes_to_one_server_while_it_is_not_overloaded() ->
         together = [len(urls) == 1 for urls in homes(servers).values()]
         assert sum(together) / len(together) > 0.6  # chance alone: 1 in 16
         # Every process chooses alike: nothing of it depends on what was asked before.
-        first, second = Servers(4), Servers(4)
+        first, second = await Servers.opened(4), await Servers.opened(4)
         await first.ask("tree 5")
         await second.ask("tree 5")
         assert first.sent == second.sent
@@ -111,7 +122,7 @@ def test_what_shares_a_prefix_goes_to_one_server_while_it_is_not_overloaded() ->
 
 def test_a_prefix_that_all_share_idles_no_server() -> None:
     async def run() -> None:
-        servers = Servers(4)
+        servers = await Servers.opened(4)
         await servers.ask(*["the same"] * 40)
         assert sum(servers.loads) == 40
         assert max(servers.loads) <= 1.25 * 10 + 1
