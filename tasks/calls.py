@@ -34,7 +34,7 @@ class Surroundings:
     orchestration: OrchestrationConfig = field(default_factory=OrchestrationConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     prompt_set: str = "default"
-    training_intervals: Mapping[str, int] = field(default_factory=dict)
+    training_intervals: Mapping[str, float | None] = field(default_factory=dict)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     health: HealthConfig | None = None
     """When what the models write is too little use to go on; null where only measuring is asked for."""

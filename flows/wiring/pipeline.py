@@ -28,7 +28,7 @@ from tasks.training import (
 )
 
 _log = logging.getLogger(__name__)
-_INTERVALS = ("checkpoint_steps", "log_steps")
+_INTERVALS = ("checkpoint_steps", "checkpoint_minutes", "log_steps")
 
 
 class Pipeline:

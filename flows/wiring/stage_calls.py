@@ -79,7 +79,7 @@ class StageRunner:
         config: Mapping[str, Any] | None = None,
         *,
         files: Mapping[str, FileRef] | None = None,
-        intervals: Mapping[str, int] | None = None,
+        intervals: Mapping[str, float | None] | None = None,
         seed: int | None = None,
     ) -> ArtifactRef:
         """The stage's artifact, computed or found.
@@ -107,7 +107,7 @@ class StageRunner:
         config: Mapping[str, Any] | None = None,
         *,
         files: Mapping[str, FileRef] | None = None,
-        intervals: Mapping[str, int] | None = None,
+        intervals: Mapping[str, float | None] | None = None,
         seed: int | None = None,
     ) -> StageCall:
         """What `run` would run, which has the artifact's key. Takes the arguments of `run`."""

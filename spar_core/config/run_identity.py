@@ -22,6 +22,7 @@ NO_RESULTS: Final = frozenset(
         "orchestration.*",
         "probe.*",
         "scale",
+        "training.*.checkpoint_minutes",
         "training.*.checkpoint_steps",
         "training.*.log_steps",
         "training.launch.*",

@@ -77,6 +77,9 @@ class OptimisationConfig(FrozenConfig):
     """Train adapters instead of all weights."""
     checkpoint_steps: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between resumable checkpoints."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 10.0
+    """A checkpoint is also written at the end of a step when the latest is so many minutes old, so that no more is lost
+    where steps are slow. Null: by steps alone."""
     log_steps: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between logged metrics."""
 

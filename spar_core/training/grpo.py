@@ -39,7 +39,7 @@ class _TokenBudget(TrainerCallback):  # type: ignore[misc]
         written = tokens_of(state.log_history).get(WRITTEN, 0.0) + self.trainer.unlogged[WRITTEN]
         over = self._tokens is not None and written >= self._tokens
         control.should_training_stop = control.should_training_stop or over
-        control.should_log = control.should_log or control.should_save or over
+        control.should_log |= control.should_save or over or state.global_step >= state.max_steps
 
 
 class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -118,7 +118,7 @@ def build_answer_trainer(
         train_dataset=Dataset.from_dict({"prompt": names, "row": list(range(len(names)))}),
         reward_funcs=[AnswerReward(prompts, config.reward, chat.answer_text, chat.stop_ids, judge)],
         judge=judge,
-        callbacks=[budget, *callbacks],
+        callbacks=[*callbacks, budget],  # what is saved is decided before
         peft_config=peft_config(config.lora) if config.lora else None,
     )
     budget.trainer = trainer

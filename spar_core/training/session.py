@@ -42,9 +42,13 @@ class _Recorder(TrainerCallback):  # type: ignore[misc]
         self._workspace = workspace
         self._step_offset = spec.step_offset
         self._meter = meter
+        minutes = spec.config.checkpoint_minutes
+        self._most_s = None if minutes is None else 60 * minutes
+        self._saved_at = time.monotonic()
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._meter.start()
+        self._saved_at = time.monotonic()
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
         if state.is_world_process_zero and logs:
@@ -56,17 +60,29 @@ class _Recorder(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step >= state.max_steps:  # the model itself is written next, a checkpoint would be waste
             control.should_save = False
+        elif self._most_s is not None and _first_process_says(time.monotonic() >= self._saved_at + self._most_s, args):
+            control.should_save = True
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         await_all_processes()  # each of them writes a part of the checkpoint
         if state.is_world_process_zero:
             self._workspace.mark_complete(state.global_step)
+        self._saved_at = time.monotonic()
 
 
 def await_all_processes() -> None:
     """Return when every process of this training has come here; at once where there is only one."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
+
+
+def _first_process_says(answer: bool, args: Any) -> bool:
+    """What the first process found, for all: clocks differ, and a checkpoint is written by all processes or by none."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return answer
+    said = torch.tensor([int(answer)], device=args.device)
+    distributed.broadcast(said, src=0)
+    return bool(said.item())
 
 
 def make_deterministic() -> None:

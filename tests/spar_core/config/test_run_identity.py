@@ -70,7 +70,7 @@ orchestration.shard_retries orchestration.placement orchestration.overlap
 scale.runner scale.ray.address scale.ray.replicas scale.ray.start_timeout_s
 training.launch.processes training.launch.sharding training.launch.offload training.launch.nodes
 training.launch.rendezvous training.launch.accelerate_config training.launch.threads training.launch.environment
-training.*.checkpoint_steps training.*.log_steps
+training.*.checkpoint_steps training.*.checkpoint_minutes training.*.log_steps
 deployment.environment deployment.kubernetes.claim deployment.kubernetes.gpu_resource deployment.kubernetes.image
 deployment.kubernetes.mount deployment.kubernetes.namespace deployment.kubernetes.node_selector
 deployment.kubernetes.service_account deployment.kubernetes.storage_class deployment.kubernetes.storage_gib

@@ -155,11 +155,12 @@ def curve(spec: TrainingSpec, name: str) -> list[float]:
 
 def test_a_kill_changes_nothing_and_every_token_is_counted(make_spec: MakeSpec, tmp_path: Path) -> None:
     start = save_tiny_model(tmp_path / "m")
-    settings = {"epochs": 2.0, "checkpoint_steps": 2, "log_steps": 3}
-    whole_spec, resumed_spec = make_spec(start, "whole", **settings), make_spec(start, "resumed", **settings)
+    settings = {"epochs": 2.0, "checkpoint_steps": 100, "log_steps": 3}
+    whole_spec = make_spec(start, "whole", **settings)
+    resumed_spec = make_spec(start, "resumed", **settings, checkpoint_minutes=1e-9)
     whole = run(whole_spec)
     with pytest.raises(KeyboardInterrupt):
-        run(resumed_spec, StopAt(5))  # in the second epoch, one step after the checkpoint of step 4
+        run(resumed_spec, StopAt(5))  # in the second epoch, one step after a checkpoint
     resumed = run(resumed_spec)
     assert (whole.steps, resumed.steps, resumed.resumed_from_step) == (6, 6, 4)
     assert model_digest(whole.model_folder) == model_digest(resumed.model_folder) != model_digest(start)

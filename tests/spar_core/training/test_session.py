@@ -53,6 +53,21 @@ def test_same_spec_gives_same_weights_and_a_kill_changes_nothing(
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_slow_steps_are_kept_by_the_clock(make_spec: MakeSpec, tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "m")
+    settings = {"epochs": 2.0, "checkpoint_steps": 100}
+    whole = run(make_spec("sft", start, "whole", **settings))
+    digests = {model_digest(whole.model_folder)}
+    for minutes, kept in ((1e-9, 6), (60.0, 0), (None, 0)):
+        spec = make_spec("sft", start, f"every-{minutes}", **settings, checkpoint_minutes=minutes)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, StopAt(7))
+        resumed = run(spec)
+        assert resumed.resumed_from_step == kept
+        digests.add(model_digest(resumed.model_folder))
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize("kind", ["dpo", "sft"])
 def test_max_steps_is_met_exactly_by_few_rows_and_by_many(make_spec: MakeSpec, tmp_path: Path, kind: str) -> None:
     # Batches of 4 in passes of 2 rows. Five rows are an epoch of two steps (two passes, then one), so that step 5 ends

@@ -119,7 +119,7 @@ def interrupted_at(spec: TrainingSpec, step: int) -> None:
 @pytest.mark.slow
 def test_a_checkpoint_serves_any_number_of_shares_and_nothing_else(make_spec: MakeSpec, tmp_path: Path) -> None:
     start = save_tiny_model(tmp_path / "m")
-    settings = {"rows": 64, "epochs": 2.0, "checkpoint_steps": 1, "micro_batch_size": 1}
+    settings = {"rows": 64, "epochs": 2.0, "checkpoint_minutes": 1e-9, "micro_batch_size": 1}
     whole = make_spec("dpo", start, "whole", **settings)
     in_this_process(whole)
     interrupted_at(make_spec("dpo", start, "cut", launch=TWO, **settings), 4)
