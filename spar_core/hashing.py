@@ -9,6 +9,8 @@ from typing import Any
 
 ID_HEX_DIGITS = 32
 _SEED_BITS = 31  # vLLM and numpy accept seeds below 2**31 everywhere
+SEEDS = 2**_SEED_BITS
+"""How many seeds there are."""
 _IDENTITY_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 _NOT_IDENTITY = ("trainer_state.json", "training_provenance.json")
 

@@ -71,7 +71,7 @@ def refiner_of(
         PromptLibrary.load(context.call.surroundings.prompt_set),
         judging,
         RefinementConfig.model_validate(config.get("refinement", {})),
-        anchor_of(judging.anchor, prompts),
+        anchor_of(judging, prompts),
         second,
         context.watch(),
         constraints_in_words(prompts),

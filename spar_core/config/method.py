@@ -52,7 +52,7 @@ class ResponsesConfig(SamplingConfig):
 class JudgingConfig(SamplingConfig, GrownConfig):
     """The refiner's votes on one response (paper: 5 votes, T 0.7, top_p 1.0, 2048 tokens)."""
 
-    later = ("verdict", "soft_votes", "equal_texts")
+    later = ("verdict", "soft_votes", "equal_texts", "anchor_share")
 
     votes: Annotated[int, Field(ge=1, le=64)] = 5
     """Votes asked per response."""
@@ -78,6 +78,9 @@ class JudgingConfig(SamplingConfig, GrownConfig):
     rules_then_votes: a broken constraint is NO in the checker's words and no vote is asked; where none is broken, votes
     decide. rules_only: no votes at all; a cut answer, an empty one and one that trips a wire is NO. Rule truth then
     enters self-play data; recorded with every judgement (column `anchored`). Published: none."""
+    anchor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the prompts that the checker knows, as where labels are few: which ones follows from their texts. Votes
+    alone decide the others."""
 
     verdict: Literal["text", "continuation"] = "text"
     """text: the verdict is read out of the vote's text (published). continuation: once the text has ended, the verdict
@@ -105,6 +108,11 @@ class JudgingConfig(SamplingConfig, GrownConfig):
             raise ValueError(
                 "soft_votes needs the probability of a verdict, which a text does not have: set "
                 "judging.verdict=continuation too, or leave soft_votes out"
+            )
+        if self.anchor_share < 1 and self.anchor in ("none", "rules_only"):
+            raise ValueError(
+                f"anchor_share leaves prompts to the votes, and anchor is `{self.anchor}`: set judging.anchor to "
+                "verifier or rules_then_votes, or leave anchor_share out"
             )
         if self.tie == "one_more" and self.reasked == "alone":
             raise ValueError(

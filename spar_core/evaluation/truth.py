@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
+from spar_core.config.method import JudgingConfig
 from spar_core.constraints import CheckTimeoutError, check, detects_language, is_known, render
 from spar_core.constraints.repairs import finding
 from spar_core.evaluation.trip_wires import tripped
-from spar_core.hashing import derive_seed
+from spar_core.hashing import SEEDS, derive_seed
 from spar_core.records import SOFT, Constraint, Prompt
 from spar_core.roles.anchor import Checked, Verifier
 
@@ -48,14 +49,16 @@ def rule_verifier(prompts: Iterable[Prompt]) -> Verifier:
     return verify
 
 
-def anchor_of(anchor: str, prompts: Iterable[Prompt]) -> Verifier | None:
+def anchor_of(judging: JudgingConfig, prompts: Iterable[Prompt]) -> Verifier | None:
     """The checker that `judging.anchor` names, for answers to these prompts; None where votes alone decide.
 
-    Where no vote is asked, a failed constraint also says what the answer has; under `rules_only` an answer that trips a
-    wire (`trip_wires`) fails, whatever constraints it meets.
+    Of prompts beyond `anchor_share` it knows nothing. Where no vote is asked, a failed constraint also says what the
+    answer has; under `rules_only` an answer that trips a wire (`trip_wires`) fails, whatever constraints it meets.
     """
+    anchor, share = judging.anchor, judging.anchor_share
     if anchor == "none":
         return None
+    prompts = [prompt for prompt in prompts if derive_seed(0, "anchor_share", prompt.text) < share * SEEDS]
     if anchor == "verifier":
         return rule_verifier(prompts)
     by_text = {prompt.text: prompt for prompt in prompts if prompt.constraints}

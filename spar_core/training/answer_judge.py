@@ -61,7 +61,7 @@ class AnswerJudge:
         served = spec.engine.model_copy(update={"cache_gib": spec.engine.cache_gib or _CACHE_GIB})
         self._engine = MeteredEngine(await open_engine(served, spec.model_folder), self._meter)
         library = PromptLibrary.load(spec.prompt_set)
-        verifier = anchor_of(spec.judging.anchor, self._prompts)
+        verifier = anchor_of(spec.judging, self._prompts)
         listed = constraints_in_words(self._prompts)
         self._refiner = Refiner(self._engine, library, spec.judging, RefinementConfig(), verifier, constraints=listed)
         return self._refiner

@@ -42,7 +42,7 @@ def judged(
     """The outcome, and what was asked about, request by request."""
     engine = ScriptedEngine(lambda request, index: says(asked_about(request), index))
     config = JudgingConfig.model_validate({"votes": 3, **judging})
-    anchor = anchor_of(config.anchor, [prompt])
+    anchor = anchor_of(config, [prompt])
     listed = constraints_in_words([prompt])
     refiner = Refiner(engine, LIBRARY, config, RefinementConfig(), anchor, constraints=listed)
     outcome = asyncio.run(refiner.judge("s", prompt.text, text, 1))

@@ -26,7 +26,7 @@ GOOD, BAD = "The garden blooms early.", "The garden, in spring, blooms."
 def judge(anchor: str, prompt: Prompt, text: str, ended: str = "stop") -> tuple[JudgementOutcome, int]:
     engine = ScriptedEngine(lambda request, index: "so so\nFinal verdict: NO")
     config = JudgingConfig.model_validate({"anchor": anchor})
-    refiner = Refiner(engine, LIBRARY, config, RefinementConfig(), anchor_of(anchor, [prompt]))
+    refiner = Refiner(engine, LIBRARY, config, RefinementConfig(), anchor_of(config, [prompt]))
     outcome = asyncio.run(refiner.judge("s", prompt.text, text, 1, finish_reason=ended))  # type: ignore[arg-type]
     return outcome, len(engine.requests)
 
@@ -48,6 +48,24 @@ def test_where_no_rule_is_broken_votes_decide() -> None:
         outcome, asked = judge("rules_then_votes", prompt, GOOD)
         assert outcome.judgement is not None
         assert (asked, outcome.judgement.verdict, outcome.judgement.anchored) == (1, Verdict.NO, "no")
+
+
+@pytest.mark.parametrize("anchor", ["verifier", "rules_then_votes"])
+def test_a_checker_of_few_labels_knows_a_share_of_the_prompts(anchor: str) -> None:
+    prompts = [Prompt.create(f"{TASK} {number}", (NO_COMMA,)) for number in range(400)]
+    known = dict[float, set[str]]()
+    for share in (0.1, 0.5, 1.0):
+        verify = anchor_of(JudgingConfig.model_validate({"anchor": anchor, "anchor_share": share}), prompts)
+        assert verify is not None
+        known[share] = {prompt.text for prompt in prompts if verify(prompt.text, BAD) is not None}
+    assert [len(texts) / 400 for texts in known.values()] == pytest.approx([0.1, 0.5, 1.0], abs=0.06)
+    assert known[0.1] < known[0.5] < known[1.0]  # more labels are the same ones and others
+
+
+@pytest.mark.parametrize("anchor", ["none", "rules_only"])
+def test_a_share_needs_votes_for_the_rest_and_a_checker(anchor: str) -> None:
+    with pytest.raises(ValidationError, match=r"anchor_share.*set judging\.anchor to verifier or rules_then_votes"):
+        JudgingConfig.model_validate({"anchor": anchor, "anchor_share": 0.5})
 
 
 def test_rules_alone_say_yes_only_where_they_know_every_constraint() -> None:
@@ -90,7 +108,7 @@ def test_a_tree_hands_the_rules_critique_on_and_asks_votes_only_for_what_meets_t
 
     async def search() -> SearchResult:
         config = JudgingConfig(anchor="rules_then_votes")
-        refiner = Refiner(engine, LIBRARY, config, RefinementConfig(), anchor_of("rules_then_votes", [PROMPT]))
+        refiner = Refiner(engine, LIBRARY, config, RefinementConfig(), anchor_of(config, [PROMPT]))
         root = Root("p", TASK, "r", BAD, "it has 2 commas", 0.0, anchored="rule")
         return await anext(run_trees([root], refiner, SearchConfig(branch=2), 0))
 
