@@ -37,12 +37,12 @@ _ITEMS = ("actor", "refiner", "votes")  # inputs whose items are scored
 
 def _prompts(context: ShardContext) -> ShardRows:
     config = context.call.config
+    counts = tuple(config["constraints"]) if "constraints" in config else None
     if config["source"] == "starter":
-        prompts = generate_prompts(config["count"], context.call.seed, config["split"])
+        prompts = generate_prompts(config["count"], context.call.seed, config["split"], counts=counts)
     else:
         instructions, numbers = seed_prompts(config["split"]), range(config["count"])
-        counts = tuple(config.get("constraints", COUNTS))
-        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, config["split"], counts))
+        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, config["split"], counts or COUNTS))
     write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 

@@ -57,19 +57,20 @@ def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
     first = skip + max(iteration - 1, 0) * count
     numbers = range(first, first + count)
     file = call.files.get("prompts")
+    drawing = Drawing.of(call.config["drawing"]) if "drawing" in call.config else None
+    asked = drawing.counts if drawing is not None else config.constraints
+    weights = drawing.weights if drawing is not None else None
     if config.source == "starter":
         draw = str(iteration) if iteration else f"warm_start/{skip}"
-        return Candidates(generate_prompts(count, derive_seed(call.seed, "prompts", draw), "train"), ())
+        seed = derive_seed(call.seed, "prompts", draw)
+        return Candidates(generate_prompts(count, seed, "train", counts=asked, weights=weights), ())
     if config.source == "file":
         return _from_file(_read(file, config), numbers)
     rows = _read(file, config) if file is not None else ()
     seeds = [row.prompt.text for row in rows if isinstance(row, PromptRow)] if file is not None else seed_prompts()
     lost = [row for row in rows if isinstance(row, Drop)]
     if config.source == "verifiable":
-        drawing = Drawing.of(call.config["drawing"]) if "drawing" in call.config else None
-        counts = drawing.counts if drawing is not None else config.constraints or COUNTS
-        weights = drawing.weights if drawing is not None else None
-        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed, "train", counts, weights)), lost)
+        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed, "train", asked or COUNTS, weights)), lost)
     if numbers.stop > len(seeds):
         _log.warning(
             "%d seed instructions for %d prompts so far: each is evolved up to %d times; name more in prompts.path",

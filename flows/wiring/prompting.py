@@ -101,7 +101,7 @@ class RunPrompts:
         None where they do not, and for the first, which is drawn as configured.
         """
         following = self._config.following
-        if following is None or self._config.source != "verifiable" or number < 2:
+        if following is None or number < 2 or not self._config.draws_constraints:
             return None
         before, run = number - 1, self._run
         answers, verdicts = (completed(run, stage, before) for stage in ("responses", "judgements"))

@@ -12,6 +12,7 @@ _Share = Annotated[float, Field(ge=0.0, le=1.0)]
 class FollowingConfig(FrozenConfig):
     """Which prompts make trees, and what later prompts ask for, by the share of a prompt's judged answers
     that pass. The judgements that are made anyway decide, whoever makes them: votes, or the anchor where there is one.
+    Constraints and kinds follow with `prompts.source: verifiable`, and with `starter` where it is told constraints.
     """
 
     pass_above: _Share | None = 0.0
@@ -20,13 +21,13 @@ class FollowingConfig(FrozenConfig):
     pass_at_most: _Share = 0.6
     """A prompt makes a tree only where at most so many of its answers pass."""
     harder_from: _Share = 0.6
-    """`verifiable`: share of an iteration's answers from which the next one's prompts carry one constraint more."""
+    """Share of an iteration's answers from which the next one's prompts carry one constraint more."""
     easier_below: _Share = 0.1
-    """`verifiable`: share of an iteration's answers below which they carry one constraint fewer."""
+    """Share of an iteration's answers below which they carry one constraint fewer."""
     most_constraints: Annotated[int, Field(ge=1, le=8)] = 6
-    """`verifiable`: most constraints that a prompt comes to carry."""
+    """Most constraints that a prompt comes to carry."""
     weigh_kinds: bool = True
-    """`verifiable`: draw kinds of constraints more often whose prompts pass now and then (most at one half), and those
+    """Draw kinds of constraints more often whose prompts pass now and then (most at one half), and those
     that always or never pass a fifth as often."""
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from spar_core.config.constraint_counts import ConstraintCounts
 from spar_core.config.following import FollowingConfig
 from spar_core.engines.model_reference import check_reference
 
+_DRAWN = ("starter", "verifiable")
 BenchmarkName = Literal["ifeval", "ifbench", "followbench", "llmbar"]
 
 
@@ -31,8 +32,8 @@ class PromptsConfig(GrownConfig):
     skip_bad: bool = False
     """Record broken rows of a file as drops instead of stopping at the first."""
     constraints: ConstraintCounts | None = None
-    """`verifiable`: fewest and most constraints per prompt, such as [1, 2] for a small model; each number is drawn
-    equally often. Null: two to four."""
+    """`verifiable`, `starter`: fewest and most constraints per prompt, such as [1, 2] for a small model; each number is
+    drawn equally often. Null: two to four; the starter's own mixture of one to five, which then follows nothing."""
     following: FollowingConfig | None = None
     """What the share of answers that pass decides about prompts: which make trees, how many constraints the next
     iteration's carry, which kinds are drawn more often; null: nothing (published). `{}` takes the defaults below."""
@@ -47,6 +48,11 @@ class PromptsConfig(GrownConfig):
     decontaminate_ngram: Annotated[int, Field(ge=3, le=50)] = 13
     """Words per n-gram."""
 
+    @property
+    def draws_constraints(self) -> bool:
+        """Whether a number of constraints is drawn for each prompt, between a fewest and a most."""
+        return self.source == "verifiable" or (self.source == "starter" and self.constraints is not None)
+
     @field_validator("evolver")
     @classmethod
     def _evolver_in_form(cls, value: str | None) -> str | None:
@@ -54,7 +60,7 @@ class PromptsConfig(GrownConfig):
 
     @model_validator(mode="after")
     def _what_is_named_is_used(self) -> Self:
-        if self.constraints is not None and self.source != "verifiable":
+        if self.constraints is not None and self.source not in _DRAWN:
             raise ValueError(
                 f"prompts.constraints is set, but prompts of source `{self.source}` bring their own; "
                 "set prompts.source=verifiable, or leave prompts.constraints unset"

@@ -61,7 +61,7 @@ class EvaluationConfig(FrozenConfig):
     prompts: Annotated[int, Field(ge=1)] = 1000
     """Held-out prompts the actor answers."""
     constraints: ConstraintCounts | None = None
-    """`verifiable`: fewest and most constraints per prompt, as `prompts.constraints`. Null: two to four."""
+    """Fewest and most constraints per prompt, as `prompts.constraints`. Null: two to four, or the starter's mixture."""
     samples: Annotated[int, Field(ge=1, le=64)] = 3
     """Answers per prompt."""
     actor: SamplingConfig = SamplingConfig(temperature=0.7)
@@ -73,15 +73,6 @@ class EvaluationConfig(FrozenConfig):
     refiner also judges: its accuracy on its actor's mistakes, and its self-evaluation bias. 0: not measured."""
     seed: Annotated[int, Field(ge=0)] = 20_000
     """Seed of the held-out prompts and of sampling: the same for every iteration and run, so comparisons pair."""
-
-    @model_validator(mode="after")
-    def _constraints_are_drawn(self) -> Self:
-        if self.constraints is not None and self.source != "verifiable":
-            raise ValueError(
-                f"evaluation.constraints is set, but prompts of source `{self.source}` bring their own; "
-                "set evaluation.source=verifiable, or leave evaluation.constraints unset"
-            )
-        return self
 
 
 class PromotionConfig(FrozenConfig):

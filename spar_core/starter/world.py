@@ -9,6 +9,7 @@ argument or a pair of kinds that no training prompt has (`starter/heldout`).
 import json
 import random
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from spar_core.constraints import Arguments, Kind, TextView, check, register
@@ -20,6 +21,7 @@ from spar_core.starter.item_repairs import register_items
 from spar_core.starter.words import COUNTS, END_PHRASES, FIRST_WORDS, KEYWORDS, TOPICS
 
 Split = Literal["train", "dev", "test"]
+_Wanted = tuple[tuple[int, int] | None, Mapping[str, float]]
 
 ITEMS: Final = "starter:items"
 UPPER: Final = "change_case:english_capital"
@@ -109,7 +111,14 @@ WORDINGS: Final[dict[str, tuple[str, str]]] = {
 _SPLIT_OF_BUCKET: Final[tuple[Split, ...]] = (*("train",) * 8, "dev", "test")
 
 
-def generate_prompts(count: int, seed: int, split: Split, many_words: bool = False) -> list[Prompt]:
+def generate_prompts(
+    count: int,
+    seed: int,
+    split: Split,
+    many_words: bool = False,
+    counts: tuple[int, int] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> list[Prompt]:
     """Draw `count` different prompts; the same arguments give the same list.
 
     Half of a `dev` or `test` list (rounded down) is held out, alternating with the other half.
@@ -119,12 +128,14 @@ def generate_prompts(count: int, seed: int, split: Split, many_words: bool = Fal
         seed: of the draw.
         split: which prompts, and whose words.
         many_words: the words asked for are drawn from all but the held-out ones (pre-training).
+        counts: fewest and most constraints, items not counted, each number as often; null: `CONSTRAINTS_PER_PROMPT`.
+        weights: of kinds; one of 2 is drawn about twice as often, one that is not named has 1.
     """
     rng = random.Random(derive_seed(seed, "starter.prompts", split))
     found: dict[str, Prompt] = {}
     while len(found) < count:
         heldout = split != "train" and len(found) % 2 == 1
-        prompt = _draw(rng, split, heldout, many_words)
+        prompt = _draw(rng, split, heldout, many_words, (counts, weights or {}))
         if prompt is not None:
             found.setdefault(prompt.prompt_id, prompt)
     return list(found.values())
@@ -175,8 +186,8 @@ def has_heldout(prompt: Prompt) -> bool:
     return bool(pairs & HELDOUT_PAIRS) or any(_unseen_argument(c) for c in prompt.constraints)
 
 
-def _draw(rng: random.Random, split: Split, heldout: bool, many_words: bool) -> Prompt | None:
-    kinds = _draw_kinds(rng, allow_heldout_pairs=heldout)
+def _draw(rng: random.Random, split: Split, heldout: bool, many_words: bool, wanted: _Wanted) -> Prompt | None:
+    kinds = _draw_kinds(rng, heldout, *wanted)
     topic, count = rng.choice(list(TOPICS)), rng.choice(list(COUNTS))
     constraints = [Constraint.create(ITEMS, topic=topic, count=count)]
     wordings = [f"Name {COUNTS[count]} {topic}."]
@@ -202,10 +213,12 @@ def _same_word(constraints: list[Constraint]) -> bool:
     return len(words - {None}) < 2
 
 
-def _draw_kinds(rng: random.Random, allow_heldout_pairs: bool) -> list[str]:
-    wanted = rng.choice(CONSTRAINTS_PER_PROMPT)
+def _draw_kinds(
+    rng: random.Random, allow_heldout_pairs: bool, counts: tuple[int, int] | None, weights: Mapping[str, float]
+) -> list[str]:
+    wanted = rng.choice(CONSTRAINTS_PER_PROMPT) if counts is None else rng.randint(*counts)
     kinds: list[str] = []
-    for kind in rng.sample(KINDS, len(KINDS)):
+    for kind in _order(rng, weights):
         pairs = {frozenset({kind, other}) for other in kinds}
         if pairs & CONFLICTS or (not allow_heldout_pairs and pairs & HELDOUT_PAIRS):
             continue
@@ -213,6 +226,14 @@ def _draw_kinds(rng: random.Random, allow_heldout_pairs: bool) -> list[str]:
         if len(kinds) == wanted:
             break
     return kinds
+
+
+def _order(rng: random.Random, weights: Mapping[str, float]) -> list[str]:
+    """All kinds, drawn one after the other; with weights as Efraimidis and Spirakis do (2006)."""
+    if not weights:
+        return rng.sample(KINDS, len(KINDS))
+    drawn = {kind: rng.random() ** (1 / weights.get(kind, 1.0)) for kind in KINDS}
+    return sorted(KINDS, key=lambda kind: drawn[kind], reverse=True)
 
 
 def _draw_constraint(rng: random.Random, kind: str, bank: str, topic: str, count: int) -> tuple[Constraint, str]:

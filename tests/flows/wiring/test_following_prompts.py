@@ -66,6 +66,15 @@ def test_the_next_prompts_are_drawn_by_what_became_of_the_last(tmp_path, monkeyp
     assert drawn(run, 2, 3) == [second, third]
 
 
+def test_prompts_of_the_starter_follow_where_they_are_told_how_many_constraints(tmp_path):
+    told = [*SETTINGS, "prompts.source=starter"]
+    run = Run(Home(tmp_path), "followed", load_config("smoke", overrides=told))
+    _, second = drawn(run, 1, 2)
+    assert second["counts"] == [1, 1]  # no answer names what it is asked for
+    run = Run(Home(tmp_path), "mixed", load_config("smoke", overrides=[*told, "prompts.constraints=null"]))
+    assert drawn(run, 1, 2) == [None, None]
+
+
 def test_a_plan_of_prompts_that_are_yet_to_follow_is_made(tmp_path, capsys):
     given = [argument for setting in SETTINGS for argument in ("--set", setting)]
     assert invoke(["plan", "--preset", "smoke", *given, "--home", str(tmp_path / "nowhere")]) == 0

@@ -35,8 +35,10 @@ def test_model_presets_are_taught_8k_and_5k_by_a_teacher_the_user_names(name):
         (["profile=paper", "method.pairs.method=programmatic_refine"], ["programmatic_refine", "profile=ours"]),
         (["warm_start.source=rules", "prompts.source=taxonomy"], ["`taxonomy`", "prompts.source=verifiable"]),
         (["prompts.source=verifiable", "prompts.constraints=[3, 1]"], ["prompts.constraints", "write [1, 3]"]),
-        (["prompts.constraints=[1, 2]"], ["prompts.constraints", "`starter`", "prompts.source=verifiable"]),
-        (["evaluation.constraints=[1, 2]"], ["evaluation.constraints", "`starter`", "evaluation.source=verifiable"]),
+        (
+            ["prompts.constraints=[1, 2]", "prompts.source=file", "prompts.path=a.jsonl"],
+            ["prompts.constraints", "`file`", "prompts.source=verifiable"],
+        ),
         (["prompts.decontaminate=[ifevil]"], ["prompts.decontaminate", "ifeval"]),
     ],
 )

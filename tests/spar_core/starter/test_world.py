@@ -65,6 +65,24 @@ def test_same_arguments_give_the_same_prompts_and_another_seed_others() -> None:
     assert {p.text for p in first} != {p.text for p in world.generate_prompts(50, 4, "dev")}
 
 
+def test_how_many_constraints_and_which_kinds_can_be_asked_for() -> None:
+    counted = Counter(len(p.constraints) - 1 for p in world.generate_prompts(600, 0, "train", counts=(1, 3)))
+    assert set(counted) == {1, 2, 3}
+    assert max(counted.values()) < 1.4 * min(counted.values())
+    held_out = world.generate_prompts(20, 0, "test", counts=(1, 1))
+    assert {len(p.constraints) for p in held_out} == {2}
+    often = dict.fromkeys((world.UPPER, world.TITLE), 4.0)
+    plain, weighted = (
+        Counter(
+            c.kind for p in world.generate_prompts(600, 0, "train", counts=(2, 2), weights=given) for c in p.constraints
+        )
+        for given in (None, often)
+    )
+    for kind in often:
+        assert 2 < weighted[kind] / plain[kind] < 5
+    assert weighted[world.POSTSCRIPT] < plain[world.POSTSCRIPT]
+
+
 def test_splits_share_no_prompt_and_training_holds_nothing_held_out() -> None:
     train, dev, test = (world.generate_prompts(3000, 0, split) for split in ("train", "dev", "test"))
     texts = [{p.text for p in split} for split in (train, dev, test)]
