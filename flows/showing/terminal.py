@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from flows.showing.heartbeat import Heartbeat, Pace
 from flows.showing.spending import spent_shown
 from storage.artifacts import ArtifactRef
 from storage.manifest_figures import tokens
@@ -28,12 +29,19 @@ from tasks.runtime import Runtime, SilentReporter
 
 
 class TerminalReporter(SilentReporter):
-    """Shows stages on a console; where it is no terminal, finished stages only."""
+    """Shows stages on a console; where it is no terminal, finished stages, and now and then what one is at."""
 
-    def __init__(self, console: Console, spent: Callable[[StageCall], str] = lambda _call: "") -> None:
-        """`spent` tells what the run of a stage has spent."""
+    def __init__(
+        self,
+        console: Console,
+        spent: Callable[[StageCall], str] = lambda _call: "",
+        pace: Callable[[StageCall], Pace] = lambda _call: Pace(0, 0),
+    ) -> None:
+        """`spent` tells what the run of a stage has spent, `pace` how its engines fare."""
         self._console = console
         self._spent = spent
+        self._pace = pace
+        self._heartbeat = Heartbeat(lambda line: console.print(line, highlight=False))
         self._latest: StageCall | None = None
         self._bars: dict[tuple[int | None, str], TaskID] = {}
         self.progress = Progress(
@@ -49,6 +57,12 @@ class TerminalReporter(SilentReporter):
             disable=not console.is_terminal,
         )
 
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show bars while the block runs, or say what they would show."""
+        with self.progress, nullcontext() if self._console.is_terminal else self._heartbeat.going():
+            yield
+
     def announced(self, text: str) -> None:
         """Leave a line."""
         self._console.print(text, style="bold", highlight=False)
@@ -58,10 +72,12 @@ class TerminalReporter(SilentReporter):
         self._latest = call
         description = f"{_place(call)}{call.stage}"
         self._bars[call.iteration, call.stage] = self.progress.add_task(description, total=parts, note="")
+        self._heartbeat.started(description, parts, lambda: self._pace(call))
 
     def stage_advanced(self, call: StageCall, done: int, parts: int) -> None:
         """Move the bar."""
         self.progress.update(self._bars[call.iteration, call.stage], completed=done)
+        self._heartbeat.advanced(f"{_place(call)}{call.stage}", done)
 
     def training_progress(self, call: StageCall, step: int, metrics: dict[str, float]) -> None:
         """Show the step and the loss."""
@@ -69,6 +85,7 @@ class TerminalReporter(SilentReporter):
         bar = self._bars.get((call.iteration, call.stage))
         if bar is not None:
             self.progress.update(bar, note=note)
+        self._heartbeat.trained(f"{_place(call)}{call.stage}", note)
 
     def stage_finished(self, call: StageCall, artifact: ArtifactRef, cached: bool, seconds: float) -> None:
         """Close the bar, leave a line."""
@@ -90,6 +107,7 @@ class TerminalReporter(SilentReporter):
         return "" if self._latest is None else self._spent(self._latest)
 
     def _remove(self, call: StageCall) -> None:
+        self._heartbeat.ended(f"{_place(call)}{call.stage}")
         bar = self._bars.pop((call.iteration, call.stage), None)
         if bar is not None:
             self.progress.remove_task(bar)
@@ -147,10 +165,14 @@ def terminal_reporter(runtime: Runtime, ui_url: str, run_id: str, *, quiet: bool
     def spent(call: StageCall) -> str:
         return spent_shown(runtime.spending(call.run_id).spent, call.surroundings.budget)
 
-    reporter = TerminalReporter(console, spent)
+    def pace(call: StageCall) -> Pace:
+        spending = runtime.spending(call.run_id)
+        return Pace(spending.spent.written, spending.asked)
+
+    reporter = TerminalReporter(console, spent, pace)
     runtime.reporter = reporter
     try:
-        with reporter.progress:
+        with reporter.showing():
             yield
     finally:
         runtime.reporter = SilentReporter()
