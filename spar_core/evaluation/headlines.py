@@ -9,6 +9,7 @@ HEADLINES: Final[dict[ModelRole, dict[str, str]]] = {
         "accuracy": "right answers, held-out prompts %",
         "accuracy/iid": "likewise, like training %",
         "accuracy/heldout": "likewise, unlike training %",
+        "hack_rate": "right answers that do nothing else (trip wires) %",
     },
     "refiner": {
         "judge_balanced_accuracy_own": "judging its actor's answers, balanced %",

@@ -61,7 +61,7 @@ class Maker:
             votes=[_vote("r1", text), _vote("r2", text)],
         )
         nodes = [
-            _node("r1", None, 0, 0, text, text),
+            _node("r1", None, 0, 0, text, text, anchored="rule"),
             _node("n2", "r1", 1, 1, f"{text} more", text, failure=text, value=None),
             _node("n3-node", "r1", 1, 2, f"better {text}", text, accepted=True, value=1.0, **_FEWER),
         ]

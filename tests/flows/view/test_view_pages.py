@@ -16,6 +16,7 @@ _PAGES = {
     f"/runs/{RUN}/1": "refiner_data",
     "/trees": "t1",
     "/trees/t1": "accepted",
+    "/trees/t1?node=r1": "Decided by a rule, no votes asked",
     "/trees/t1?node=n2": "This rewrite could not be used",
     "/trees/t1?node=n3-node": "12 by the rewrite, 9 by the votes",
     "/prompts": "p1",
