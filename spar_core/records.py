@@ -315,7 +315,8 @@ class PreferencePair:
     """Chosen answer preferred over the rejected one; `tree_id` is null for pairs not made by search.
 
     `chosen_id`, `rejected_id`: the responses or tree nodes the texts are of (`RESPONSE/VOTE` where they are judgements
-    of a response); empty where an earlier version made the pair.
+    of a response); empty where an earlier version made the pair. `chosen_cut`, `rejected_cut`: the text ended at the
+    token limit, so that its model wrote no end.
     """
 
     pair_id: str
@@ -327,6 +328,8 @@ class PreferencePair:
     value: float
     chosen_id: str = ""
     rejected_id: str = ""
+    chosen_cut: bool = False
+    rejected_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ UNCOUNTED_COLUMNS: dict[type, frozenset[str]] = {
 }
 
 # Columns that count for a digest only where they hold something: rows without have the digest they always had.
-_WHERE_FILLED = frozenset({"thought", "rewrite", "settings", "votes_of", "votes_spared", "by_constraint"})
+_WHERE_FILLED = frozenset(
+    {"thought", "rewrite", "settings", "votes_of", "votes_spared", "by_constraint", "chosen_cut", "rejected_cut"}
+)
 
 _PLAIN_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),

@@ -27,7 +27,8 @@ def _work(context: ShardContext) -> ShardRows:
         made = ruled_answers(prompts, responses, words_of(prompts), run_seed=call.seed)
     else:
         library, words = PromptLibrary.load(call.surroundings.prompt_set), words_of(prompts)
-        made = ruled_refiner(prompts, responses, library, words, call.config["count"], run_seed=call.seed)
+        count, judges = call.config["count"], not call.config.get("refinements_alone", False)
+        made = ruled_refiner(prompts, responses, library, words, count, run_seed=call.seed, judges=judges)
     _tell(role, made, call.config["count"])
     beside: list[RefinerExample] = list(read["teacher"].read("refiner_examples")) if "teacher" in read else []
     context.part.write("refiner_examples", [*made.examples, *beside])

@@ -160,6 +160,6 @@ def _judge_pairs(context: ShardContext) -> ShardRows:
     return ShardRows(inputs["comparisons"].manifest().rows_out, len(made.pairs))
 
 
-PAIRS = Stage("pairs", version=2, work=_pairs)
+PAIRS = Stage("pairs", version=3, work=_pairs)
 REFINER_DATA = Stage("refiner_data", version=2, work=_refiner_data)
 JUDGE_PAIRS = Stage("judge_pairs", version=1, work=_judge_pairs)

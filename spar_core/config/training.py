@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from spar_core.config.base import FrozenConfig
+from spar_core.config.base import FrozenConfig, GrownConfig
 from spar_core.config.launch import LaunchConfig
 
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -104,8 +104,10 @@ class OptimisationConfig(FrozenConfig):
         return self
 
 
-class DpoTrainingConfig(OptimisationConfig):
+class DpoTrainingConfig(OptimisationConfig, GrownConfig):
     """Actor training (paper: sigmoid, beta 0.1, + 0.1 x SFT on chosen, lr 2e-7, 1 epoch, batch 32, length 2048)."""
+
+    later = ("ends",)
 
     _ADAPTER_RATE = 2e-5
 
@@ -118,6 +120,10 @@ class DpoTrainingConfig(OptimisationConfig):
     sft_reduction: Literal["token", "sequence"] = "token"
     """Average the SFT term over the tokens of the micro-batch (TRL), or per sequence and then over sequences
     (the authors' trainer)."""
+    ends: Literal["all", "whole", "none"] = "whole"
+    """Which texts of a pair are learned with the token that ends an answer: all of them (the authors' trainer), those
+    that were not cut at the token limit, or none, as where rewrites go on behind the end of what they mend and pairs
+    would teach not to end (docs/results/smollm2.md)."""
 
 
 class SftTrainingConfig(OptimisationConfig):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from spar_core.config.pairs import PairsConfig
 from spar_core.data.elo import Win, elo
-from spar_core.data.pairs import Pairs, make_pair
+from spar_core.data.pairs import Pairs, Side, make_pair
 from spar_core.data.seeded_choice import cap, rank
 from spar_core.prompts.library import PromptLibrary
 from spar_core.records import Drop, MetaVote, Prompt, Response, RubricScore, RubricVote
@@ -56,10 +56,11 @@ def judge_pairs(
     for comparison in comparisons:
         battles.setdefault(comparison.response_id, []).append(comparison)
     weights = place_weights(vote for own in battles.values() for vote in own)
-    judgements: dict[str, dict[int, str]] = {}
+    judgements: dict[str, dict[int, Side]] = {}
     for vote in votes:
         if vote.response_id in battles:
-            judgements.setdefault(vote.response_id, {})[vote.vote_index] = vote.text
+            said = Side(vote.text, f"{vote.response_id}/{vote.vote_index}", vote.finish_reason == "length")
+            judgements.setdefault(vote.response_id, {})[vote.vote_index] = said
     pairs, drops = [], []
     for response in responses:
         own = battles.get(response.response_id)
@@ -76,8 +77,7 @@ def judge_pairs(
             drops.append(Drop(STAGE, response.response_id, "equal_judgements" if ordered else "unparseable"))
             continue
         (request,) = rubric_messages(library, texts[response.prompt_id], response.text)
-        name = response.response_id
-        best, worst = ((judgements[name][index], f"{name}/{index}") for index in (ordered[0], ordered[-1]))
+        best, worst = (judgements[response.response_id][index] for index in (ordered[0], ordered[-1]))
         pairs.append(make_pair(response.prompt_id, request.content, best, worst, won[ordered[0]]))
     kept, over = cap(
         pairs,

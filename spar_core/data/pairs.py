@@ -15,6 +15,14 @@ V = TypeVar("V")
 MAJORITY = 0.5  # published: only values strictly above it make a chosen answer
 
 
+class Side(NamedTuple):
+    """One text of a pair, the id of what it is of, and whether it ended at the token limit."""
+
+    text: str
+    id: str
+    cut: bool = False
+
+
 class Pairs(NamedTuple):
     """Rows in: trees, or prompts for pairs from samples. Rows out: pairs."""
 
@@ -53,18 +61,23 @@ def pairs_from_trees(
             continue
         chosen = accepted[tree.tree_id]
         text = _found(texts, tree.prompt_id, "prompt")
-        both = (chosen.response, chosen.node_id), (root.response, tree.root_response_id)
+        both = (
+            Side(chosen.response, chosen.node_id, chosen.finish_reason == "length"),
+            Side(root.response, tree.root_response_id, root.finish_reason == "length"),
+        )
         made = make_pair(tree.prompt_id, text, *both, chosen.value or 0.0)
         pairs.append(replace(made, tree_id=tree.tree_id))
     return capped(pairs, drops, config, run_seed)
 
 
 def make_pair(
-    prompt_id: str, prompt: str, chosen: tuple[str, str], rejected: tuple[str, str], value: float
+    prompt_id: str, prompt: str, chosen: Side | tuple[str, str], rejected: Side | tuple[str, str], value: float
 ) -> PreferencePair:
     """A pair of texts, each with the id of what it is of; the pair's id follows from its prompt and texts."""
-    pair_id = content_id("pair", prompt_id, chosen[0], rejected[0])
-    return PreferencePair(pair_id, prompt_id, None, prompt, chosen[0], rejected[0], value, chosen[1], rejected[1])
+    better, worse = Side(*chosen), Side(*rejected)
+    pair_id = content_id("pair", prompt_id, better.text, worse.text)
+    texts = (better.text, worse.text, value, better.id, worse.id, better.cut, worse.cut)
+    return PreferencePair(pair_id, prompt_id, None, prompt, *texts)
 
 
 def capped(pairs: list[PreferencePair], drops: list[Drop], config: PairsConfig, run_seed: int) -> Pairs:

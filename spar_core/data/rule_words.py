@@ -34,8 +34,8 @@ class RuleWords(Protocol):
     def judgement(self, prompt: Prompt, text: str, form: VerdictForm) -> str:
         """A step-by-step verification in the form of a vote, with the verdict that is true."""
 
-    def critique(self, prompt: Prompt, text: str, form: VerdictForm, rng: Random) -> str:
-        """What a rewrite is asked for with."""
+    def critique(self, prompt: Prompt, text: str, form: VerdictForm, rng: Random | None) -> str:
+        """What a rewrite is asked for with; `rng` null: by a checker, never by a judge."""
 
     def reflection(self, prompt: Prompt, text: str) -> str:
         """What stands before a rewrite; empty where nothing does."""
@@ -57,9 +57,9 @@ class PlainWords:
         lines = (f"- {one.rule} Kept." if one.finding is None else f"- {one.broken()} Broken." for one in found)
         return "\n".join([*lines, form.line(passes=all(one.finding is None for one in found))])
 
-    def critique(self, prompt: Prompt, text: str, form: VerdictForm, rng: Random) -> str:
+    def critique(self, prompt: Prompt, text: str, form: VerdictForm, rng: Random | None) -> str:
         """A judgement, or the words of `judging.anchor`, equally often: rewrites are asked for with both."""
-        if rng.random() < 0.5:
+        if rng is not None and rng.random() < 0.5:
             return self.judgement(prompt, text, form)
         return Checked(_broken(looked_at(prompt, text)), complete=True).critique(form)
 

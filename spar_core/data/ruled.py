@@ -37,6 +37,7 @@ UNKNOWN_RULE = "unknown_rule"
 TIMED_OUT = "check_timed_out"
 UNREPAIRED = "unrepaired"
 SPARE = "spare_answer"
+NOTHING_TO_MEND = "nothing_to_mend"
 _CERTAIN = 1.0
 
 Example = Literal["judgement", "refinement", "answer"]
@@ -108,19 +109,23 @@ def ruled_refiner(
     count: int,
     *,
     run_seed: int,
+    judges: bool = True,
 ) -> Ruled:
     """For the refiner: at most `count` examples, half of them refinements, of the judgements as many YES as NO.
+
+    One that never `judges` (`judging.anchor: rules_only`) learns refinements alone, asked for in a checker's words.
 
     A refinement mends a failing answer. Judgements say NO of failing answers; YES of those that keep every rule, and
     where these are too few, of mended ones. Where there are too many, a seeded choice takes one of each prompt first.
 
     Rows in: per usable answer its judgement and, where it fails, its refinement and the judgement of that; one for each
-    other answer. Drops: as `ruled_answers` has them, but `spare_answer`; `duplicate` (the same request), `over_quota`.
+    other answer. Drops: as `ruled_answers` has them, but `spare_answer`; `duplicate` (the same request), `over_quota`;
+    without judgements `nothing_to_mend`.
 
     Raises:
         DataError: an answer without its prompt.
     """
-    makers = _Makers(library, words, run_seed)
+    makers = _Makers(library, words, run_seed, judges)
     drops: list[Drop] = []
     mends: list[RefinerExample] = []
     no: list[RefinerExample] = []
@@ -135,12 +140,16 @@ def ruled_refiner(
         except CheckTimeoutError as error:
             drops.append(answer.drop(STAGE, TIMED_OUT, str(error)))
             continue
+        if not judges and not answer.broken:
+            drops.append(answer.drop(STAGE, NOTHING_TO_MEND))
         (no if answer.broken else yes).append(judged)
         if lesson is not None:
             mends.append(lesson.refinement)
             yes_of_mended.append(lesson.judgement)
         elif answer.broken:
             drops.append(answer.unrepaired(STAGE))
+    if not judges:
+        return Ruled(_chosen(mends, count, run_seed, drops), drops)
     each = min((count - count // 2) // 2, len(no), len(yes) + len(yes_of_mended))
     chosen = [
         *_chosen(mends, count // 2, run_seed, drops),
@@ -200,7 +209,8 @@ class _Lesson(NamedTuple):
 class _Makers:
     """Chats of the refiner for answers that rules have looked at."""
 
-    def __init__(self, library: PromptLibrary, words: RuleWords, run_seed: int) -> None:
+    def __init__(self, library: PromptLibrary, words: RuleWords, run_seed: int, judges: bool) -> None:
+        self._judges = judges
         self._library = library
         self._words = words
         self._run_seed = run_seed
@@ -221,7 +231,8 @@ class _Makers:
     def _refinement(self, answer: _Answer, mended: str) -> RefinerExample:
         """Under `refine: continuation` the critique is the refiner's own turn, and so its judgement."""
         prompt, text, form = answer.prompt, answer.response.text, self._library.format
-        rng = Random(derive_seed(self._run_seed, "rules.critique", answer.response.response_id))
+        own = Random(derive_seed(self._run_seed, "rules.critique", answer.response.response_id))
+        rng = own if self._judges else None
         if form.refine == "continuation":
             critique = self._words.judgement(prompt, text, form.verdict)
         else:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from spar_core.config.pairs import PairsConfig
-from spar_core.data.pairs import MAJORITY, STAGE, Pairs, capped, make_pair
+from spar_core.data.pairs import MAJORITY, STAGE, Pairs, Side, capped, make_pair
 from spar_core.data.seeded_choice import rank
 from spar_core.records import Drop, Judgement, PreferencePair, Prompt, Response, RubricScore
 
@@ -136,8 +136,8 @@ def _best_over_worst(
     return capped(pairs, drops, config, run_seed)
 
 
-def _named(response: Response) -> tuple[str, str]:
-    return response.text, response.response_id
+def _named(response: Response) -> Side:
+    return Side(response.text, response.response_id, response.finish_reason == "length")
 
 
 def _extremes(responses: Iterable[Response], values: Mapping[str, float], run_seed: int) -> dict[str, _Choice]:

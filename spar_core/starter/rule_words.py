@@ -25,7 +25,7 @@ class StarterWords:
         """One statement per constraint, then the verdict."""
         return true_verification(prompt, text).judgement(form)
 
-    def critique(self, prompt: Prompt, text: str, form: VerdictForm, rng: Random) -> str:
+    def critique(self, prompt: Prompt, text: str, form: VerdictForm, rng: Random | None) -> str:
         """The judgement."""
         return self.judgement(prompt, text, form)
 

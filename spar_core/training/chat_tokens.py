@@ -100,6 +100,10 @@ class ChatTokenizer:
         start_ids = self._ids(start)
         return EncodedChat(start_ids, [self._answer_ids(prompt, start, start_ids, answer) for answer in answers])
 
+    def without_end(self, answer: list[int]) -> list[int]:
+        """The ids of an encoded answer without the token that ends its turn; an empty answer keeps it."""
+        return answer[:-1] if len(answer) > 1 and answer[-1] in self._stop_ids else answer
+
     def answered(self, prompt: Chat) -> list[tuple[int, int]]:
         """Where in the prompt's token ids the assistant's own turns stand: (first, behind the last) of each.
 

@@ -22,6 +22,8 @@ COLUMNS = {
 }
 """Columns read per kind: those of records.PreferencePair, or of records.GivenPair, of records.RefinerExample, and of
 records.Prompt."""
+_WHERE_THERE = {"dpo": ("chosen_cut", "rejected_cut")}
+"""Columns read where the rows have them."""
 IGNORED_LABEL = -100
 """Label of a token that carries no loss (torch's default `ignore_index`)."""
 
@@ -49,7 +51,8 @@ def read_rows(kind: str, files: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
     for file in files:
         try:
-            table = pq.read_table(file, columns=list(COLUMNS[kind]), partitioning=None)
+            there = [name for name in _WHERE_THERE.get(kind, ()) if name in pq.read_schema(file).names]
+            table = pq.read_table(file, columns=[*COLUMNS[kind], *there], partitioning=None)
         except (OSError, pa.ArrowException) as error:
             raise TrainingError(
                 f"Cannot read training data {file}: {error}. It must be a Parquet file with columns {COLUMNS[kind]}."
@@ -87,7 +90,7 @@ def tokenise(spec: TrainingSpec, chat: ChatTokenizer, max_tokens: int) -> TokenR
             if isinstance(spec.config, SftTrainingConfig):
                 row = _sft_row(chat, record, spec.config.loss_turns, limit)
             else:
-                row = _dpo_row(chat, record, limit)
+                row = _dpo_row(chat, record, limit, spec.config.ends)
         except RewrittenTurnError as error:
             dropped.append(Drop(spec.label, record[id_column], "rewritten_turn", str(error)))
             continue
@@ -144,11 +147,14 @@ def _questions(spec: TrainingSpec, config: GrpoTrainingConfig, chat: ChatTokeniz
     return TokenRows(rows, tuple(dropped), tuple(prompts))
 
 
-def _dpo_row(chat: ChatTokenizer, record: dict[str, Any], limit: int | None) -> _Row | None:
+def _dpo_row(chat: ChatTokenizer, record: dict[str, Any], limit: int | None, ends: str) -> _Row | None:
     asked = record["prompt"]
     turns = (Message("user", asked),) if isinstance(asked, str) else tuple(Message(**turn) for turn in asked)
     encoded = chat.encode(turns, [record["chosen"], record["rejected"]])
-    chosen, rejected = encoded.answers
+    chosen, rejected = (
+        ids if ends == "all" or (ends == "whole" and not record.get(f"{side}_cut")) else chat.without_end(ids)
+        for side, ids in zip(("chosen", "rejected"), encoded.answers, strict=True)
+    )
     length = len(encoded.prompt) + max(len(chosen), len(rejected))
     prompt = encoded.prompt
     if limit is not None and length > limit:

@@ -89,6 +89,7 @@ PUBLISHED: dict[str, Any] = {
     "training.actor.beta": 0.1,  # P
     "training.actor.sft_weight": 0.1,  # P; C pref_ftx
     "training.actor.sft_reduction": "sequence",  # C: LLaMA-Factory's average
+    "training.actor.ends": "all",  # C: LLaMA-Factory closes every answer
     "training.actor.learning_rate": 2e-7,  # P
     "training.actor.schedule": "linear",  # C dpo.yaml
     "training.actor.warmup_ratio": 0.1,  # C

@@ -132,5 +132,7 @@ def test_where_a_row_comes_from_plays_no_part_in_its_digest():
     same, differs = (schemas.row_identity("preference_pairs", row) for row in (unknown, other))
     assert schemas.row_identity("preference_pairs", known) == same
     assert schemas.row_identity("preference_pairs", known) != differs
+    cut = dataclasses.replace(known, rejected_cut=True)
+    assert schemas.row_identity("preference_pairs", known) != schemas.row_identity("preference_pairs", cut)
     example, bare = (RefinerExample("e", "judgement", "tree_no", (), *more) for more in (("p", "node", "t"), ()))
     assert schemas.row_identity("refiner_examples", example) == schemas.row_identity("refiner_examples", bare)

@@ -49,7 +49,7 @@ training.*.batch_size training.*.max_length training.*.weight_decay training.*.m
 training.*.overlong training.*.loss_turns training.*.optimizer training.*.keep_masters training.*.lora.rank
 training.*.lora.alpha training.*.lora.dropout
 training.*.lora.target_modules training.*.lora.learning_rate training.*.lora.base_bits
-training.*.beta training.*.sft_weight training.*.sft_reduction
+training.*.beta training.*.sft_weight training.*.sft_reduction training.*.ends
 training.*.group training.*.temperature training.*.top_p training.*.max_tokens training.*.reward training.*.clip
 training.*.loss training.*.scale_rewards training.*.generation
 evaluation.enabled evaluation.source evaluation.split evaluation.constraints evaluation.prompts

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from finished_records import judgement, node, prompt, response, tree
 
@@ -39,6 +41,19 @@ def test_accepted_rewrite_over_root() -> None:
         ("t4", "identical", ""),
         ("t5", "low_value", "value 0.5"),
     ]
+
+
+def test_a_pair_says_which_of_its_texts_were_cut() -> None:
+    nodes = [
+        replace(node("t1", "root1", None, "wrong", 0.2), finish_reason="length"),
+        node("t1", "n1", "root1", "right", 0.8),
+    ]
+    ((pair,), _) = pairs_from_trees([prompt("p1")], [tree("t1", "p1", "n1")], nodes, CONFIG, run_seed=0)
+    assert (pair.chosen_cut, pair.rejected_cut) == (False, True)
+    samples = [response("a", "p1"), replace(response("b", "p1"), finish_reason="length")]
+    votes = [judgement("a", 1, 4), judgement("b", 4, 1)]
+    ((pair,), _) = pairs_from_samples([prompt("p1")], samples, votes, CONFIG, run_seed=0)
+    assert (pair.chosen_id, pair.chosen_cut, pair.rejected_cut) == ("b", True, False)
 
 
 def test_missing_records_are_an_error() -> None:

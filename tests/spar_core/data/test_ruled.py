@@ -108,6 +108,22 @@ def test_the_refiner_learns_true_verdicts_balanced_and_rewrites_that_keep_every_
     assert {drop.reason for drop in drops} == {"over_quota"}
 
 
+def test_one_that_is_never_asked_to_judge_learns_rewrites_alone():
+    prompts = [prompt(number, NO_COMMA) for number in range(8)]
+    answers = [make(one) for number, one in enumerate(prompts) for make in [kept if number == 7 else failing]]
+    library = PromptLibrary.load("plain")
+    made, drops = ruled_refiner(prompts, answers, library, PlainWords(), 5, run_seed=1, judges=False)
+    assert [example.kind for example in made] == ["refinement"] * 5
+    for (
+        example
+    ) in made:  # as a search asks: what is broken, by the rule's own words, and no line that a judge would write
+        asked = example.messages[-2].content
+        assert "; none are allowed" in asked
+        assert "Kept." not in asked
+        assert "Broken." not in asked
+    assert Counter(drop.reason for drop in drops) == {"over_quota": 2, "nothing_to_mend": 1}
+
+
 def test_one_example_of_each_prompt_comes_before_a_second_of_any():
     prompts = [prompt(number, NO_COMMA) for number in range(3)]
     answers = [failing(prompts[0], index) for index in range(9)] + [failing(prompts[1]), failing(prompts[2])]

@@ -38,6 +38,20 @@ def test_pair_row_splits_prompt_and_answers(make_spec: MakeSpec, tmp_path: Path,
     assert data.dropped == ()
 
 
+@pytest.mark.parametrize(
+    ("ends", "chosen", "rejected"),
+    [("all", " yes</s>", " no</s>"), ("whole", " yes</s>", " no"), ("none", " yes", " no")],
+)
+def test_a_cut_text_is_no_ended_one(
+    make_spec: MakeSpec, tmp_path: Path, chat: ChatTokenizer, ends: str, chosen: str, rejected: str
+) -> None:
+    spec = with_rows(make_spec, tmp_path, "dpo", [{**PAIR, "chosen_cut": False, "rejected_cut": True}])
+    spec = spec.model_copy(update={"config": spec.config.model_copy(update={"ends": ends})})
+    (row,) = tokenise(spec, chat, 100).rows
+    assert (row["chosen_ids"], row["rejected_ids"]) == (ids(chosen), ids(rejected))
+    assert chat.without_end(ids("</s>")) == ids("</s>")  # else nothing would be left of an empty answer
+
+
 def test_a_pair_may_have_a_chat_as_its_prompt(make_spec: MakeSpec, tmp_path: Path, chat: ChatTokenizer) -> None:
     turns = [("user", "a"), ("assistant", "b"), ("user", "hi?")]
     row = {**PAIR, "prompt": [{"role": role, "content": text} for role, text in turns]}
