@@ -25,7 +25,7 @@ class WarmStartConfig(FrozenConfig):
     refiner_examples: Annotated[int, Field(ge=0)] = 2000
     """`starter`: judgements and refinements the refiner learns from. `teacher`: at most so many, half of them
     refinements, from as many answers of the base actor (paper: 5k). `rules`: the same, from as many prompts (with a
-    teacher: so many of each)."""
+    teacher: so many of each); under `judging.anchor: rules_only` refinements alone."""
     tries: Annotated[int, Field(ge=1, le=16)] = 1
     """`teacher`: answers per prompt, and rewrites per failing answer; the first that passes the filters is kept."""
     min_agreement: Annotated[float, Field(ge=0.5, le=1.0)] = 0.8
