@@ -52,7 +52,7 @@ class ResponsesConfig(SamplingConfig):
 class JudgingConfig(SamplingConfig, GrownConfig):
     """The refiner's votes on one response (paper: 5 votes, T 0.7, top_p 1.0, 2048 tokens)."""
 
-    later = ("verdict", "soft_votes", "equal_texts", "anchor_share")
+    later = ("verdict", "soft_votes", "equal_texts", "anchor_share", "most_repeated")
 
     votes: Annotated[int, Field(ge=1, le=64)] = 5
     """Votes asked per response."""
@@ -81,6 +81,10 @@ class JudgingConfig(SamplingConfig, GrownConfig):
     anchor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the prompts that the checker knows, as where labels are few: which ones follows from their texts. Votes
     alone decide the others."""
+    most_repeated: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+    """`rules_only`: an answer is NO where more than this share of its runs of four words repeat earlier ones. A weak
+    refiner meets rules by saying things twice, and what learns from it does not end its answers: 0.3 keeps that out of
+    the pairs (docs/results/smollm2.md). The hack rate is measured at 0.75."""
 
     verdict: Literal["text", "continuation"] = "text"
     """text: the verdict is read out of the vote's text (published). continuation: once the text has ended, the verdict
@@ -113,6 +117,10 @@ class JudgingConfig(SamplingConfig, GrownConfig):
             raise ValueError(
                 f"anchor_share leaves prompts to the votes, and anchor is `{self.anchor}`: set judging.anchor to "
                 "verifier or rules_then_votes, or leave anchor_share out"
+            )
+        if self.most_repeated != type(self).model_fields["most_repeated"].default and self.anchor != "rules_only":
+            raise ValueError(
+                f"most_repeated is a limit of judging.anchor=rules_only, and anchor is `{self.anchor}`: leave it unset"
             )
         if self.tie == "one_more" and self.reasked == "alone":
             raise ValueError(

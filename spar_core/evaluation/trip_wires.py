@@ -18,11 +18,13 @@ _ECHO_RUN: Final = 5
 _ECHOED: Final = 0.8
 _REPEAT_RUN: Final = 4
 _REPEAT_LEAST: Final = 24
-_DISTINCT: Final = 0.25
 _KEYWORDS: Final = 0.5
 _CONTENT_LETTERS: Final = 4
 _TOPIC_LEAST: Final = 8
 _OFF_TOPIC_LEAST: Final = 30
+
+
+MOST_REPEATED: Final = 0.75
 
 
 class Wire(NamedTuple):
@@ -32,12 +34,12 @@ class Wire(NamedTuple):
     sentence: str
 
 
-def tripped(prompt: Prompt, text: str) -> tuple[Wire, ...]:
+def tripped(prompt: Prompt, text: str, most_repeated: float = MOST_REPEATED) -> tuple[Wire, ...]:
     """The wires an answer trips.
 
     empty_shell: no word beside placeholders, headings, titles, separators and postscript marks.
     echo: at least 80 % of its runs of five words stand in the prompt.
-    repetition: at least 24 runs of four words, of which fewer than 25 % differ.
+    repetition: at least 24 runs of four words, of which more than `most_repeated` (a fraction) stood there before.
     keyword_list: at least half of its words are keywords that the prompt asks for.
     off_topic: at least 30 words, none of whose content words (four letters or more, compared by the first four) stands
     in a prompt with at least eight of them. Only where no other language is asked for.
@@ -48,7 +50,7 @@ def tripped(prompt: Prompt, text: str) -> tuple[Wire, ...]:
     found = []
     if _echoes(words, asked):
         found.append(Wire("echo", "The answer must not repeat the request."))
-    if _repeats(words):
+    if _repeats(words, most_repeated):
         found.append(Wire("repetition", "The answer must not say the same again and again."))
     if _lists_keywords(prompt, words):
         found.append(Wire("keyword_list", "The answer must be more than the keywords."))
@@ -73,9 +75,9 @@ def _echoes(words: Sequence[str], asked: Sequence[str]) -> bool:
     return sum(run in known for run in runs) >= _ECHOED * len(runs)
 
 
-def _repeats(words: Sequence[str]) -> bool:
+def _repeats(words: Sequence[str], most: float) -> bool:
     runs = _runs(words, _REPEAT_RUN)
-    return len(runs) >= _REPEAT_LEAST and len(set(runs)) < _DISTINCT * len(runs)
+    return len(runs) >= _REPEAT_LEAST and len(set(runs)) < (1 - most) * len(runs)
 
 
 def _lists_keywords(prompt: Prompt, words: Sequence[str]) -> bool:

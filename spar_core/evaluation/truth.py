@@ -67,7 +67,7 @@ def anchor_of(judging: JudgingConfig, prompts: Iterable[Prompt]) -> Verifier | N
         prompt = by_text.get(prompt_text)
         if prompt is None:
             return None
-        wires = tripped(prompt, response_text) if anchor == "rules_only" else ()
+        wires = tripped(prompt, response_text, judging.most_repeated) if anchor == "rules_only" else ()
         checked = _checked(prompt, response_text, with_findings=True)
         if checked is None:
             checked = Checked((), complete=False, undecided=tuple(map(sentence, prompt.constraints)))

@@ -32,7 +32,7 @@ method.responses.temperature method.responses.top_p method.responses.max_tokens 
 method.judging.temperature method.judging.top_p method.judging.max_tokens method.judging.votes method.judging.quorum
 method.judging.max_reasks method.judging.tie method.judging.wordings method.judging.second_voter method.judging.anchor
 method.judging.reasked method.judging.verdict method.judging.soft_votes method.judging.equal_texts
-method.judging.anchor_share
+method.judging.anchor_share method.judging.most_repeated
 method.refinement.temperature method.refinement.top_p method.refinement.max_tokens
 method.search.strategy method.search.branch method.search.beam_width method.search.max_depth method.search.node_budget
 method.search.accept_above method.search.selection method.search.tie_break method.search.root_value

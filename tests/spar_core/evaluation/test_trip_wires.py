@@ -40,3 +40,12 @@ def test_short_answers_and_other_languages_are_not_off_topic() -> None:
     assert tripped(german, "Er sitzt jeden Morgen allein am Ufer und wartet. " * 1 + "Niemand kommt. " * 2) == ()
     assert tripped(german, HACKED["off_topic"]) == ()
     assert tripped(PROMPT, "He waits; nobody ever comes back.") == ()
+
+
+def test_how_much_may_be_repeated_is_a_matter_of_the_limit() -> None:
+    padded = (
+        f"{GOOD} Every morning he sat on the same stone, looked at the mist and waited for the trout that had once."
+    )
+    assert tripped(PROMPT, padded) == ()
+    assert [wire.name for wire in tripped(PROMPT, padded, most_repeated=0.2)] == ["repetition"]
+    assert tripped(PROMPT, GOOD, most_repeated=0.2) == ()

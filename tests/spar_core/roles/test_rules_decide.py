@@ -62,6 +62,21 @@ def test_a_checker_of_few_labels_knows_a_share_of_the_prompts(anchor: str) -> No
     assert known[0.1] < known[0.5] < known[1.0]  # more labels are the same ones and others
 
 
+def test_a_rewrite_that_meets_the_rules_by_saying_things_twice_can_be_refused() -> None:
+    said = "The garden blooms early in the year and the bees come back to the old trees by the wall. " * 2
+    found = {}
+    for most in (0.75, 0.3):
+        config = JudgingConfig(anchor="rules_only", most_repeated=most)
+        verify = anchor_of(config, [PROMPT])
+        assert verify is not None
+        checked = verify(PROMPT.text, said)
+        assert checked is not None
+        found[most] = checked.failed
+    assert found == {0.75: (), 0.3: ("The answer must not say the same again and again.",)}
+    with pytest.raises(ValidationError, match=r"most_repeated.*rules_only"):
+        JudgingConfig(most_repeated=0.3)
+
+
 @pytest.mark.parametrize("anchor", ["none", "rules_only"])
 def test_a_share_needs_votes_for_the_rest_and_a_checker(anchor: str) -> None:
     with pytest.raises(ValidationError, match=r"anchor_share.*set judging\.anchor to verifier or rules_then_votes"):
