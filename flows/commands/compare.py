@@ -64,10 +64,10 @@ def compare(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """What changed from BEFORE to AFTER: paired differences with 95 % intervals, and the items that flipped.
 
-    Each is a file of answers (with --benchmark ifeval or ifbench), a model (actor/3), or a run (RUN, or RUN:2 for its
-    iteration 2). With --refiner each is a prompt set (a shipped one's name, or a folder), or --set-a and --set-b say
-    what the sides differ in: the same prompts are searched both ways. A gate fails where the whole interval of a change
-    lies below its bound: exit code 1.
+    Each is a file of answers (with --benchmark ifeval or ifbench), a model (actor/3), or a run: of self-play (RUN, or
+    RUN:2 for its iteration 2) or of spar eval. With --refiner each is a prompt set (a shipped one's name, or a folder),
+    or --set-a and --set-b say what the sides differ in: the same prompts are searched both ways. A gate fails where the
+    whole interval of a change lies below its bound: exit code 1.
 
     \b
     Example:

@@ -77,7 +77,8 @@ class _Named(NamedTuple):
 
 
 def home_sides(catalog: Catalog, home: Home, before: str, after: str, benchmark: str) -> tuple[Side, Side]:
-    """Two models (`actor/3`) or iterations of runs (`RUN`, its last; `RUN:2`), with what a benchmark measured on them.
+    """Two models (`actor/3`), iterations of runs (`RUN`, its last; `RUN:2`) or runs of `spar eval`, with what a
+    benchmark measured on them.
 
     Answers count that both gave under equal settings: the standard, else those with most items; the names say which.
 
@@ -121,8 +122,16 @@ def _named(catalog: Catalog, reference: str) -> _Named:
         "WHERE run_id = ?))",
         [run_id, number, run_id],
     )
+    if not models and number is None:  # of `spar eval`: its items say whose they are
+        models = catalog.rows(
+            "SELECT DISTINCT run_id, role, model_digest AS digest, NULL AS iteration FROM eval_items WHERE run_id = ?",
+            [run_id],
+        )
+        if models:
+            return _Named(run_id, models, json.loads(runs[0]["config"] or "{}"))
     if not models:
-        raise ConfigError(f"run {run_id} has no models of iteration {number}; it may not have come that far")
+        wanted = "of any iteration" if number is None else f"of iteration {number}"
+        raise ConfigError(f"run {run_id} has no models {wanted}; it may not have come that far")
     return _Named(f"{run_id}:{models[0]['iteration']}", models, json.loads(runs[0]["config"] or "{}"))
 
 

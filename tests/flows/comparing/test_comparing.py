@@ -168,3 +168,20 @@ def test_what_was_measured_under_equal_settings_is_compared_and_named(tmp_path, 
     assert "tokens written" in shown
     assert invoke(["compare", "actor/1", "actor/2", "--benchmark", "ifbench", *place]) == 2
     assert "under other settings" in capsys.readouterr().err
+
+
+def test_two_runs_of_spar_eval_are_compared_by_what_they_measured(tmp_path, capsys):
+    other = made_home(tmp_path / "home", "a text")
+    maker = Maker(other, "a text")
+    for run_id, model, value in (("eval-1", "one", 0.0), ("eval-2", "two", 1.0)):  # no model of theirs is registered
+        maker.ledger.open_run(run_id, {})
+        item = EvalItem("ifeval", "actor", model, "i1", "i1", "prompt_strict", value, "")
+        maker.put(f"measures-{run_id}", run_id=run_id, eval_items=[item])
+        maker.ledger.close_run(run_id, "completed", "")
+    place = ["--home", str(other.root)]
+    assert invoke(["compare", "eval-1", "eval-2", "--benchmark", "ifeval", "--json", *place]) == 0
+    (metric,) = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metric["metric"], metric["change"]["value"]) == ("prompt_strict", 1.0)
+    maker.ledger.open_run("empty", {})
+    assert invoke(["compare", "eval-1", "empty", "--benchmark", "ifeval", *place]) == 2
+    assert "run empty has no models of any iteration" in capsys.readouterr().err

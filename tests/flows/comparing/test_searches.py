@@ -120,7 +120,7 @@ def test_searching_needs_a_refiner(capsys, tmp_path, arguments, said):
 def test_a_prompt_set_that_the_starter_does_not_know_is_worse(tmp_path):
     rows = [
         {"prompt": prompt.text, "constraints": [{"id": c.kind, "kwargs": c.kwargs} for c in prompt.constraints]}
-        for prompt in generate_prompts(3, 7, "dev")
+        for prompt in generate_prompts(8, 7, "dev")
     ]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
     where = ("--prompts", tmp_path / "p.jsonl", "--home", tmp_path / "home", "--set", "method.responses.per_prompt=1")

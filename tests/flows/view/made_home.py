@@ -101,7 +101,7 @@ class Maker:
             self.model(role, 2, 1, "new", "old", trained.stage_key)
         self.ledger.close_run(RUN, "completed", text)
 
-    def put(self, stage: str, provenance: Provenance | None = None, **tables) -> ArtifactRef:
+    def put(self, stage: str, provenance: Provenance | None = None, run_id: str = RUN, **tables) -> ArtifactRef:
         key = f"{stage}-key"
         with self.store.part(stage, key, 0) as part:
             for table, rows in tables.items():
@@ -110,7 +110,7 @@ class Maker:
         ref = self.store.commit(stage, key, provenance=provenance or Provenance())
         self.ledger.record_stage(
             StageRun(
-                run_id=RUN,
+                run_id=run_id,
                 iteration=1,
                 stage=stage,
                 stage_key=key,
