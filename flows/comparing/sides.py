@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from spar_core.errors import ConfigError
 from spar_core.evaluation.comparison import Observation
@@ -170,8 +170,22 @@ def _side(catalog: Catalog, home: Home, side: _Named, benchmark: str, settings: 
         for metric in dict.fromkeys(row["metric"] for row in rows):
             own = (row for row in rows if row["metric"] == metric)
             found[metric] = _observations(metric, own, benchmark == _SELF_PLAY)
+    if benchmark != _SELF_PLAY:
+        found = _with_wholes(found)
     name = f"{side.name} ({settings_words(settings)})" if settings else side.name
     return Side(name, found, _cost(catalog, home, side.models[0]), side.config)
+
+
+def _with_wholes(found: Mapping[str, list[Observation]]) -> dict[str, list[Observation]]:
+    """The metrics, and before them those of which items are kept by kind alone: `instruction_strict` of all kinds."""
+    wholes: dict[str, list[Observation]] = {}
+    for metric, observed in found.items():
+        whole, _, kind = metric.partition("/")
+        if kind and whole not in found:
+            keys = (cast("tuple[str, str]", one.key) for one in observed)
+            named = ((f"{item} {kind}", truth) for item, truth in keys)
+            wholes.setdefault(whole, []).extend(one._replace(key=key) for one, key in zip(observed, named, strict=True))
+    return {**wholes, **found}
 
 
 def _cost(catalog: Catalog, home: Home, model: Mapping[str, Any]) -> dict[str, float]:

@@ -175,13 +175,22 @@ def test_two_runs_of_spar_eval_are_compared_by_what_they_measured(tmp_path, caps
     maker = Maker(other, "a text")
     for run_id, model, value in (("eval-1", "one", 0.0), ("eval-2", "two", 1.0)):  # no model of theirs is registered
         maker.ledger.open_run(run_id, {})
-        item = EvalItem("ifeval", "actor", model, "i1", "i1", "prompt_strict", value, "")
-        maker.put(f"measures-{run_id}", run_id=run_id, eval_items=[item])
+        items = [
+            EvalItem("ifeval", "actor", model, name, "i1", metric, worth, "")
+            for name, metric, worth in (
+                ("i1", "prompt_strict", value),
+                ("i1#0", "instruction_strict/a:a", value),
+                ("i1#1", "instruction_strict/b:b", 1.0),
+            )
+        ]
+        maker.put(f"measures-{run_id}", run_id=run_id, eval_items=items)
         maker.ledger.close_run(run_id, "completed", "")
     place = ["--home", str(other.root)]
     assert invoke(["compare", "eval-1", "eval-2", "--benchmark", "ifeval", "--json", *place]) == 0
-    (metric,) = json.loads(capsys.readouterr().out)["metrics"]
-    assert (metric["metric"], metric["change"]["value"]) == ("prompt_strict", 1.0)
+    found = {metric["metric"]: metric for metric in json.loads(capsys.readouterr().out)["metrics"]}
+    assert found["prompt_strict"]["change"]["value"] == 1.0
+    whole = found["instruction_strict"]  # of all kinds, which are kept one by one
+    assert (whole["before"]["value"], whole["after"]["value"], whole["better"]) == (0.5, 1.0, [["i1#0 a:a", ""]])
     maker.ledger.open_run("empty", {})
     assert invoke(["compare", "eval-1", "empty", "--benchmark", "ifeval", *place]) == 2
     assert "run empty has no models of any iteration" in capsys.readouterr().err
