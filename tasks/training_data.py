@@ -162,4 +162,4 @@ def _judge_pairs(context: ShardContext) -> ShardRows:
 
 PAIRS = Stage("pairs", version=3, work=_pairs)
 REFINER_DATA = Stage("refiner_data", version=2, work=_refiner_data)
-JUDGE_PAIRS = Stage("judge_pairs", version=1, work=_judge_pairs)
+JUDGE_PAIRS = Stage("judge_pairs", version=2, work=_judge_pairs)
