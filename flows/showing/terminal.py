@@ -1,6 +1,7 @@
 """Progress in the terminal: one line per stage, a bar while it runs."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -153,13 +154,18 @@ def warnings_told() -> Iterator[None]:
             logger.removeHandler(handler)
 
 
+def progress_console() -> Console:
+    """Standard error; where it is no terminal a line stays one, however long."""
+    return Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+
+
 @contextmanager
 def terminal_reporter(runtime: Runtime, ui_url: str, run_id: str, *, quiet: bool) -> Iterator[None]:
     """Report the stages of a home on the terminal while the block runs."""
     if quiet:
         yield
         return
-    console = Console(stderr=True)
+    console = progress_console()
     console.print(f"run {run_id} in {runtime.home.root}; watch it at {ui_url}", highlight=False)
 
     def spent(call: StageCall) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from flows.showing import heartbeat
 from flows.showing.heartbeat import Heartbeat, Pace
-from flows.showing.terminal import TerminalReporter
+from flows.showing.terminal import TerminalReporter, progress_console
 
 
 class Clock:
@@ -80,3 +80,8 @@ def test_a_log_gets_the_lines_and_a_terminal_its_bar(monkeypatch) -> None:
                 time.sleep(0.02)
             reporter.stage_failed(call, ValueError())
         assert ("7 requests out" in written.getvalue()) is not is_terminal
+
+
+def test_a_line_of_a_log_is_not_broken(capsys) -> None:
+    progress_console().print("iteration 1  responses " + "word " * 60, highlight=False)
+    assert capsys.readouterr().err.count("\n") == 1
