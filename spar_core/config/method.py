@@ -118,10 +118,6 @@ class JudgingConfig(SamplingConfig, GrownConfig):
                 f"anchor_share leaves prompts to the votes, and anchor is `{self.anchor}`: set judging.anchor to "
                 "verifier or rules_then_votes, or leave anchor_share out"
             )
-        if self.most_repeated != type(self).model_fields["most_repeated"].default and self.anchor != "rules_only":
-            raise ValueError(
-                f"most_repeated is a limit of judging.anchor=rules_only, and anchor is `{self.anchor}`: leave it unset"
-            )
         if self.tie == "one_more" and self.reasked == "alone":
             raise ValueError(
                 "tie=one_more breaks a tie by a vote that counts with those before it, and reasked=alone counts the "

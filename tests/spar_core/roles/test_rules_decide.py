@@ -73,8 +73,6 @@ def test_a_rewrite_that_meets_the_rules_by_saying_things_twice_can_be_refused() 
         assert checked is not None
         found[most] = checked.failed
     assert found == {0.75: (), 0.3: ("The answer must not say the same again and again.",)}
-    with pytest.raises(ValidationError, match=r"most_repeated.*rules_only"):
-        JudgingConfig(most_repeated=0.3)
 
 
 @pytest.mark.parametrize("anchor", ["none", "rules_only"])
