@@ -191,8 +191,9 @@ def _with_wholes(found: Mapping[str, list[Observation]]) -> dict[str, list[Obser
 def _cost(catalog: Catalog, home: Home, model: Mapping[str, Any]) -> dict[str, float]:
     """What its run took up to its iteration: seconds, and tokens of its stages, whichever run computed them."""
     rows = catalog.rows(
-        "SELECT stage, stage_key, seconds FROM stages WHERE run_id = ? AND iteration <= ? AND state = 'completed'",
-        [model["run_id"], model["iteration"]],
+        "SELECT stage, stage_key, seconds FROM stages WHERE run_id = ? AND (? IS NULL OR iteration <= ?) "
+        "AND state = 'completed'",
+        [model["run_id"], model["iteration"], model["iteration"]],
     )
     store, counts = ArtifactStore(home), {"tokens read": 0.0, "tokens written": 0.0}
     for stage, key in {(row["stage"], row["stage_key"]) for row in rows}:
