@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from storage.home import Home
 from storage.ledger import Ledger
 from tests.integration.command_line import SCRIPTED, spar, started
 from tests.integration.deployments import set_state
+from tests.integration.journals import journaled_keys
 
 IN_FLIGHT = 4
 PROMPTS = 12
@@ -79,12 +79,7 @@ class Search:
     @property
     def journaled(self) -> set[str]:
         """Keys of the answers in the journals of the home."""
-        keys: set[str] = set()
-        for file in self.home.journal.rglob("*.sqlite"):
-            connection = sqlite3.connect(file)
-            keys.update(key for (key,) in connection.execute("SELECT key FROM answers"))
-            connection.close()
-        return keys
+        return journaled_keys(self.home.journal)
 
 
 def asked_at_least(kind: str, count: int) -> Callable[[list[tuple[str, str]]], bool]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 from storage.artifacts import ArtifactStore
 from storage.home import Home
 from tests.integration.command_line import environment
+from tests.integration.journals import journaled_keys
 
 Asked = list[tuple[str, str]]
 SHARDS, REQUESTS = 3, 4  # under way at once: of a stage, and for each
@@ -82,12 +82,7 @@ class Iteration:
 
     @property
     def journaled(self) -> set[str]:
-        keys: set[str] = set()
-        for file in self.home.journal.rglob("*.sqlite"):
-            connection = sqlite3.connect(file)
-            keys.update(key for (key,) in connection.execute("SELECT key FROM answers"))
-            connection.close()
-        return keys
+        return journaled_keys(self.home.journal)
 
 
 @pytest.mark.timeout(900)
