@@ -71,14 +71,14 @@ class TerminalReporter(SilentReporter):
     def stage_started(self, call: StageCall, parts: int) -> None:
         """Open a bar."""
         self._latest = call
-        description = f"{_place(call)}{call.stage}"
+        description = _title(call)
         self._bars[call.iteration, call.stage] = self.progress.add_task(description, total=parts, note="")
         self._heartbeat.started(description, parts, lambda: self._pace(call))
 
     def stage_advanced(self, call: StageCall, done: int, parts: int) -> None:
         """Move the bar."""
         self.progress.update(self._bars[call.iteration, call.stage], completed=done)
-        self._heartbeat.advanced(f"{_place(call)}{call.stage}", done)
+        self._heartbeat.advanced(_title(call), done)
 
     def training_progress(self, call: StageCall, step: int, metrics: dict[str, float]) -> None:
         """Show the step and the loss."""
@@ -86,7 +86,7 @@ class TerminalReporter(SilentReporter):
         bar = self._bars.get((call.iteration, call.stage))
         if bar is not None:
             self.progress.update(bar, note=note)
-        self._heartbeat.trained(f"{_place(call)}{call.stage}", note)
+        self._heartbeat.trained(_title(call), note)
 
     def stage_finished(self, call: StageCall, artifact: ArtifactRef, cached: bool, seconds: float) -> None:
         """Close the bar, leave a line."""
@@ -108,7 +108,7 @@ class TerminalReporter(SilentReporter):
         return "" if self._latest is None else self._spent(self._latest)
 
     def _remove(self, call: StageCall) -> None:
-        self._heartbeat.ended(f"{_place(call)}{call.stage}")
+        self._heartbeat.ended(_title(call))
         bar = self._bars.pop((call.iteration, call.stage), None)
         if bar is not None:
             self.progress.remove_task(bar)
@@ -128,6 +128,10 @@ class _Told(ProgressColumn):
 
 def _place(call: StageCall) -> str:
     return "" if call.iteration is None else f"iteration {call.iteration}  "
+
+
+def _title(call: StageCall) -> str:
+    return f"{_place(call)}{call.stage}"
 
 
 class _PlainLines(logging.Handler):

@@ -10,6 +10,7 @@ from flows.wiring.iteration_data import IterationData
 from flows.wiring.models import ModelFinder
 from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner, plain
+from spar_core.config.training import INTERVALS
 from spar_core.engines.configuration import ThinkingSettings
 from spar_core.training.model_folder import MASTERS
 from spar_core.training.specification import AnyTraining, Kind
@@ -28,7 +29,6 @@ from tasks.training import (
 )
 
 _log = logging.getLogger(__name__)
-_INTERVALS = ("checkpoint_steps", "checkpoint_minutes", "log_steps")
 
 
 class Pipeline:
@@ -111,7 +111,7 @@ class Pipeline:
             _log.warning("%s, iteration %d: nothing to train on, the model stays as it is", stage.name, iteration)
             return start
         values = plain(config)
-        intervals = {name: values.pop(name) for name in _INTERVALS}
+        intervals = {name: values.pop(name) for name in INTERVALS}
         reads: dict[str, Any] = {"kind": kind, "training": values}
         reads |= besides or {}
         if config.keep_masters and bring_model(Path(start.location)) and (Path(start.location) / MASTERS).is_dir():

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from spar_core.config.training import INTERVALS
 from spar_core.engines.configuration import EngineConfig
 from spar_core.methods.registry import method, names
 
@@ -22,9 +23,7 @@ NO_RESULTS: Final = frozenset(
         "orchestration.*",
         "probe.*",
         "scale",
-        "training.*.checkpoint_minutes",
-        "training.*.checkpoint_steps",
-        "training.*.log_steps",
+        *(f"training.*.{name}" for name in INTERVALS),
         "training.launch.*",
     }
 )

@@ -1,6 +1,6 @@
 """Training configuration: DPO and GRPO for the actor, SFT for both roles, how the subprocess is launched."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,10 @@ class LoraConfig(FrozenConfig):
     """Bits per frozen weight while adapters train. 4: NF4 by bitsandbytes (the extra `quantised`); each process holds
     the whole model, so it excludes sharding over processes. 16: bf16. Null: 16 where training computes in bf16, else
     32. The adapters are merged into the weights as they were stored, whatever this says."""
+
+
+INTERVALS: Final = ("checkpoint_steps", "checkpoint_minutes", "log_steps")
+"""Keys of a training that say how often something is written; they decide no weights."""
 
 
 class OptimisationConfig(FrozenConfig):

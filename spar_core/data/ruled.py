@@ -136,13 +136,15 @@ def ruled_refiner(
             drops.append(answer.drop(STAGE, *answer.unfit))
             continue
         try:
-            judged, lesson = makers.judgement(answer, answer.response.text, OWN), makers.lesson(answer)
+            judged = makers.judgement(answer, answer.response.text, OWN) if judges else None
+            lesson = makers.lesson(answer)
         except CheckTimeoutError as error:
             drops.append(answer.drop(STAGE, TIMED_OUT, str(error)))
             continue
-        if not judges and not answer.broken:
+        if judged is not None:
+            (no if answer.broken else yes).append(judged)
+        elif not answer.broken:
             drops.append(answer.drop(STAGE, NOTHING_TO_MEND))
-        (no if answer.broken else yes).append(judged)
         if lesson is not None:
             mends.append(lesson.refinement)
             yes_of_mended.append(lesson.judgement)

@@ -19,6 +19,7 @@ from spar_core.hashing import content_id, derive_seed
 from spar_core.records import Constraint, Prompt
 from spar_core.starter.item_repairs import register_items
 from spar_core.starter.words import COUNTS, END_PHRASES, FIRST_WORDS, KEYWORDS, TOPICS
+from spar_core.synthesis.weighted_order import weighted_order
 
 Split = Literal["train", "dev", "test"]
 _Wanted = tuple[tuple[int, int] | None, Mapping[str, float]]
@@ -218,7 +219,7 @@ def _draw_kinds(
 ) -> list[str]:
     wanted = rng.choice(CONSTRAINTS_PER_PROMPT) if counts is None else rng.randint(*counts)
     kinds: list[str] = []
-    for kind in _order(rng, weights):
+    for kind in weighted_order(rng, KINDS, weights) if weights else rng.sample(KINDS, len(KINDS)):
         pairs = {frozenset({kind, other}) for other in kinds}
         if pairs & CONFLICTS or (not allow_heldout_pairs and pairs & HELDOUT_PAIRS):
             continue
@@ -226,14 +227,6 @@ def _draw_kinds(
         if len(kinds) == wanted:
             break
     return kinds
-
-
-def _order(rng: random.Random, weights: Mapping[str, float]) -> list[str]:
-    """All kinds, drawn one after the other; with weights as Efraimidis and Spirakis do (2006)."""
-    if not weights:
-        return rng.sample(KINDS, len(KINDS))
-    drawn = {kind: rng.random() ** (1 / weights.get(kind, 1.0)) for kind in KINDS}
-    return sorted(KINDS, key=lambda kind: drawn[kind], reverse=True)
 
 
 def _draw_constraint(rng: random.Random, kind: str, bank: str, topic: str, count: int) -> tuple[Constraint, str]:

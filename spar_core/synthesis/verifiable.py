@@ -19,6 +19,7 @@ from spar_core.constraints.vocabulary import BANKS, Bank, Split
 from spar_core.errors import DataError
 from spar_core.hashing import derive_seed
 from spar_core.records import Constraint, Prompt
+from spar_core.synthesis.weighted_order import weighted_order
 
 COUNTS: Final = (2, 4)
 SOURCE = "verifiable"
@@ -73,7 +74,7 @@ def verifiable_prompt(
     rng = Random(derive_seed(run_seed, f"{SOURCE}/{split}", str(index)))
     instruction = rng.choice(instructions).strip()
     heldout = split != "train" and index % 2 == 1
-    kinds = rng.sample(TRAIN_KINDS, len(TRAIN_KINDS)) if weights is None else _by_weight(rng, weights)
+    kinds = rng.sample(TRAIN_KINDS, len(TRAIN_KINDS)) if weights is None else weighted_order(rng, TRAIN_KINDS, weights)
     if heldout:
         main, *others = rng.sample(HELDOUT_KINDS[split], len(HELDOUT_KINDS[split]))
         kinds = [main, *rng.sample([*others, *kinds], len(others) + len(kinds))]
@@ -81,12 +82,6 @@ def verifiable_prompt(
     constraints = _draw_constraints(rng, instruction, kinds, rng.randint(*counts), bank)
     source = f"{SOURCE}/heldout" if heldout else f"{SOURCE}/iid"
     return Prompt.create(_compose(rng, instruction, constraints), constraints, split, source, instruction)
-
-
-def _by_weight(rng: Random, weights: Mapping[str, float]) -> list[str]:
-    """All kinds in an order drawn without replacement in proportion to the weights (Efraimidis and Spirakis 2006)."""
-    keys = {kind_id: rng.random() ** (1 / weights.get(kind_id, 1.0)) for kind_id in TRAIN_KINDS}
-    return sorted(TRAIN_KINDS, key=lambda kind_id: keys[kind_id], reverse=True)
 
 
 def _draw_constraints(

@@ -11,6 +11,7 @@ from spar_core.config.base import FrozenConfig
 from spar_core.config.launch import LaunchConfig
 from spar_core.config.method import JudgingConfig
 from spar_core.config.training import (
+    INTERVALS,
     DpoTrainingConfig,
     GrpoTrainingConfig,
     SftTrainingConfig,
@@ -148,7 +149,7 @@ class TrainingSpec(FrozenConfig):
 
     def identity(self, model_digest: str, data_digests: list[str]) -> str:
         """Digest of all that decides the resulting weights; paths, launcher, labels and intervals play no part."""
-        config = self.config.model_dump(mode="json", exclude={"checkpoint_steps", "checkpoint_minutes", "log_steps"})
+        config = self.config.model_dump(mode="json", exclude=set(INTERVALS))
         from_masters, chat = self.weights_folder != self.model_folder, self.chat.layout()
         content: list[Any] = ["training", self.kind, model_digest, data_digests, config, self.seed, from_masters]
         if self.tokens is not None:

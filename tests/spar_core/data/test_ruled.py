@@ -114,9 +114,8 @@ def test_one_that_is_never_asked_to_judge_learns_rewrites_alone():
     library = PromptLibrary.load("plain")
     made, drops = ruled_refiner(prompts, answers, library, PlainWords(), 5, run_seed=1, judges=False)
     assert [example.kind for example in made] == ["refinement"] * 5
-    for (
-        example
-    ) in made:  # as a search asks: what is broken, by the rule's own words, and no line that a judge would write
+    # As a search asks: what is broken, by the rule's own words, and no line that a judge would write.
+    for example in made:
         asked = example.messages[-2].content
         assert "; none are allowed" in asked
         assert "Kept." not in asked
