@@ -66,7 +66,10 @@ UP: dict[ThingKind, tuple[str, ...]] = {
     "model": (
         "SELECT 'model' AS kind, p.role || '/' || p.version AS id, p.run_id || ', iteration ' || p.iteration AS said "
         "FROM models m JOIN models p ON p.role = m.role AND p.digest = m.parent_digest "
-        "WHERE m.role || '/' || m.version = ?",
+        # Weights that no training touched are registered with each run that begins with them: they come from nothing,
+        # and what was made of them from the own run's entry.
+        "AND p.digest <> m.digest AND p.version < m.version WHERE m.role || '/' || m.version = ? "
+        "QUALIFY row_number() OVER (ORDER BY p.run_id = m.run_id DESC, p.version DESC) = 1",
         _DATA.format(kind="prompt", key="prompt_id", text="r.text", table="prompts"),  # of rewards for its answers
         _DATA.format(kind="pair", key="pair_id", text="r.chosen", table="preference_pairs"),
         _DATA.format(kind="pair", key="pair_id", text="r.chosen", table="judge_pairs"),
@@ -171,7 +174,8 @@ DOWN: dict[ThingKind, tuple[str, ...]] = {
     "example": (_TRAINED.format(table="refiner_examples", key="example_id"),),
     "model": (
         "SELECT 'model' AS kind, c.role || '/' || c.version AS id, c.run_id || ', iteration ' || c.iteration AS said "
-        "FROM models m JOIN models c ON c.role = m.role AND c.parent_digest = m.digest AND c.version > m.version "
+        "FROM models m JOIN models c ON c.role = m.role AND c.parent_digest = m.digest AND c.digest <> m.digest "
+        "AND c.version > m.version "
         "WHERE m.role || '/' || m.version = ?",
     ),
 }

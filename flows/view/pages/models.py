@@ -48,12 +48,14 @@ def model(request: Request) -> Response:
     shown = {
         "model": found,
         "parent": reader.one(
-            "SELECT * FROM models WHERE role = ? AND digest = ? ORDER BY version DESC", [role, found["parent_digest"]]
+            "SELECT * FROM models WHERE role = ? AND digest = ? AND digest <> ? AND version < ? "
+            "ORDER BY run_id = ? DESC, version DESC",
+            [role, found["parent_digest"], found["digest"], version, found["run_id"]],
         ),
         "children": reader.rows(
             "SELECT DISTINCT role, version, run_id, iteration FROM models WHERE role = ? AND parent_digest = ? "
-            "AND version <> ? ORDER BY version",
-            [role, found["digest"], version],
+            "AND digest <> parent_digest ORDER BY version",
+            [role, found["digest"]],
         ),
         "promotions": reader.rows("SELECT * FROM promotions WHERE role = ? AND version = ?", [role, version]),
         "scores": _scores(reader, found),

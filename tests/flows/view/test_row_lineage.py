@@ -50,6 +50,23 @@ def test_both_ways(catalog, kind, name, up, down):
         assert near.total == len(expected)
 
 
+def test_weights_that_two_runs_begin_with_are_made_of_nothing_and_are_no_model_of_each_other(tmp_path):
+    home = Home(tmp_path / "home")
+    home.settle()
+    maker = Maker(home, "a text")
+    maker.make()
+    maker.model("actor", 3, 0, "old", "old", None)  # those of actor/1 again, untrained
+    maker.model("actor", 4, 1, "newer", "old", None)
+    with open_catalog(home) as catalog:
+
+        def near(name, direction):
+            return [thing.id for thing in neighbours(catalog, Thing("model", name), direction).things]
+
+        assert (near("actor/3", "up"), near("actor/1", "down")) == ([], ["actor/2", "actor/4"])
+        assert (near("actor/4", "up"), near("actor/3", "down")) == (["actor/3"], ["actor/4"])
+        assert near("actor/2", "up")[0] == "actor/1"
+
+
 def test_what_learned_from_rewards_was_made_of_its_prompts(tmp_path):
     home = Home(tmp_path / "home")
     home.settle()
