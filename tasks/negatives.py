@@ -1,6 +1,7 @@
 """Stage `negatives`: per prompt one failing answer, the root of a tree. Rows are prompts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from spar_core.data import Negatives, choose_negatives
 from spar_core.data.negatives import STAGE, PassBand
@@ -36,7 +37,7 @@ def _chosen(context: ShardContext) -> Iterator[Negatives]:
     inputs, call = context.call.inputs, context.call
     for part in range(len(inputs["prompts"].manifest().parts)):
         judgements = inputs["judgements"].read("judgements", part=part)
-        yield negatives_of(inputs, judgements, part, call.seed, call.config.get("band"))
+        yield negatives_of(inputs, judgements, part, call.seed, call.config)
 
 
 def negatives_of(
@@ -44,11 +45,16 @@ def negatives_of(
     judgements: Iterable[Judgement],
     part: int,
     seed: int,
-    band: Sequence[float] | None,
+    choosing: Mapping[str, Any],
 ) -> Negatives:
-    """The negatives of a part of the prompts, whose answers are judged; before the cap, which knows all prompts."""
+    """The negatives of a part of the prompts, whose answers are judged; before the cap, which knows all prompts.
+
+    `choosing`: the stage's configuration.
+    """
     prompts, responses = (inputs[table].read(table, part=part) for table in ("prompts", "responses"))
-    return choose_negatives(prompts, responses, judgements, run_seed=seed, band=PassBand(*band) if band else None)
+    band = PassBand(*choosing["band"]) if "band" in choosing else None
+    whole_first = choosing.get("roots") == "whole"
+    return choose_negatives(prompts, responses, judgements, run_seed=seed, band=band, whole_first=whole_first)
 
 
 NEGATIVES = Stage("negatives", version=1, work=_work, splits=True)

@@ -173,6 +173,8 @@ class IterationData:
         choosing: dict[str, Any] = {"max_negatives": self._method.pairs.max_negatives}
         if (following := self._config.prompts.following) is not None:
             choosing["band"] = [following.pass_above, following.pass_at_most]
+        if self._method.pairs.roots == "whole":
+            choosing["roots"] = "whole"
         choice = None if choosing["max_negatives"] is None else "method.pairs.max_negatives"
         inputs = self._stages.read_by_judges(answered["prompts"], self._method.judging)
         search = method.search(self._method.search)

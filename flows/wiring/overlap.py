@@ -57,7 +57,7 @@ def searched_ahead(
 
     def rows(shard: int) -> dict[str, Sequence[Any]]:
         judged = _made(before, shard, "judgements")
-        return {"roots": negatives_of(before.inputs, judged, shard, before.seed, choosing.get("band")).roots}
+        return {"roots": negatives_of(before.inputs, judged, shard, before.seed, choosing).roots}
 
     return _ahead(stage, call, before, rows, kept_apart(call, before, choice))
 

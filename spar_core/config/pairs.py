@@ -20,7 +20,7 @@ _OF_THE_RUN = ("tokens", "grpo_from")
 class PairsConfig(GrownConfig):
     """How preference pairs for the actor are made, and with that what a run compares (docs/method.md)."""
 
-    later = (*_OF_THE_RUN, "length_control", "ranking")
+    later = (*_OF_THE_RUN, "length_control", "ranking", "roots")
 
     method: Annotated[str, AfterValidator(_known_method)] = "spar"
     """spar: accepted rewrite of a tree search over root. single_refine: of one rewrite, iterative_refine: of a chain of
@@ -35,6 +35,9 @@ class PairsConfig(GrownConfig):
     """Cap on pairs per iteration (seeded choice); null keeps all. Compared methods get equal numbers by it."""
     max_negatives: Annotated[int, Field(ge=1)] | None = None
     """Cap on trees searched per iteration (seeded choice); null searches every prompt with a failing answer."""
+    roots: Literal["any", "whole"] = "any"
+    """Which failing answer of a prompt a tree begins at: any of them (published), or one that was not cut at the token
+    limit where there is one, as rewrites of cut answers are seldom accepted (docs/results/smollm2.md)."""
     tokens: Annotated[int, Field(ge=1)] | Literal["spar"] | None = None
     """Completion tokens that an iteration may write to make what the actor learns from. best_of_n draws and judges
     further samples up to it, GRPO trains until it is spent. `spar`: as many as the run in this home that differs in

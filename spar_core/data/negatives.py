@@ -38,14 +38,21 @@ def choose_negatives(
     *,
     run_seed: int,
     band: PassBand | None = None,
+    whole_first: bool = False,
 ) -> Negatives:
     """One response judged NO per prompt, by seeded choice, with a critique that agrees with the majority.
 
-    `band`: of those prompts only whose share of passing answers lies in it.
+    `band`: of those prompts only whose share of passing answers lies in it. `whole_first`: of a prompt's failing
+    answers a cut one only where all were cut.
     Drops: `not_judged` (no response of the prompt has a judgement), `no_failing_response`, `too_hard` and `too_easy`
     (outside of the band).
     Reads each iterable once, judgements first; holds the NO judgements and one response per prompt.
     """
+
+    def rank_of(response: Response) -> tuple[bool, tuple[int, str]]:
+        cut = whole_first and response.finish_reason == "length"
+        return cut, rank(run_seed, "negatives.choice", response.response_id)
+
     failing: dict[str, Judgement] = {}
     judged: set[str] = set()
     for judgement in judgements:
@@ -63,7 +70,7 @@ def choose_negatives(
         if passes:
             continue
         rival = chosen.get(response.prompt_id)
-        if rival is None or _rank(run_seed, response) < _rank(run_seed, rival):
+        if rival is None or rank_of(response) < rank_of(rival):
             chosen[response.prompt_id] = response
     roots, drops = [], []
     for prompt in prompts:
@@ -77,7 +84,3 @@ def choose_negatives(
             reason = "no_failing_response" if prompt.prompt_id in counts else "not_judged"
             drops.append(Drop(STAGE, prompt.prompt_id, reason))
     return Negatives(roots, drops)
-
-
-def _rank(run_seed: int, response: Response) -> tuple[int, str]:
-    return rank(run_seed, "negatives.choice", response.response_id)

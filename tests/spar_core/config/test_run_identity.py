@@ -39,7 +39,7 @@ method.search.accept_above method.search.selection method.search.tie_break metho
 method.search.detect_duplicates method.search.accept_truncated method.search.failed_expansion_costs
 method.search.rewrite_attempts method.search.max_reasks method.search.cache_values method.search.votes_asked
 method.pairs.method method.pairs.scorer method.pairs.max_pairs method.pairs.max_negatives
-method.pairs.tokens method.pairs.grpo_from method.pairs.length_control method.pairs.ranking
+method.pairs.tokens method.pairs.grpo_from method.pairs.length_control method.pairs.ranking method.pairs.roots
 method.refiner_data.refinements method.refiner_data.tree_yes method.refiner_data.tree_no
 method.refiner_data.response_no method.refiner_data.response_yes method.refiner_data.unanimous
 method.refiner_data.order method.refiner_data.balance method.refiner_data.deduplicate

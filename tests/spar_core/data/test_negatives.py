@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from finished_records import judgement, prompt, response
 
 from spar_core.data import choose_negatives
@@ -56,3 +58,18 @@ def test_a_band_of_pass_rates_decides_which_prompts_make_trees() -> None:
     easy = choose_negatives(PROMPTS, RESPONSES, JUDGEMENTS, run_seed=0, band=PassBand(None, 0.3))
     assert [root.prompt_id for root in easy.roots] == ["p4"]
     assert easy.drops[0].reason == "too_easy"
+
+
+def test_a_cut_answer_is_chosen_only_where_all_failing_ones_were_cut() -> None:
+    cut = {"b", "f"}
+    responses = [replace(one, finish_reason="length") if one.response_id in cut else one for one in RESPONSES]
+
+    def chosen(whole_first: bool) -> set[tuple[str, ...]]:
+        found = (
+            choose_negatives(PROMPTS, responses, JUDGEMENTS, run_seed=seed, whole_first=whole_first)
+            for seed in range(20)
+        )
+        return {tuple(root.response_id for root in one.roots) for one in found}
+
+    assert chosen(whole_first=False) == {("b", "f"), ("c", "f")}
+    assert chosen(whole_first=True) == {("c", "f")}
