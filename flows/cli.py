@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spar_core.errors import ConfigError, SparError
+from spar_core.own_version import own_version
 from spar_core.secrets import hide_in_logs, redacted_text
 
 EXIT_FAILED = 1
@@ -56,7 +57,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="spar")
+@click.version_option(own_version())
 def cli() -> None:
     """Self-play with tree-search refinement: run it, resume it, look into it.
 

@@ -12,6 +12,7 @@ import httpx
 
 from flows.commands.options import home_option, opened
 from spar_core.errors import SparError
+from spar_core.log_end import log_end
 from spar_core.secrets import redacted_text
 from storage.home import Home
 
@@ -118,4 +119,6 @@ def _await(server: _Server, health: str) -> None:
             if httpx.get(f"{server.url}{health}", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
                 return
         time.sleep(_POLL_S)
-    raise SparError(f"the {server.name} server did not start at {server.url}; see {server.log}")
+    raise SparError(
+        f"the {server.name} server did not start at {server.url}. Its log, {server.log}, ends:\n{log_end(server.log)}"
+    )

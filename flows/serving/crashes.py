@@ -4,7 +4,6 @@ those that nobody ended after they were cancelled. Runs are told apart by the ra
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.states import Cancelled, Crashed
 
+from spar_core.own_version import own_version
 from storage.home import Home
 
 _GOING = [StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
@@ -127,8 +127,5 @@ def _flow_runs(home: Home, states: list[StateType] | None = None) -> FlowRunFilt
 
 
 def version_tag() -> str:
-    """The tag of the version that runs; `source` where it is run from its folder, uninstalled."""
-    try:
-        return f"version:{version('spar')}"
-    except PackageNotFoundError:
-        return "version:source"
+    """The tag of the version that runs."""
+    return f"version:{own_version()}"

@@ -29,6 +29,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spar_core.errors import ConfigError, SparError
+from spar_core.log_end import log_end
 from spar_core.processes import process_mark
 from storage.addresses import port_to_listen_on
 from storage.disk import disk_errors, read_json, write_json
@@ -272,7 +273,7 @@ def _started(home: Home, port: int) -> _Record:
             if is_healthy(api_url):
                 return record
             time.sleep(0.2)
-        raise SparError(f"the Prefect server did not start on port {port}; see {log}")
+        raise SparError(f"the Prefect server did not start on port {port}. Its log, {log}, ends:\n{log_end(log)}")
     except BaseException:
         _stop(record.server)
         _state_file(home).unlink(missing_ok=True)

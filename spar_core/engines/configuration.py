@@ -165,8 +165,8 @@ class TransformersEngineConfig(ThinkingSettings):
     """Type of the weights; "auto" is bfloat16 on a GPU and float32 on a CPU."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU cores to compute with, each its own batch; None: OMP_NUM_THREADS, else all that this process may use."""
-    max_batch_rows: int = Field(default=256, ge=1, le=65536)
-    """Completions decoded at once."""
+    max_batch_rows: int | None = Field(default=None, ge=1, le=65536)
+    """Completions decoded at once; None: 256 on a CPU, on a GPU up to 2048, as its memory allows."""
     cache_gib: float | None = Field(default=None, gt=0, le=4096)
     """GiB for keys and values; None: of the free memory a quarter on a CPU (at least 1 GiB), 80 % on a GPU."""
 

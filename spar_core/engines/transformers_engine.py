@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from spar_core.engines.base import Completion, Generation, GenerationRequest, Sampling
+from spar_core.engines.batch_rows import batch_rows
 from spar_core.engines.batch_worker import CLOSED, BatchWorker, Office, fail
 from spar_core.engines.chat_format import ChatFormat
 from spar_core.engines.choosing import parting
@@ -53,7 +54,7 @@ class TransformersEngine:
         model: folder with config.json, safetensors, tokenizer and chat template, or a hub id.
         device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:1", ...
         dtype: "auto" is bfloat16 on a GPU and float32 on a CPU.
-        max_batch_rows: completions decoded at once.
+        max_batch_rows: completions decoded at once; None: see `batch_rows`.
         cache_gib: memory for keys and values; None is a quarter of what is free on a CPU (at least 1), 80 % on a GPU.
         threads: CPU cores to compute with; None is `OMP_NUM_THREADS`, else all that this process may use.
         opening: the model's digest where it is known, and who shares the free memory of the GPU.
@@ -69,7 +70,7 @@ class TransformersEngine:
         *,
         device: str = "auto",
         dtype: DtypeName = "auto",
-        max_batch_rows: int = 256,
+        max_batch_rows: int | None = None,
         cache_gib: float | None = None,
         threads: int | None = None,
         opening: Opening = BY_HAND,
@@ -84,8 +85,9 @@ class TransformersEngine:
         self._thought_tokens = thinking.thought_tokens if thinking else None
         self._context = loaded.context
         threads = threads or wanted_threads() or usable_cores()
-        number = _batches(loaded, max_batch_rows, threads)
-        rows = -(-max_batch_rows // number)
+        together = max_batch_rows or _batch_rows(loaded, opening.seat.seats)
+        number = _batches(loaded, together, threads)
+        rows = -(-together // number)
         self._jobs = JobQueue(number, rows + rows // _QUEUED_SHARE)
         self._meter = UsageMeter()
         office = Office(self._jobs, self._meter, self._completion)
@@ -181,6 +183,12 @@ def _batches(loaded: LoadedModel, rows: int, threads: int) -> int:
     if loaded.model.device.type != "cpu" or kinds & _OWN_STATE:
         return 1
     return min(threads, -(-rows // _ROWS_PER_BATCH))
+
+
+def _batch_rows(loaded: LoadedModel, seats: int) -> int:
+    device, vocabulary = loaded.model.device, loaded.model.config.get_text_config().vocab_size
+    spare = torch.cuda.mem_get_info(device)[0] * (1 - _GPU_CACHE_SHARE) / seats if device.type == "cuda" else None
+    return batch_rows(vocabulary, spare_bytes=spare)
 
 
 def _cache_bytes(device: torch.device, cache_gib: float | None, seats: int) -> float:

@@ -22,16 +22,16 @@ from spar_core.engines.server_guard import end_recorded, read_record
 from spar_core.engines.server_progress import is_writing
 from spar_core.engines.vllm_layout import Berth, berths
 from spar_core.errors import EngineError
+from spar_core.log_end import log_end
 from spar_core.ports import port_is_free
 from spar_core.processes import process_mark
 from spar_core.processors import SLOW_BF16, computes_bfloat16
-from spar_core.secrets import redacted_text, with_values
+from spar_core.secrets import with_values
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.5
 _STOP_S = 10.0  # a CPU server takes 2 to 4 seconds after SIGTERM
 _HEALTH_S = 10.0
-_LOG_LINES = 15
 SERVED_NAME = "spar"
 
 
@@ -129,8 +129,7 @@ class VllmServer:
 
     def log_end(self) -> str:
         """The last lines of the server's log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return redacted_text("\n".join(lines[-_LOG_LINES:]))
+        return log_end(self.log)
 
     def stop(self, *, at_once: bool = False) -> None:
         """End the server and all its processes, politely unless `at_once`; waits until the port is free. Idempotent."""

@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from spar_core.engines.batch_rows import batch_rows
 from spar_core.engines.configuration import EngineConfig, VllmEngineConfig
 from spar_core.planning.devices import GIB, Device
 from spar_core.planning.serving_memory import ServingMemory, serving_memory
@@ -83,4 +84,6 @@ def serving(
     cache = free if given is None else given * GIB
     held = max(0, int(cache / shape.cache_bytes(1, element)))
     memory = ServingMemory(whole, 0.0, max(0.0, cache), held, held / tokens, tokens)
-    return Serving(1, 1, getattr(engine, "max_batch_rows", 256), memory)
+    spare = hardware.device.memory - whole - memory.cache if hardware.device.is_gpu else None
+    rows = getattr(engine, "max_batch_rows", None) or batch_rows(shape.vocabulary, spare_bytes=spare)
+    return Serving(1, 1, rows, memory)

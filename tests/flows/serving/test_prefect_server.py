@@ -173,3 +173,14 @@ def test_a_server_on_this_machine_is_reached_without_the_proxy_of_the_environmen
         prefect_server.prepare_environment(Home(tmp_path))
         assert {name: os.environ[name] for name in ("no_proxy", "NO_PROXY") if name in os.environ} == becomes
         assert urllib.request.proxy_bypass_environment("127.0.0.1:4200")
+
+
+def test_one_that_does_not_start_says_why(tmp_path, monkeypatch):
+    """Whoever reads the message need not go and look for a log."""
+    folder = tmp_path / "packages" / "prefect"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "__main__.py").write_text("raise ImportError('the greenlet library is required')")
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    with pytest.raises(SparError, match=r"(?s)did not start on port.*Its log.*the greenlet library is required"):
+        join_server(Home(tmp_path / "home"))
