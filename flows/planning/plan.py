@@ -25,7 +25,7 @@ from spar_core.planning.hardware import Hardware, serving
 from spar_core.planning.shapes import ModelShape
 from spar_core.planning.stage_work import TRAININGS
 from spar_core.planning.timing import GivenRates
-from spar_core.processors import usable_cores
+from spar_core.processors import cpu_flags, usable_cores
 from spar_core.records import ModelRole
 from storage.home import Home
 
@@ -154,7 +154,7 @@ def _hardware(config: RunConfig, options: PlanOptions) -> Hardware:
     launch = config.training.launch
     wanted = options.gpus is not None or options.gpu_memory is not None or options.device is not None
     if not wanted and not here and launch.world == 1 and config.engine.kind != "vllm":
-        return Hardware(this_cpu(usable_cores(), float(psutil.virtual_memory().total)), 1)
+        return Hardware(this_cpu(usable_cores(), float(psutil.virtual_memory().total), cpu_flags()), 1)
     count = options.gpus or (len(here) * launch.nodes if here else launch.world)
     memory = options.gpu_memory * GIB if options.gpu_memory is not None else None
     if memory is None and here and options.device is None:

@@ -35,6 +35,8 @@ class Assumptions(NamedTuple):
     """Share of the tokens read that the server's prefix cache holds already."""
     train_mfu: float = 0.35
     """Share of the processor's peak that training gets."""
+    cpu_train_share: float = 0.6
+    """The same of a CPU, of what it reaches with large products."""
     adapter_mfu: float = 0.22
     """The same where adapters are trained, whose small products keep it waiting."""
     read_mfu: float = 0.5

@@ -1,6 +1,7 @@
 """What processors can do at most, by their makers' data sheets, and what share of it a run is assumed to get."""
 
-from typing import Final, NamedTuple
+from collections.abc import Collection
+from typing import Final, Literal, NamedTuple
 
 from spar_core.errors import ConfigError
 
@@ -8,21 +9,29 @@ GIB: Final = 2**30
 
 
 class Device(NamedTuple):
-    """One processor: dense bf16 multiply-adds as operations per second, bytes per second and bytes of its memory."""
+    """One processor: dense multiply-adds as operations per second (of a GPU bf16, of a CPU fp32), bytes per second and
+    bytes of its memory. `bf16_flops`: of a CPU; None: as `flops`."""
 
     name: str
     flops: float
     bandwidth: float
     memory: float
+    bf16_flops: float | None = None
 
     @property
     def is_gpu(self) -> bool:
         """Whether it is an accelerator; a CPU shares the machine's memory with everything else."""
         return self.name != CPU
 
+    def training_flops(self, precision: Literal["fp32", "bf16"]) -> float:
+        """Of a training's products."""
+        return self.flops if precision == "fp32" or self.bf16_flops is None else self.bf16_flops
+
 
 CPU: Final = "cpu"
-_CORE_FLOPS = 50e9  # fp32 products of one core with AVX2, measured: docs/models.md
+# Products of one core, measured (docs/results/cpu-speed.md, smollm2.md); bf16 in AVX-512 alone counts as twice fp32.
+_FP32_CORE_FLOPS, _FP32_AVX512_CORE_FLOPS = 50e9, 85e9
+_BF16_CORE_FLOPS, _BF16_AVX512_CORE_FLOPS, _BF16_AMX_CORE_FLOPS = 1.3e9, 170e9, 200e9
 _CPU_BANDWIDTH = 15e9
 
 GPUS: Final = {
@@ -60,6 +69,9 @@ def gpu_named(name: str | None, memory: float | None) -> Device:
     return GPUS[name] if memory is None else GPUS[name]._replace(memory=memory)
 
 
-def this_cpu(cores: int, memory: float) -> Device:
-    """A CPU with so many cores and so many bytes of memory."""
-    return Device(CPU, _CORE_FLOPS * cores, _CPU_BANDWIDTH, memory)
+def this_cpu(cores: int, memory: float, flags: Collection[str] = ()) -> Device:
+    """A CPU with so many cores, so many bytes of memory and these instruction sets, as `/proc/cpuinfo` names them."""
+    fp32 = _FP32_AVX512_CORE_FLOPS if "avx512f" in flags else _FP32_CORE_FLOPS
+    bf16 = _BF16_AVX512_CORE_FLOPS if {"avx512_bf16", "bf16"} & set(flags) else _BF16_CORE_FLOPS
+    bf16 = _BF16_AMX_CORE_FLOPS if "amx_bf16" in flags else bf16
+    return Device(CPU, fp32 * cores, _CPU_BANDWIDTH, memory, bf16 * cores)

@@ -94,5 +94,5 @@ def training_seconds(
     # Attention over the sequence so far, as products of width times half the length.
     mean = min(load.tokens, 2 * (assumed.instruction_tokens + assumed.answer_tokens)) / 2
     weights = shape.multiplied + 2 * shape.layers * shape.query_width * mean / 2
-    share = assumed.adapter_mfu if load.lora_rank else assumed.train_mfu
-    return tokens * per_token * weights / (device.flops * share * processors)
+    share = assumed.adapter_mfu if load.lora_rank else assumed.train_mfu if device.is_gpu else assumed.cpu_train_share
+    return tokens * per_token * weights / (device.training_flops(load.precision) * share * processors)
