@@ -334,13 +334,18 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class GivenPair:
-    """A preference pair of given data: `prompt` is a whole chat that ends with the user's turn, `source` its file."""
+    """A preference pair of given data: `prompt` is a whole chat that ends with the user's turn, `source` its file.
+
+    `chosen_cut`, `rejected_cut`: as of a `PreferencePair`.
+    """
 
     pair_id: str
     source: str
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
+    chosen_cut: bool = False
+    rejected_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

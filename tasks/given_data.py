@@ -40,4 +40,4 @@ def _written(context: ShardContext, table: str, rows: Iterator[Any]) -> ShardRow
 
 
 GIVEN_EXAMPLES = {role: Stage(f"given_examples_{role}", version=1, work=_examples) for role in get_args(ModelRole)}
-GIVEN_PAIRS = Stage("given_pairs", version=1, work=_pairs)
+GIVEN_PAIRS = Stage("given_pairs", version=2, work=_pairs)

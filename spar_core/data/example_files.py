@@ -141,7 +141,7 @@ def _pairs(source: DataSource, *, skip_bad: bool) -> Iterator[GivenPair | Drop]:
             yield drop(file, raw, IDENTICAL, "chosen and rejected are equal")
         else:
             pair_id = content_id("given_pair", row.prompt, row.answer, row.rejected)
-            yield GivenPair(pair_id, file.path.name, row.prompt, row.answer, row.rejected)
+            yield GivenPair(pair_id, file.path.name, row.prompt, row.answer, row.rejected, *row.cut)
 
 
 def _kind(raw: RawRow, source: DataSource) -> Kind | None:

@@ -5,7 +5,8 @@
     Alpaca              {"instruction", "input"?, "output", "system"?, "history"?}
     prompt and answer   {"prompt" (text or turns), "response" or "completion" or "answer" (text or turns)}
     pairs               {"prompt" or "messages" or "instruction", "chosen", "rejected"}: answers as text, as one
-                        message, as their turns, or as whole chats that begin with the prompt (then it may be absent)
+                        message, as their turns, or as whole chats that begin with the prompt (then it may be absent);
+                        "chosen_cut"? and "rejected_cut"?: true where the text ended at a token limit
 
 So TRL's standard and conversational rows, the rows of LLaMA-Factory, and those of the SPaR release are all read.
 """
@@ -20,8 +21,9 @@ from spar_core.records import Message
 _CHATS: Final = ("messages", "conversations", "conversation")
 _PROMPTS: Final = ("prompt", "instruction", "question", "query", "input")
 _ANSWERS: Final = ("completion", "response", "output", "answer")
+_CUT: Final = ("chosen_cut", "rejected_cut")
 COLUMNS: Final = frozenset(
-    (*_CHATS, *_PROMPTS, *_ANSWERS, "chosen", "rejected", "system", "history", "label", "kind", "constraints")
+    (*_CHATS, *_PROMPTS, *_ANSWERS, "chosen", "rejected", *_CUT, "system", "history", "label", "kind", "constraints")
 )
 """Every column that is looked at."""
 _EXPECTED: Final = (
@@ -39,6 +41,8 @@ class ShapedRow(NamedTuple):
     """The answer to it, the better one of a pair; null where the row only asks."""
     rejected: str | None = None
     """The worse answer of a pair; null in all other rows."""
+    cut: tuple[bool, bool] = (False, False)
+    """Whether the answers of a pair, the better first, ended at a token limit."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -56,7 +60,7 @@ def shaped(values: Mapping[str, Any]) -> ShapedRow:
     if isinstance(row.get("label"), bool):
         raise DataError("an answer with a label true or false is no pair and no example: pair the good with the bad")
     if "chosen" in row or "rejected" in row:
-        found = _pair(row)
+        found = _pair(row)._replace(cut=_cut(row))
     elif any(name in row for name in _CHATS):
         found = _chat(row)
     else:
@@ -109,6 +113,14 @@ def _pair(row: Mapping[str, Any]) -> ShapedRow:
     if name is None:
         raise DataError("a pair needs its prompt: a column prompt or messages, or whole chats as chosen and rejected")
     return ShapedRow(f"{name}/chosen/rejected", _prompt(row, name), chosen, rejected)
+
+
+def _cut(row: Mapping[str, Any]) -> tuple[bool, bool]:
+    for name in _CUT:
+        if not isinstance(row.get(name, False), bool):
+            raise DataError(f"column {name!r} must be true or false, not {row[name]!r}")
+    chosen, rejected = (row.get(name, False) for name in _CUT)
+    return chosen, rejected
 
 
 def _answer(value: Any, name: str) -> tuple[tuple[Message, ...], str]:

@@ -108,6 +108,10 @@ def test_pairs_of_every_shape(row, shape, prompt):
         ({"prompt": "q", "chosen": "a"}, "rejected is missing"),
         ({"prompt": "q", "chosen": "a", "rejected": None}, "rejected is missing"),
         ({"chosen": "a", "rejected": "w"}, "a pair needs its prompt"),
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "w", "rejected_cut": 1},
+            "'rejected_cut' must be true or false, not 1",
+        ),
         ({"prompt": "q", "chosen": "a", "rejected": " "}, "the rejected answer is blank"),
         ({"messages": TURNS, "chosen": GOOD, "rejected": BAD}, "turn 3 must be by user"),
         ({"chosen": TURNS, "rejected": [{"role": "user", "content": "r"}, BAD]}, "begin with different prompts"),
