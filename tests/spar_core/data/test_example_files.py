@@ -123,7 +123,7 @@ def test_pairs_keep_their_whole_prompt(tmp_path):
 
 def test_pairs_say_which_texts_were_cut(tmp_path):
     path = tmp_path / "pairs.parquet"  # as the table of a run holds them
-    rows = [PAIR, {**PAIR, "rejected": "Fox", "chosen_cut": False, "rejected_cut": True}]
+    rows = [PAIR, {**PAIR, "chosen_cut": False, "rejected_cut": True}]
     pq.write_table(pa.Table.from_pylist([{"chosen_cut": None, "rejected_cut": None, **row} for row in rows]), path)
     found = [(row.chosen_cut, row.rejected_cut) for row in read_pairs(path)]
     assert found == [(False, False), (False, True)]
