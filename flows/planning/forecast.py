@@ -69,7 +69,8 @@ class Forecaster:
             return Forecast(measured.work, measured.seconds, "measured")
         if expected.kind == "compute":
             return Forecast(expected, _LEAST_S + _ROW_S * expected.rows, "assumed")
-        party = self._parties[self._who(stage, models)]
+        who = self._who(stage, models)
+        party = self._parties[who]
         if party is None:
             return Forecast(expected, 0.0, "elsewhere")
         if expected.kind == "train":
@@ -77,10 +78,15 @@ class Forecaster:
             return self._trained(stage, expected, party)
         wanted = frozenset(models.values())
         stays = wanted <= self._loaded if self._side_by_side() else wanted == self._loaded
-        start = 0.0 if stays else self._sources.assumed.engine_start_s
+        start = 0.0 if stays else self._start_s(who)
         beside = self._loaded | wanted
         self._loaded = beside if self._side_by_side() and len(beside) <= 2 else wanted
         return self._written(expected, party, start)
+
+    def _start_s(self, who: str) -> float:
+        assumed = self._sources.assumed
+        engine = self._config.engine_of("refiner" if who == "refiner" else "actor")
+        return assumed.in_process_start_s if engine.kind == "transformers" else assumed.engine_start_s
 
     def _side_by_side(self) -> bool:
         return self._config.orchestration.placement == "side_by_side"
@@ -111,7 +117,7 @@ class Forecaster:
 
     def _trained(self, stage: str, work: Work, party: Party) -> Forecast:
         assumed, rates = self._sources.assumed, self._sources.rates
-        start = assumed.training_start_s
+        start = assumed.training_start_s if self._hardware.device.is_gpu else assumed.cpu_training_start_s
         if rates.trained is not None:
             return Forecast(work, start + work.read / (rates.trained * party.processors), "given")
         config = training_of(self._config, stage)

@@ -22,6 +22,7 @@ from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.devices import GIB, gpu_named, this_cpu
 from spar_core.planning.facts import Facts
 from spar_core.planning.hardware import Hardware, serving
+from spar_core.planning.known_models import USUAL
 from spar_core.planning.shapes import ModelShape
 from spar_core.planning.stage_work import TRAININGS
 from spar_core.planning.timing import GivenRates
@@ -106,7 +107,7 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     Raises:
         ConfigError: an option or a model's shape is not known.
     """
-    assumed = Assumptions.with_values(options.assume)
+    assumed = Assumptions.with_values(options.assume, USUAL.get(run.config.models.actor))
     hardware = _hardware(run.config, options)
     launch = launched(run.config.training.launch, hardware, chosen=options.gpus is not None)
     smaller = _smaller_passes(run.config.training, launch.world) if options.gpus is not None else {}

