@@ -3,6 +3,8 @@
     python benchmarks/generation.py                       a random 1 M-parameter Llama, 100 requests x 5 samples
     python benchmarks/generation.py --model DIR --requests 500 --rows 64 256 --dtypes float32 bfloat16
     python benchmarks/generation.py --model DIR --parts           what each part of a decoding step saves, on one core
+    python benchmarks/generation.py --device cuda --width 576 --layers 30 --heads 9 --vocabulary 49152 \
+        --dtypes bfloat16 --rows 256 1024 2048 --requests 512 --samples 4 --generate-batches     a GPU
 
 Both sides get the same prompts, n, temperature, top_p and token limit; generate runs each batch of prompts to
 its longest answer, as it always does. CPU seconds are printed beside wall seconds: on a shared machine the
@@ -42,7 +44,7 @@ class Measured(NamedTuple):
 def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
-        model = arguments.model or _random_llama(Path(folder), arguments.width, arguments.vocabulary)
+        model = arguments.model or _random_llama(Path(folder), arguments)
         if arguments.parts:
             _parts(model, arguments.repeats)
             return
@@ -52,12 +54,16 @@ def main() -> None:
             for dtype in arguments.dtypes:
                 for rows in arguments.rows:
                     label = f"engine    {dtype:9} rows {rows:4} threads {threads}"
-                    lines.append(_engine(label, model, requests, dtype=dtype, rows=rows, threads=threads))
+                    lines.append(
+                        _engine(label, model, requests, arguments.device, dtype=dtype, rows=rows, threads=threads)
+                    )
                     _show(lines[-1])
                 few = requests[: max(1, len(requests) // arguments.generate_share)]
                 for batch in arguments.generate_batches:
                     label = f"generate  {dtype:9} batch {batch:3} threads {threads}"
-                    lines.append(_generate(label, model, few, dtype=dtype, batch=batch, threads=threads))
+                    lines.append(
+                        _generate(label, model, few, arguments.device, dtype=dtype, batch=batch, threads=threads)
+                    )
                     _show(lines[-1])
     _show_ratio(lines)
 
@@ -65,7 +71,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model folder; default: a random Llama")
-    parser.add_argument("--width", type=int, default=128, help="of the random Llama, which has 4 layers")
+    parser.add_argument("--width", type=int, default=128, help="of the random Llama")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--vocabulary", type=int, default=4000)
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--samples", type=int, default=5)
@@ -74,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--top-p", type=float, default=0.9)
     parser.add_argument("--rows", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--generate-batches", type=int, nargs="*", default=[4, 16], help="prompts per generate call")
     parser.add_argument("--generate-share", type=int, default=4, help="generate gets one in this many requests")
@@ -92,8 +101,10 @@ def _requests(model: Path, arguments: argparse.Namespace) -> list[GenerationRequ
     return [GenerationRequest((Message("user", text),), sampling, i, arguments.samples) for i, text in enumerate(texts)]
 
 
-def _engine(label: str, model: Path, requests: list[GenerationRequest], *, dtype: Any, rows: int, threads: int) -> Any:
-    engine = TransformersEngine(model, device="cpu", dtype=dtype, max_batch_rows=rows, threads=threads)
+def _engine(
+    label: str, model: Path, requests: list[GenerationRequest], device: str, *, dtype: Any, rows: int, threads: int
+) -> Any:
+    engine = TransformersEngine(model, device=device, dtype=dtype, max_batch_rows=rows, threads=threads)
 
     async def run() -> int:
         await engine.generate(requests[0])
@@ -107,13 +118,13 @@ def _engine(label: str, model: Path, requests: list[GenerationRequest], *, dtype
 
 
 def _generate(
-    label: str, model: Path, requests: list[GenerationRequest], *, dtype: str, batch: int, threads: int
+    label: str, model: Path, requests: list[GenerationRequest], device: str, *, dtype: str, batch: int, threads: int
 ) -> Measured:
     torch.set_num_threads(threads)
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval().to(device)
     ends = network.generation_config.eos_token_id
-    end_tokens = torch.tensor(ends if isinstance(ends, list) else [ends])
+    end_tokens = torch.tensor(ends if isinstance(ends, list) else [ends], device=device)
 
     def run() -> int:
         tokens = 0
@@ -121,7 +132,7 @@ def _generate(
             group = requests[start : start + batch]
             chats = [[{"role": "user", "content": request.messages[0].content}] for request in group]
             texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
-            inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+            inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(device)
             inputs.pop("token_type_ids", None)
             sampling = group[0].sampling
             with torch.inference_mode():
@@ -215,7 +226,8 @@ def _show_ratio(lines: list[Measured]) -> None:
         print(f"best against best by {clock[:-2]} time: {rates[0] / rates[1]:.1f} x")
 
 
-def _random_llama(folder: Path, width: int, vocabulary: int) -> Path:
+def _random_llama(folder: Path, arguments: argparse.Namespace) -> Path:
+    width, vocabulary = arguments.width, arguments.vocabulary
     marks = ["<pad>", "<end>", "<user>", "<assistant>", "<unk>"]
     words = [*marks, *(f"w{number}" for number in range(vocabulary - len(marks)))]
     inner = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
@@ -230,9 +242,9 @@ def _random_llama(folder: Path, width: int, vocabulary: int) -> Path:
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=width * 5 // 2,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        num_hidden_layers=arguments.layers,
+        num_attention_heads=arguments.heads,
+        num_key_value_heads=arguments.heads,
         max_position_embeddings=512,
         pad_token_id=0,
         eos_token_id=1,
