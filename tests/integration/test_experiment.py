@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -73,6 +74,16 @@ def test_killed_between_variants_it_goes_on_and_reports_the_broken_one(tmp_path)
     assert json.loads((folder / "results.json").read_text()) == json.loads(done.stdout)
     assert "broken, seed 0 is not complete" in (folder / "report.html").read_text()
     _mlflow_shows_the_variants_below_the_experiment(home, folder)
+    _runs_copied_elsewhere_give_the_same_page(home, file, outcome, tmp_path / "elsewhere")
+
+
+def _runs_copied_elsewhere_give_the_same_page(home: Home, file: Path, outcome: ExperimentOutcome, root: Path) -> None:
+    """Seeds of several homes are brought together so."""
+    for folder in ("artifacts", "runs"):
+        shutil.copytree(home.root / folder, root / folder)
+    done = spar("experiment", file, "--home", root, "--report-only", "--json", timeout=300)
+    copied = ExperimentOutcome.model_validate_json(done.stdout)
+    assert (copied.runs[:2], copied.comparisons, copied.curve) == (outcome.runs[:2], outcome.comparisons, outcome.curve)
 
 
 def _mlflow_shows_the_variants_below_the_experiment(home: Home, folder: Path) -> None:
