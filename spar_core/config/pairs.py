@@ -37,7 +37,7 @@ class PairsConfig(GrownConfig):
     """Cap on trees searched per iteration (seeded choice); null searches every prompt with a failing answer."""
     roots: Literal["any", "whole"] = "any"
     """Which failing answer of a prompt a tree begins at: any of them (published), or one that was not cut at the token
-    limit where there is one, as rewrites of cut answers are seldom accepted (docs/results/smollm2.md)."""
+    limit where there is one; what that does to SmolLM2: docs/results/smollm2.md."""
     tokens: Annotated[int, Field(ge=1)] | Literal["spar"] | None = None
     """Completion tokens that an iteration may write to make what the actor learns from. best_of_n draws and judges
     further samples up to it, GRPO trains until it is spent. `spar`: as many as the run in this home that differs in
