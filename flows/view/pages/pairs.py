@@ -13,21 +13,26 @@ from flows.view.trained import trained_on_artifact
 from flows.view.word_diff import changed_words, word_diff
 
 _ALL = """(
-SELECT pair_id, run_id, iteration, stage_key, prompt_id, tree_id, prompt, chosen, rejected, value, 'actor' AS learner
+SELECT pair_id, run_id, iteration, stage_key, prompt_id, tree_id, prompt, chosen, rejected, value, chosen_cut,
+       rejected_cut, 'actor' AS learner
 FROM preference_pairs
 UNION ALL BY NAME
-SELECT pair_id, run_id, iteration, stage_key, prompt_id, tree_id, prompt, chosen, rejected, value, 'judge' AS learner
+SELECT pair_id, run_id, iteration, stage_key, prompt_id, tree_id, prompt, chosen, rejected, value, chosen_cut,
+       rejected_cut, 'judge' AS learner
 FROM judge_pairs
 UNION ALL BY NAME
-SELECT pair_id, run_id, iteration, stage_key, list_last(prompt).content AS prompt, chosen, rejected, source AS given,
-       'given' AS learner
+SELECT pair_id, run_id, iteration, stage_key, list_last(prompt).content AS prompt, chosen, rejected, chosen_cut,
+       rejected_cut, source AS given, 'given' AS learner
 FROM given_pairs)"""
+_CUT = (("rejected", "the rejected text"), ("chosen", "the chosen text"), ("none", "neither"))
+_IS_CUT = {"rejected": "rejected_cut", "chosen": "chosen_cut", "none": "NOT (rejected_cut OR chosen_cut)"}
 LISTER = Lister(
     f"SELECT DISTINCT ON (pair_id, run_id, iteration) * FROM {_ALL}",
     [
         Choice("q", "Prompt holds", "prompt ILIKE ? ESCAPE '\\'", like=True),
         *of_run(_ALL),
         Choice("learner", "For", "learner = ?", values_of("learner", _ALL)),
+        Choice("cut", "Cut at the token limit", "", fixed=_CUT, conditions=_IS_CUT),
     ],
     {"newest": "run_id, iteration DESC, pair_id", "longest": "length(chosen) DESC, pair_id, run_id, iteration"},
     "/pairs",

@@ -69,7 +69,8 @@ class Maker:
         self.put(
             "trees", trees=[tree], tree_nodes=nodes, tree_votes=[replace(_vote("n3-node", text), completion_tokens=9)]
         )
-        pair = PreferencePair("pair1", "p1", "t1", f"prompt {text}", f"better {text}", text, 1.0, "n3-node", "r1")
+        taken = ("n3-node", "r1", False, True)  # the rejected text was cut
+        pair = PreferencePair("pair1", "p1", "t1", f"prompt {text}", f"better {text}", text, 1.0, *taken)
         pairs = self.put("pairs", preference_pairs=[pair], drops=[Drop("pairs", "r2", "over_cap", text)])
         self.put(
             "judge_pairs", judge_pairs=[PreferencePair("judged", "p1", None, text, text, "no", 1.0, "r1/0", "r1/3")]
