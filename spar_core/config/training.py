@@ -124,10 +124,10 @@ class DpoTrainingConfig(OptimisationConfig, GrownConfig):
     sft_reduction: Literal["token", "sequence"] = "token"
     """Average the SFT term over the tokens of the micro-batch (TRL), or per sequence and then over sequences
     (the authors' trainer)."""
-    ends: Literal["all", "whole", "none"] = "whole"
+    ends: Literal["all", "whole", "chosen", "none"] = "whole"
     """Which texts of a pair are learned with the token that ends an answer: all of them (the authors' trainer), those
-    that were not cut at the token limit, or none, as where rewrites go on behind the end of what they mend and pairs
-    would teach not to end (docs/results/smollm2.md)."""
+    that were not cut at the token limit, of these the chosen ones alone, or none. Where rewrites go on behind the end
+    of what they mend, the ends of rejected texts teach not to end (docs/results/smollm2.md)."""
 
 
 class SftTrainingConfig(OptimisationConfig):

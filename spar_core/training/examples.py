@@ -24,6 +24,8 @@ COLUMNS = {
 records.Prompt."""
 _WHERE_THERE = {"dpo": ("chosen_cut", "rejected_cut")}
 """Columns read where the rows have them."""
+_ENDED = {"all": ("chosen", "rejected"), "whole": ("chosen", "rejected"), "chosen": ("chosen",), "none": ()}
+"""Per `ends`: texts of a pair that are learned with the token that ends an answer."""
 IGNORED_LABEL = -100
 """Label of a token that carries no loss (torch's default `ignore_index`)."""
 
@@ -152,7 +154,7 @@ def _dpo_row(chat: ChatTokenizer, record: dict[str, Any], limit: int | None, end
     turns = (Message("user", asked),) if isinstance(asked, str) else tuple(Message(**turn) for turn in asked)
     encoded = chat.encode(turns, [record["chosen"], record["rejected"]])
     chosen, rejected = (
-        ids if ends == "all" or (ends == "whole" and not record.get(f"{side}_cut")) else chat.without_end(ids)
+        ids if side in _ENDED[ends] and not (record.get(f"{side}_cut") and ends != "all") else chat.without_end(ids)
         for side, ids in zip(("chosen", "rejected"), encoded.answers, strict=True)
     )
     length = len(encoded.prompt) + max(len(chosen), len(rejected))

@@ -39,13 +39,22 @@ def test_pair_row_splits_prompt_and_answers(make_spec: MakeSpec, tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("ends", "chosen", "rejected"),
-    [("all", " yes</s>", " no</s>"), ("whole", " yes</s>", " no"), ("none", " yes", " no")],
+    ("ends", "cut", "chosen", "rejected"),
+    [
+        ("all", "rejected", " yes</s>", " no</s>"),
+        ("whole", "rejected", " yes</s>", " no"),
+        ("whole", "none", " yes</s>", " no</s>"),
+        ("chosen", "rejected", " yes</s>", " no"),
+        ("chosen", "none", " yes</s>", " no"),
+        ("chosen", "chosen", " yes", " no"),
+        ("none", "none", " yes", " no"),
+    ],
 )
-def test_a_cut_text_is_no_ended_one(
-    make_spec: MakeSpec, tmp_path: Path, chat: ChatTokenizer, ends: str, chosen: str, rejected: str
+def test_which_texts_are_learned_with_their_end(
+    make_spec: MakeSpec, tmp_path: Path, chat: ChatTokenizer, ends: str, cut: str, chosen: str, rejected: str
 ) -> None:
-    spec = with_rows(make_spec, tmp_path, "dpo", [{**PAIR, "chosen_cut": False, "rejected_cut": True}])
+    told = {"chosen_cut": cut == "chosen", "rejected_cut": cut == "rejected"}
+    spec = with_rows(make_spec, tmp_path, "dpo", [{**PAIR, **told}])
     spec = spec.model_copy(update={"config": spec.config.model_copy(update={"ends": ends})})
     (row,) = tokenise(spec, chat, 100).rows
     assert (row["chosen_ids"], row["rejected_ids"]) == (ids(chosen), ids(rejected))
