@@ -2,11 +2,9 @@
 
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from spar_core import own_version
 from tests.integration.command_line import environment
 
 _LIGHT = """
@@ -89,11 +87,3 @@ def test_prefect_that_was_imported_before_is_told_of_the_server(tmp_path):
     command = [sys.executable, "-c", _IMPORTED_BEFORE, str(tmp_path / "home")]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=True)
     assert ended.stdout.splitlines() == ["True", "None"]
-
-
-def test_the_version_is_told_where_spar_is_not_installed(monkeypatch):
-    def absent(_name):
-        raise PackageNotFoundError
-
-    monkeypatch.setattr(own_version, "version", absent)
-    assert own_version.own_version() == "source"

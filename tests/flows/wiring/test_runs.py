@@ -221,5 +221,5 @@ def test_a_run_from_a_folder_that_is_not_installed_has_a_version(monkeypatch):
         raise PackageNotFoundError("spar")
 
     assert version_tag() == f"version:{version('spar')}"
-    monkeypatch.setattr("flows.serving.crashes.version", gone)
+    monkeypatch.setattr("spar_core.own_version.version", gone)
     assert version_tag() == "version:source"
