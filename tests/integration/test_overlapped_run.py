@@ -1,11 +1,11 @@
 """Kill -9 while trees are asked ahead of their stage: the same result, and no answer that was kept is asked again."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,10 +42,10 @@ class Iteration:
         assert not damaged
         return {entry.ref.stage: (entry.ref.stage_key, entry.ref.content_digest) for entry in whole}
 
-    def killed_when(self, reached: Callable[[], bool]) -> None:
-        """Start, wait until it has come so far, kill -9."""
+    def killed_when(self, reached: Callable[[], bool], latency: float) -> None:
+        """Start, wait until it has come so far, kill -9. `latency`: seconds of each request."""
         process = subprocess.Popen(
-            [*self._command, "engine.latency_s=0.1"],
+            [*self._command, f"engine.latency_s={latency}"],
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -53,12 +53,12 @@ class Iteration:
             start_new_session=True,
         )
         try:
-            while not reached():
-                assert process.poll() is None, f"it ended before it could be killed: {process.communicate()}"
+            while not reached() and process.poll() is None:
                 time.sleep(0.01)
         finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.kill()
+            _, errors = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), errors  # 0: it ended before it could be killed
 
     def asks(self, kind: str) -> int:
         return sum(1 for name, _ in self.asked if name == kind)
@@ -91,14 +91,18 @@ def test_killed_while_trees_are_asked_ahead_and_while_their_stage_takes_over(pre
     expected = calm.completed("orchestration.overlap=false")
     assert {"responses", "judgements", "negatives", "trees", "pairs"} <= set(expected)
 
-    killed = Iteration(tmp_path, prefect_server, "killed")
-    killed.killed_when(lambda: killed.asks("refine") >= 4)
-    assert not killed.has("judgements")  # so these were asked ahead
-    kept, first = killed.journaled, killed.forget()
+    for latency in (0.1, 0.5, 2.0):  # where the machine stalls a kill comes too late: a slower model leaves more time
+        killed = Iteration(tmp_path, prefect_server, f"killed-{latency}")
+        killed.killed_when(partial(_asks_rewrites, killed), latency)
+        if killed.has("judgements"):
+            continue  # else these were asked ahead
+        kept, first = killed.journaled, killed.forget()
+        killed.killed_when(partial(_asks_rewrites, killed, "negatives"), latency)
+        if not killed.has("trees"):
+            break
+    else:
+        pytest.fail("no kill came in time")
     assert {key for kind, key in first if kind == "refine"} & kept
-
-    killed.killed_when(lambda: killed.has("negatives") and killed.asks("refine") >= 4)
-    assert not killed.has("trees")
     assert kept.isdisjoint(key for _, key in killed.asked)
     kept |= killed.journaled
     second = killed.forget()
@@ -109,3 +113,7 @@ def test_killed_while_trees_are_asked_ahead_and_while_their_stage_takes_over(pre
     assert {*first, *second, *third} == set(calm.asked)
     assert len(first) + len(second) + len(third) <= len(calm.asked) + LOST
     assert not list(killed.home.journal.rglob("*.sqlite"))
+
+
+def _asks_rewrites(iteration: Iteration, after: str | None = None) -> bool:
+    return (after is None or iteration.has(after)) and iteration.asks("refine") >= 4
