@@ -85,13 +85,14 @@ class TransformersEngine:
         self._thought_tokens = thinking.thought_tokens if thinking else None
         self._context = loaded.context
         threads = threads or wanted_threads() or usable_cores()
-        together = max_batch_rows or _batch_rows(loaded, opening.seat.seats)
+        free = _free_bytes(loaded.model.device, opening.seat.seats)
+        cache_bytes = _cache_bytes(loaded.model.device, cache_gib, free)
+        together = max_batch_rows or _batch_rows(loaded, free - cache_bytes)
         number = _batches(loaded, together, threads)
         rows = -(-together // number)
         self._jobs = JobQueue(number, rows + rows // _QUEUED_SHARE)
         self._meter = UsageMeter()
         office = Office(self._jobs, self._meter, self._completion)
-        cache_bytes = _cache_bytes(loaded.model.device, cache_gib, opening.seat.seats)
         self._workers = [
             BatchWorker(
                 place,
@@ -185,18 +186,21 @@ def _batches(loaded: LoadedModel, rows: int, threads: int) -> int:
     return min(threads, -(-rows // _ROWS_PER_BATCH))
 
 
-def _batch_rows(loaded: LoadedModel, seats: int) -> int:
-    device, vocabulary = loaded.model.device, loaded.model.config.get_text_config().vocab_size
-    spare = torch.cuda.mem_get_info(device)[0] * (1 - _GPU_CACHE_SHARE) / seats if device.type == "cuda" else None
-    return batch_rows(vocabulary, spare_bytes=spare)
+def _free_bytes(device: torch.device, seats: int) -> float:
+    return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()) / seats
 
 
-def _cache_bytes(device: torch.device, cache_gib: float | None, seats: int) -> float:
+def _cache_bytes(device: torch.device, cache_gib: float | None, free: float) -> float:
     if cache_gib is not None:
         return cache_gib * _GIB
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] * _GPU_CACHE_SHARE / seats
-    return max(_CPU_CACHE_LEAST_GIB * _GIB, free_memory() * _CPU_CACHE_SHARE / seats)
+        return free * _GPU_CACHE_SHARE
+    return max(_CPU_CACHE_LEAST_GIB * _GIB, free * _CPU_CACHE_SHARE)
+
+
+def _batch_rows(loaded: LoadedModel, spare: float) -> int:
+    vocabulary = loaded.model.config.get_text_config().vocab_size
+    return batch_rows(vocabulary, spare_bytes=spare if loaded.model.device.type == "cuda" else None)
 
 
 def _batch_for(loaded: LoadedModel, rows: int, cache_bytes: int) -> SlotBatch:

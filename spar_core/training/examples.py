@@ -24,8 +24,6 @@ COLUMNS = {
 records.Prompt."""
 _WHERE_THERE = {"dpo": ("chosen_cut", "rejected_cut")}
 """Columns read where the rows have them."""
-_ENDED = {"all": ("chosen", "rejected"), "whole": ("chosen", "rejected"), "chosen": ("chosen",), "none": ()}
-"""Per `ends`: texts of a pair that are learned with the token that ends an answer."""
 IGNORED_LABEL = -100
 """Label of a token that carries no loss (torch's default `ignore_index`)."""
 
@@ -154,7 +152,7 @@ def _dpo_row(chat: ChatTokenizer, record: dict[str, Any], limit: int | None, end
     turns = (Message("user", asked),) if isinstance(asked, str) else tuple(Message(**turn) for turn in asked)
     encoded = chat.encode(turns, [record["chosen"], record["rejected"]])
     chosen, rejected = (
-        ids if side in _ENDED[ends] and not (record.get(f"{side}_cut") and ends != "all") else chat.without_end(ids)
+        ids if _learns_end(ends, side, record.get(f"{side}_cut")) else chat.without_end(ids)
         for side, ids in zip(("chosen", "rejected"), encoded.answers, strict=True)
     )
     length = len(encoded.prompt) + max(len(chosen), len(rejected))
@@ -164,6 +162,11 @@ def _dpo_row(chat: ChatTokenizer, record: dict[str, Any], limit: int | None, end
         if chosen == rejected:
             return None
     return _Row({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}, length)
+
+
+def _learns_end(ends: str, side: str, cut: bool | None) -> bool:
+    """Whether a text of a pair is learned with the token that ends an answer, as `training.actor.ends` says."""
+    return ends == "all" or (not cut and ends in ("whole", side))
 
 
 def _sft_row(chat: ChatTokenizer, record: dict[str, Any], loss_turns: str, limit: int | None) -> _Row | None:
