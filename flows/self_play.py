@@ -222,7 +222,5 @@ def _register(
 ) -> list[Candidate]:
     run = pipeline.run
     roles: tuple[ModelRole, ...] = ("actor", "refiner")
-    trained = [
-        Trained(role, after.of(role), before.of(role), pipeline.trained_by.get(after.of(role).digest)) for role in roles
-    ]
+    trained = [Trained(role, after.of(role), before.of(role), pipeline.trainings_of(after.of(role))) for role in roles]
     return register_models(str(run.home.root), run.run_id, number, trained, scores)

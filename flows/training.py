@@ -123,7 +123,7 @@ def training(request: TrainRequest) -> TrainedModel:
         data = pipeline.stages.run(reading, _ITERATION, files={"data": given}, config=reads)
         model = pipeline.train_on(how.stage, _ITERATION, how.kind, data, start, how.config)
         made = pipeline.trained_by[model.digest]
-        registered = Trained(request.role, model, start, made)
+        registered = Trained(request.role, model, start, [made])
         candidate = register_models(str(home.root), run.run_id, _ITERATION, [registered], None)[0]
     return TrainedModel(run.run_id, f"{request.role}/{candidate.version}", model, data, made, how.settings)
 

@@ -175,7 +175,7 @@ class Catalog:
             connection.register("incoming", content)
             connection.execute(f"CREATE TABLE {views.INTERNAL}.{name} AS SELECT * FROM incoming")
             connection.unregister("incoming")
-        for name in (f"{views.INTERNAL}.users", "runs", "stages", "models", "promotions", "artifacts", "lineage"):
+        for name in views.LEDGER_VIEWS:
             connection.execute(f"CREATE VIEW {name} AS {views.LEDGER_VIEWS[name]}")
         files = self._files()
         for table, record in TABLES.items():

@@ -5,6 +5,8 @@ Each of `UP` and `DOWN` asks with one question mark for the neighbours of one th
 
 from typing import Literal
 
+from storage.views import TRAININGS
+
 ThingKind = Literal["model", "pair", "example", "tree", "vote", "answer", "prompt", "file", "source", "weights"]
 """`file` (by digest), `source` (of prompts, as they name it) and `weights` (of no registered model) are only named."""
 
@@ -36,13 +38,14 @@ STANDS_FOR: tuple[tuple[ThingKind, str], ...] = (
 _TRAINED = (
     "SELECT 'model' AS kind, m.role || '/' || m.version AS id, m.run_id || ', iteration ' || m.iteration AS said "
     "FROM {table} r JOIN lineage l ON l.child_kind = 'artifact' AND l.parent_id = r.stage_key "
-    "JOIN models m ON m.train_stage_key = l.child_id WHERE r.{key} = ?"
+    f"JOIN {TRAININGS} t ON t.stage_key = l.child_id JOIN models m USING (role, version) WHERE r.{{key}} = ?"
 )
 _PROMPT = "SELECT 'prompt' AS kind, prompt_id AS id, {text} AS said FROM {table} WHERE {key} = ? AND prompt_id <> ''"
 _DATA = (
-    "SELECT '{kind}' AS kind, r.{key} AS id, {text} AS said FROM models m JOIN lineage l ON l.child_kind = 'artifact' "
-    "AND l.child_id = m.train_stage_key JOIN {table} r ON r.stage_key = l.parent_id "
-    "WHERE m.role || '/' || m.version = ?"
+    "SELECT '{kind}' AS kind, r.{key} AS id, {text} AS said "
+    f"FROM {TRAININGS} t JOIN lineage l ON l.child_kind = 'artifact' "
+    "AND l.child_id = t.stage_key JOIN {table} r ON r.stage_key = l.parent_id "
+    "WHERE t.role || '/' || t.version = ?"
 )
 # What the artifact of a row was made from beside other rows: files, and models, where they are registered by their
 # version. Benchmarks are files that prompts were kept apart from.

@@ -101,8 +101,12 @@ _LATER = {"settings": "''", "sample": "0", "response_id": "''"}
 
 # Relations that views are made of; users see the views only.
 INTERNAL = "internal"
+TRAININGS = f"{INTERNAL}.trainings"
+"""The trainings that made a version out of its parent: those of shared weights are two, one on the other's model."""
 
 LEDGER_VIEWS: Mapping[str, str] = {
+    # The runs and iterations that used an artifact: one that two runs share appears under both.
+    f"{INTERNAL}.users": f"SELECT DISTINCT run_id, iteration, stage_key FROM {INTERNAL}.stages",
     "runs": f"SELECT * FROM {INTERNAL}.runs",
     "stages": f"SELECT * FROM {INTERNAL}.stages",
     "models": f"SELECT * FROM {INTERNAL}.models",
@@ -111,8 +115,16 @@ LEDGER_VIEWS: Mapping[str, str] = {
     "lineage": f"""
         SELECT child_kind, child_id, parent_kind, parent_id, run_id, iteration, stage_key, parent_name
         FROM {INTERNAL}.lineage LEFT JOIN {INTERNAL}.users USING (stage_key)""",
-    # The runs and iterations that used an artifact: one that two runs share appears under both.
-    f"{INTERNAL}.users": f"SELECT DISTINCT run_id, iteration, stage_key FROM {INTERNAL}.stages",
+    TRAININGS: """
+        WITH RECURSIVE found(role, version, parent_digest, stage_key) AS (
+            SELECT role, version, parent_digest, train_stage_key FROM models WHERE train_stage_key IS NOT NULL
+            UNION
+            SELECT f.role, f.version, f.parent_digest, made.parent_id FROM found f
+            JOIN lineage begun ON begun.child_kind = 'artifact' AND begun.child_id = f.stage_key
+            AND begun.parent_kind = 'model' AND begun.parent_name = 'start' AND begun.parent_id <> f.parent_digest
+            JOIN lineage made ON made.child_kind = 'model' AND made.child_id = begun.parent_id
+            AND made.parent_kind = 'artifact')
+        SELECT DISTINCT role, version, stage_key FROM found""",
 }
 
 

@@ -17,6 +17,7 @@ from storage.entries import ModelEntry, Promotion
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.registry import Registry
+from storage.views import TRAININGS
 
 _log = logging.getLogger(__name__)
 _SAID = {
@@ -68,18 +69,24 @@ def _from_what(catalog: Catalog, entry: ModelEntry, parent: ModelEntry | None) -
     begun = f"`{entry.role}/{parent.version}`" if parent else f"weights `{(entry.parent_digest or 'unknown')[:12]}`"
     if entry.train_stage_key is None:
         return f"It has the weights of {begun}: nothing was trained."
-    rows = catalog.rows(
-        "SELECT stage FROM artifacts WHERE stage_key = ? AND state = 'whole'",
-        [entry.train_stage_key],
+    keys = catalog.rows(
+        f"SELECT stage_key FROM {TRAININGS} WHERE role = ? AND version = ? ORDER BY stage_key = ?, stage_key",
+        [entry.role, entry.version, entry.train_stage_key],
     )
+    steps = [_training(catalog, row["stage_key"]) for row in keys]
+    return f"Trained from {begun} {', then '.join(steps)}."
+
+
+def _training(catalog: Catalog, key: str) -> str:
+    rows = catalog.rows("SELECT stage FROM artifacts WHERE stage_key = ? AND state = 'whole'", [key])
     made = catalog.rows(
         "SELECT a.stage, a.rows_out, a.stage_key FROM lineage l JOIN artifacts a ON a.stage_key = l.parent_id "
         "WHERE l.child_kind = 'artifact' AND l.child_id = ? AND l.parent_kind = 'artifact' GROUP BY ALL",
-        [entry.train_stage_key],
+        [key],
     )
     data = " and ".join(f"{row['rows_out']} rows of `{row['stage']}` (`{row['stage_key'][:12]}`)" for row in made)
     stage = rows[0]["stage"] if rows else "a training that is gone"
-    return f"Trained from {begun} by `{stage}` on {data or 'data that are gone'}."
+    return f"by `{stage}` on {data or 'data that are gone'}"
 
 
 def _scores(catalog: Catalog, entry: ModelEntry) -> Iterator[_Score]:

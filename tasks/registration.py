@@ -16,12 +16,15 @@ from tasks.runtime import Runtime
 
 
 class Trained(NamedTuple):
-    """A model an iteration made: from which parent, with which data, by which stage."""
+    """A model an iteration made: from which parent, by which trainings.
+
+    Of shared weights there are two, in their order; of a model that is as it was none.
+    """
 
     role: ModelRole
     model: ModelRef
     parent: ModelRef
-    training: ArtifactRef | None
+    trainings: Sequence[ArtifactRef]
 
 
 @task(name="register", task_run_name="register-{iteration}")
@@ -64,7 +67,7 @@ def _registration(
     mlflow_run: str,
     registry: Registry,
 ) -> Registration:
-    training = entry.training
+    data = {given.stage: given.content_digest for made in entry.trainings for given in made.manifest().inputs}
     parents = [v.version for v in registry.versions(entry.role) if v.digest == entry.parent.digest]
     return Registration(
         run_id=run_id,
@@ -74,8 +77,8 @@ def _registration(
         digest=entry.model.digest,
         parent_version=parents[-1] if parents else None,
         parent_digest=entry.parent.digest,
-        train_stage_key=None if training is None else training.stage_key,
-        dataset_digests={} if training is None else {d.stage: d.content_digest for d in training.manifest().inputs},
+        train_stage_key=entry.trainings[-1].stage_key if entry.trainings else None,
+        dataset_digests=data,
         metrics=metrics,
         mlflow_run=mlflow_run,
     )

@@ -15,6 +15,8 @@ from tasks.engines import ModelRef
 from tasks.shards import ShardContext, ShardRows
 from tasks.stages import Stage
 
+START = "start"
+"""Role of the model that a training begins with."""
 REWARDS = "rewards"
 """Role of the model that says what the answers of GRPO are worth."""
 _TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
@@ -72,7 +74,7 @@ def training_spec(context: ShardContext) -> TrainingSpec:
     workspace = context.store.workspace(call.stage, call.key)
     return TrainingSpec(
         kind=kind,
-        model_folder=_brought(call.models["start"]),
+        model_folder=_brought(call.models[START]),
         data_files=data.paths(training_table(kind, data)),
         output_folder=workspace / "model",
         config=CONFIG_OF_KIND[kind].model_validate({**call.config["training"], **call.surroundings.training_intervals}),

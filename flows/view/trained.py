@@ -1,11 +1,12 @@
 """Which models were trained on a row: asked by the pages of everything that models learn from."""
 
 from flows.view.reader import Reader, Rows
+from storage.views import TRAININGS
 
 _MODEL = "DISTINCT m.role, m.version, m.run_id, m.iteration"
 _TRAINED = (
     "JOIN lineage l ON l.child_kind = 'artifact' AND l.parent_id = {key} "
-    "JOIN models m ON m.train_stage_key = l.child_id"
+    f"JOIN {TRAININGS} t ON t.stage_key = l.child_id JOIN models m USING (role, version)"
 )
 
 

@@ -113,7 +113,8 @@ def starting_models(run: Run, number: int, last: Models | None, start_from: Star
     chosen = "last" if is_made else start_from or run.config.promotion.continue_from
     models = last
     if chosen == "champion":
-        models = Models(_champion(run, "actor") or last.actor, _champion(run, "refiner") or last.refiner)
+        actor = _champion(run, "actor") or last.actor
+        models = Models(actor, actor if run.config.models.shared else _champion(run, "refiner") or last.refiner)
     if begun is None:
         of = {"actor": models.actor.digest, "refiner": models.refiner.digest, "flow_run": flow_run.id}
         ledger.record_start(Start(run_id=run.run_id, iteration=number, start_from=chosen, **of))

@@ -1,7 +1,7 @@
 """The stages of self-play wired together: which artifacts, models and configuration each of them reads."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from flows.wiring.request import Run
 from flows.wiring.stage_calls import StageRunner, plain
 from spar_core.config.training import INTERVALS
 from spar_core.engines.configuration import ThinkingSettings
+from spar_core.records import ModelRole
 from spar_core.training.model_folder import MASTERS
 from spar_core.training.specification import AnyTraining, Kind
 from storage.artifacts import ArtifactRef
@@ -21,6 +22,7 @@ from tasks.stages import Stage
 from tasks.training import (
     REINFORCE_ACTOR,
     REWARDS,
+    START,
     TRAIN_ACTOR,
     TRAIN_REFINER,
     WARM_START_ACTOR,
@@ -49,16 +51,13 @@ class Pipeline:
         """
         self._data.prepare()
         examples = self._data.warm_start_examples()
-        training = self._config.training
-        trained = {
-            "actor": (WARM_START_ACTOR, training.warm_start_actor, base.actor),
-            "refiner": (WARM_START_REFINER, training.warm_start_refiner, base.refiner),
-        }
-        models: dict[str, ModelRef] = {}
-        for role, (stage, config, start) in trained.items():
-            data = examples.get(role)
-            models[role] = start if data is None else self.train_on(stage, 0, "sft", data, start, config)
-        return Models(models["actor"], models["refiner"])
+        stages = {"actor": WARM_START_ACTOR, "refiner": WARM_START_REFINER}
+
+        def train(role: ModelRole, start: ModelRef) -> ModelRef:
+            data, config = examples.get(role), getattr(self._config.training, f"warm_start_{role}")
+            return start if data is None else self.train_on(stages[role], 0, "sft", data, start, config)
+
+        return self._both(base, train)
 
     def data(self, iteration: int, models: Models, first: Models) -> Data:
         """What both roles learn from in this iteration; `first` are the models after the warm start."""
@@ -66,30 +65,52 @@ class Pipeline:
 
     def train(self, iteration: int, models: Models, data: Data) -> Models:
         """Both roles after learning from an iteration's data."""
-        training = self._config.training
-        if data.pairs is None:
-            actor = self._reinforced(iteration, models, data.prompts)
-        else:
-            actor = self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, models.actor, training.actor)
-        if data.refiner is None:
-            return Models(actor, models.refiner)
-        if self._config.refiner_learns_by() == "dpo":
-            judge = training.judge_training()
-            return Models(actor, self.train_on(TRAIN_REFINER, iteration, "dpo", data.refiner, models.refiner, judge))
-        refiner = self.train_on(TRAIN_REFINER, iteration, "sft", data.refiner, models.refiner, training.refiner)
-        return Models(actor, refiner)
 
-    def _reinforced(self, iteration: int, models: Models, prompts: ArtifactRef) -> ModelRef:
+        def train(role: ModelRole, start: ModelRef) -> ModelRef:
+            if role == "actor":
+                return self._taught_actor(iteration, start, models.refiner, data)
+            return self._taught_refiner(iteration, start, data.refiner)
+
+        return self._both(models, train)
+
+    def trainings_of(self, model: ModelRef) -> list[ArtifactRef]:
+        """The trainings of this process that made a model, in their order; none where it was only found."""
+        found: list[ArtifactRef] = []
+        digest: str | None = model.digest
+        while digest in self.trained_by and self.trained_by[digest] not in found:
+            found.insert(0, self.trained_by[digest])
+            digest = found[0].manifest().model_digests.get(START)
+        return found
+
+    def _both(self, models: Models, train: Callable[[ModelRole, ModelRef], ModelRef]) -> Models:
+        """Both roles trained from where they stand; shared weights by two in turn, the actor's last."""
+        if not self._config.models.shared:
+            return Models(train("actor", models.actor), train("refiner", models.refiner))
+        made = train("actor", train("refiner", models.actor))
+        return Models(made, made)
+
+    def _taught_actor(self, iteration: int, start: ModelRef, judge: ModelRef, data: Data) -> ModelRef:
+        if data.pairs is None:
+            return self._reinforced(iteration, start, judge, data.prompts)
+        return self.train_on(TRAIN_ACTOR, iteration, "dpo", data.pairs, start, self._config.training.actor)
+
+    def _taught_refiner(self, iteration: int, start: ModelRef, data: ArtifactRef | None) -> ModelRef:
+        if data is None:
+            return start
+        if self._config.refiner_learns_by() == "dpo":
+            judge = self._config.training.judge_training()
+            return self.train_on(TRAIN_REFINER, iteration, "dpo", data, start, judge)
+        return self.train_on(TRAIN_REFINER, iteration, "sft", data, start, self._config.training.refiner)
+
+    def _reinforced(self, iteration: int, start: ModelRef, judge: ModelRef, prompts: ArtifactRef) -> ModelRef:
         """The actor after learning from rewards; under `judged` from those of the iteration's first refiner."""
         config, tokens = self._config.training.grpo, self._data.tokens.of(iteration)
         reads: dict[str, Any] = {} if tokens is None else {"tokens": tokens}
         judges: dict[str, ModelRef] = {}
         if config.reward == "judged":
-            judges[REWARDS] = models.refiner
+            judges[REWARDS] = judge
             reads |= {"judging": plain(self._config.method.judging), **self.stages.templates("judge")}
-        return self.train_on(
-            REINFORCE_ACTOR, iteration, "grpo", prompts, models.actor, config, beside=judges, besides=reads
-        )
+        return self.train_on(REINFORCE_ACTOR, iteration, "grpo", prompts, start, config, beside=judges, besides=reads)
 
     def train_on(
         self,
@@ -120,7 +141,7 @@ class Pipeline:
         if isinstance(engine, ThinkingSettings) and (chat := engine.layout()):
             reads["chat"] = chat
         artifact = self.stages.run(
-            stage, iteration, {"data": data}, {"start": start, **(beside or {})}, reads, intervals=intervals
+            stage, iteration, {"data": data}, {START: start, **(beside or {})}, reads, intervals=intervals
         )
         model = self.stages.trained_model(artifact)
         self.trained_by[model.digest] = artifact

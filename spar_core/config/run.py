@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spar_core.config.base import FrozenConfig
+from spar_core.config.base import FrozenConfig, GrownConfig
 from spar_core.config.budget import BudgetConfig
 from spar_core.config.constraint_counts import ConstraintCounts
 from spar_core.config.deployment import DeploymentConfig
@@ -25,13 +25,19 @@ from spar_core.records import ModelRole
 _OTHER_USES = "`spar search`, `spar refine` and `spar eval` take servers wherever they take a model"
 
 
-class ModelsConfig(FrozenConfig):
+class ModelsConfig(GrownConfig):
     """The models iteration 0 starts from: `starter` (embedded), a folder, or a hub id."""
+
+    later = ("shared",)
 
     actor: str = "starter"
     """Model that answers."""
     refiner: str | None = None
     """Model that judges and rewrites; null: the same as the actor."""
+    shared: bool = False
+    """One set of weights plays both roles: what the refiner's training makes of them the actor's training goes on from,
+    and what that makes is the next actor and the next refiner. Half the weights to serve, and no model has to go for
+    the other; the published method trains two."""
 
     def of(self, role: ModelRole) -> str:
         """The model a role starts from."""
@@ -46,6 +52,15 @@ class ModelsConfig(FrozenConfig):
                 f"vote beside the refiner (method.judging.second_voter); {_OTHER_USES}"
             )
         return value
+
+    @model_validator(mode="after")
+    def _shared_weights_are_one_models(self) -> Self:
+        if self.shared and self.refiner not in (None, self.actor):
+            raise ValueError(
+                f"models.shared means that {self.actor} plays both roles, and models.refiner is {self.refiner}: leave "
+                "models.refiner unset"
+            )
+        return self
 
 
 class EvaluationConfig(FrozenConfig):

@@ -170,18 +170,17 @@ class Prober:
         rewriting = method.refinement.model_copy(update={"max_tokens": min(method.refinement.max_tokens, self._most)})
         votes, rewritten = _Metered(self._refiner), _Metered(self._refiner)
         judge = Refiner(votes, library, voting, rewriting, constraints=constraints_in_words(self._prompts))
-        outcomes = await all_results(
-            [judge.judge(answer.response_id, prompt.text, answer.text, self._seed) for prompt, answer in answers]
-        )
         refiner = Refiner(rewritten, library, voting, rewriting)
-        rewrites = await all_results(
-            [
-                refiner.refine(prompt.text, answer.text, _finding(outcome), self._seed, 1)
-                for (prompt, answer), outcome in zip(answers, outcomes, strict=True)
-            ]
-        )
+
+        async def asked(prompt: Prompt, answer: Response) -> tuple[JudgementOutcome, Rewrite]:
+            outcome = await judge.judge(answer.response_id, prompt.text, answer.text, self._seed)
+            made = await refiner.refine(prompt.text, answer.text, _finding(outcome), self._seed, 1)
+            return outcome, made[0]
+
+        both = await all_results([asked(prompt, answer) for prompt, answer in answers])
+        outcomes, rewrites = [outcome for outcome, _ in both], [rewrite for _, rewrite in both]
         before = [answer.text for _, answer in answers]
-        usable = self._rewritten(rewritten, library, [made[0] for made in rewrites], before)
+        usable = self._rewritten(rewritten, library, rewrites, before)
         return SetProbe(self._judged(votes, library, outcomes), usable)
 
     async def _answers(self) -> tuple[RoleProbe, list[tuple[Prompt, Response]]]:

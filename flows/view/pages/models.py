@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 from flows.view.reader import Reader, Rows
 from flows.view.rendering import missing, reader_of, render
 from storage.other_pages import version_pages
+from storage.views import TRAININGS
 
 _SCORE = {"actor": "accuracy", "refiner": "judge_balanced_accuracy"}
 # The rows of a training's data, by table, with the path their pages have.
@@ -61,7 +62,11 @@ def model(request: Request) -> Response:
         "scores": _scores(reader, found),
         "learned": _learned(reader, found),
         "others": version_pages(reader.home, role, version),
-        "training": reader.one("SELECT * FROM stages WHERE stage_key = ?", [found["train_stage_key"]]),
+        "trainings": reader.rows(
+            f"SELECT DISTINCT ON (s.stage_key) s.* FROM {TRAININGS} t JOIN stages s USING (stage_key) "
+            "WHERE t.role = ? AND t.version = ? ORDER BY s.stage_key = ?, s.stage_key",
+            [role, version, found["train_stage_key"]],
+        ),
     }
     return render(request, "model.html", shown)
 
@@ -83,9 +88,9 @@ def _scores(reader: Reader, found: dict[str, Any]) -> Rows:
 def _learned(reader: Reader, found: dict[str, Any]) -> list[dict[str, Any]]:
     """Per table of its training's data: how many rows, and some of them."""
     parents = reader.rows(
-        "SELECT DISTINCT parent_id FROM lineage "
-        "WHERE child_kind = 'artifact' AND child_id = ? AND parent_kind = 'artifact'",
-        [found["train_stage_key"]],
+        f"SELECT DISTINCT l.parent_id FROM {TRAININGS} t JOIN lineage l ON l.child_id = t.stage_key "
+        "WHERE l.child_kind = 'artifact' AND l.parent_kind = 'artifact' AND t.role = ? AND t.version = ?",
+        [found["role"], found["version"]],
     )
     keys = [row["parent_id"] for row in parents]
     learned = []

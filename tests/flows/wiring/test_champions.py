@@ -9,7 +9,7 @@ from flows.wiring import champions
 from flows.wiring.champions import starting_models
 from flows.wiring.handovers import Models
 from flows.wiring.request import Run
-from spar_core.config.run import PromotionConfig, RunConfig
+from spar_core.config.run import ModelsConfig, PromotionConfig, RunConfig
 from spar_core.errors import ConfigError, EngineError
 from tasks.engines import ModelRef
 from tasks.gate import Comparison, Contest
@@ -158,7 +158,7 @@ def test_the_parent_is_the_champion_it_was_trained_from(bench):
     made = ModelRef("r-actor-2", "/m")
     bench.registry.versions = lambda name: bench.registry.known[name]
     registration = _registration(
-        bench.runtime, "r", 2, Trained("actor", made, start.actor, None), {}, "mlflow-run", bench.registry
+        bench.runtime, "r", 2, Trained("actor", made, start.actor, []), {}, "mlflow-run", bench.registry
     )
     # Version 2 is the refused model of iteration 1.
     assert (registration.iteration, registration.parent_version, registration.parent_digest) == (2, 1, "r-actor-0")
@@ -240,3 +240,10 @@ def test_an_iteration_that_ended_before_its_gate_is_decided_on_later(bench, monk
     assert candidate.model == ModelRef("new", str(bench.home.root / "weights" / "new"))
     champions.decide_late(run, SimpleNamespace(), 0, None)
     assert len(asked) == 1
+
+
+def test_shared_weights_go_on_from_the_actors_champion_in_both_roles(bench):
+    _night(bench, 1, right=20)
+    shared = Run(bench.home, "r", RunConfig(models=ModelsConfig(shared=True)))
+    begun = starting_models(shared, 2, _models(bench, 1), "champion")
+    assert begun == Models(_models(bench, 0).actor, _models(bench, 0).actor)

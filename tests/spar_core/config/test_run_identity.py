@@ -19,7 +19,7 @@ from spar_core.engines.configuration import (
 # `training.*` stands for each of the trainings.
 DECIDES = """
 preset profile seed train_refiner
-models.actor models.refiner
+models.actor models.refiner models.shared
 prompts.source prompts.path prompts.per_iteration prompts.skip_bad prompts.near_duplicates prompts.decontaminate
 prompts.decontaminate_ngram prompts.evolver prompts.constraints prompts.drop_contradictions
 prompts.following.pass_above prompts.following.pass_at_most prompts.following.harder_from
