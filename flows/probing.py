@@ -199,7 +199,7 @@ def probe_first(run: Run, models: Models, pool: EnginePool, spending: Spending) 
     probing = probing._replace(counted=lambda engine: BudgetedEngine(engine, spending, config.budget))
     own = config.method.prompt_set
     found = probing.run(pool, [own])
-    asked = [role for role in found.sets[own] if role.role != "judge" or config.method.judging.anchor != "rules_only"]
+    asked = [role for role in found.sets[own] if role.role != "judge" or config.method.judging.asks_votes]
     short = [role for role in asked if role.share.known and role.share.value < least]
     _log.info("probe: %s", "; ".join(told(role) for role in found.roles))
     if short:

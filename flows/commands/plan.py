@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("--run-id", help="Name of the run.  [default: preset and a digest of the configuration]")
 @click.option("--gpus", type=click.IntRange(1, 1024), help="GPUs in all.  [default: those of this machine]")
 @click.option("--gpu-memory", type=click.FloatRange(1, 2048), metavar="GIB", help="Memory of each.")
-@click.option("--device", help="Their kind: a100, h100, h200, b200, mi300x, l40s, rtx4090, a10, l4.")
+@click.option(
+    "--device", help="Their kind: a100, h100, h200, b200, mi300x, l40s, rtx4090, a10, l4, or cpu, this machine's."
+)
 @click.option("--price", type=click.FloatRange(min=0), metavar="PER_GPU_HOUR", help="What an hour of a GPU costs.")
 @click.option(
     "--rates",

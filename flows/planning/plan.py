@@ -19,7 +19,7 @@ from spar_core.engines.model_reference import is_server
 from spar_core.engines.placement import visible_gpus
 from spar_core.errors import ConfigError
 from spar_core.planning.assumptions import Assumptions
-from spar_core.planning.devices import GIB, gpu_named, this_cpu
+from spar_core.planning.devices import CPU, GIB, gpu_named, this_cpu
 from spar_core.planning.facts import Facts
 from spar_core.planning.hardware import Hardware, serving
 from spar_core.planning.known_models import USUAL
@@ -149,12 +149,23 @@ def _smaller_passes(training: TrainingConfig, world: int) -> dict[str, Optimisat
     return found
 
 
+def _is_named(options: PlanOptions) -> bool:
+    """Whether the options name the hardware."""
+    return options.gpus is not None or options.gpu_memory is not None or options.device is not None
+
+
 def _hardware(config: RunConfig, options: PlanOptions) -> Hardware:
-    """What the options name; else this machine's GPUs, else those that the configuration asks for, else its CPU."""
+    """What the options name; else this machine's GPUs, else those that the configuration asks for, else its CPU.
+
+    Raises:
+        ConfigError: no such device, or GPUs together with the CPU.
+    """
+    if options.device == CPU and (options.gpus is not None or options.gpu_memory is not None):
+        raise ConfigError("--device cpu is the CPU of this machine: leave --gpus and --gpu-memory out")
     here = [] if getattr(config.engine, "device", "auto") == "cpu" else visible_gpus()
     launch = config.training.launch
-    wanted = options.gpus is not None or options.gpu_memory is not None or options.device is not None
-    if not wanted and not here and launch.world == 1 and config.engine.kind != "vllm":
+    nothing = not _is_named(options) and not here and launch.world == 1 and config.engine.kind != "vllm"
+    if nothing or options.device == CPU:
         return Hardware(this_cpu(usable_cores(), float(psutil.virtual_memory().total), cpu_flags()), 1)
     count = options.gpus or (len(here) * launch.nodes if here else launch.world)
     memory = options.gpu_memory * GIB if options.gpu_memory is not None else None
@@ -206,7 +217,7 @@ def _sources(run: Run, options: PlanOptions, assumed: Assumptions) -> Sources:
             )
         return Sources(assumed, GivenRates(), found)
     # What this home took holds for this machine, not for another that is asked about.
-    elsewhere = options.gpus is not None or options.gpu_memory is not None or options.device is not None
+    elsewhere = _is_named(options) and options.device != CPU
     return Sources(assumed, GivenRates(), {} if elsewhere else observed(run.home, run.config, assumed))
 
 

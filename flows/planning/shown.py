@@ -116,7 +116,10 @@ def _faster_type(plan: Plan) -> str | None:
 def _show_bases(plan: Plan) -> None:
     bases = {step.forecast.basis for step in plan.steps if step.state == "compute"}
     if plan.hardware.assumed:
-        click.echo("the GPUs are assumed: nobody named any (--gpus, --gpu-memory, --device), and there are none here")
+        click.echo(
+            "the GPUs are assumed: nobody named any (--gpus, --gpu-memory, --device), and there are none here; "
+            "--device cpu plans for this CPU"
+        )
     if "measured" in bases:
         click.echo("measured: from finished stages of the same models; that holds for the machine that made them")
     if "assumed" in bases:

@@ -199,7 +199,7 @@ class IterationData:
 
     def _learns_split(self, quotas: tuple[str, str]) -> bool:
         """Whether the refiner learns judgements of these quotas, which are those whose votes were split."""
-        sizes = plain(self._method.refiner_data)
+        sizes = plain(self._method.refiner_quotas())
         return self._config.refiner_learns_by() == "rft" and any(sizes[name] for name in quotas)
 
     def _scored(self, iteration: int, answered: Inputs, scorer: ModelRef) -> ArtifactRef:
@@ -220,7 +220,7 @@ class IterationData:
         return self._stages.run(PAIRS, iteration, inputs, config=reads)
 
     def _refiner_examples(self, iteration: int, known: Inputs) -> ArtifactRef:
-        quotas = self._method.refiner_data
+        quotas = self._method.refiner_quotas()
         read = ("prompts", "responses", "judgements", "trees", f"{FURTHER}responses", f"{FURTHER}judgements")
         sources: Inputs = {name: known[name] for name in read if name in known}
         if quotas.replay_fraction > 0 and "refiner" in (examples := self.warm_start_examples()):

@@ -46,6 +46,6 @@ class RuleTeaching:
         reads: dict[str, Any] = {"role": role, "count": self._config.prompts_for(role)}
         if role == "refiner":
             reads |= self._stages.templates("judge", "refine")
-            if self._method.judging.anchor == "rules_only":  # nobody asks it for a vote
+            if not self._method.judging.asks_votes:
                 reads["refinements_alone"] = True
         return self._stages.run(RULE_EXAMPLES[role], 0, inputs, config=reads)

@@ -174,7 +174,7 @@ def _engines_of(config: RunConfig) -> dict[str, EngineConfig]:
 
 def _health_of(config: RunConfig) -> HealthConfig:
     """The limits of self-play; those on votes do not hold where votes decide nothing and are asked to measure alone."""
-    if config.method.judging.anchor != "rules_only":
+    if config.method.judging.asks_votes:
         return config.health
     return config.health.model_copy(update={"max_unreadable_votes": 1.0})
 

@@ -95,7 +95,7 @@ class Teaching:
         inputs = {"roots": roots, **self._stages.read_by_judges(prompts, alone)}
         trees = self._stages.run(TREES.named("teacher"), 0, inputs, judge, searching)
         count = self._config.refiner_examples
-        quotas = plain(taught_quotas(self._method.refiner_data, count))
+        quotas = plain(taught_quotas(self._method.refiner_data, count, judges=self._method.judging.asks_votes))
         return self._made("refiner", {**judged, "trees": trees}, {"count": count, "refiner_data": quotas, **templates})
 
     def _search(self) -> SearchConfig:

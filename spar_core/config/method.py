@@ -142,6 +142,11 @@ class JudgingConfig(SamplingConfig, GrownConfig):
         """Whether a broken rule is told to the refiner in the checker's words, without a vote."""
         return self.anchor in ("rules_then_votes", "rules_only")
 
+    @property
+    def asks_votes(self) -> bool:
+        """Whether anybody is asked for a judgement."""
+        return self.anchor != "rules_only"
+
     def votes_alone(self) -> Self:
         """The same for one model's own votes on each text: what measures a judge, for which nothing else may answer."""
         return self.model_copy(update={"anchor": "none", "second_voter": None, "equal_texts": "each"})
@@ -275,6 +280,13 @@ class MethodConfig(FrozenConfig):
     def at(self, iteration: int) -> "Method":
         """The method whose turn it is in an iteration."""
         return self.chosen().at(iteration, self.pairs)
+
+    def refiner_quotas(self) -> RefinerDataConfig:
+        """The quotas of `refiner_data`; of judgements none where nobody asks the refiner for one (`rules_only`)."""
+        if self.judging.asks_votes:
+            return self.refiner_data
+        unasked = ("tree_yes", "tree_no", "response_no", "response_yes")
+        return self.refiner_data.model_copy(update=dict.fromkeys(unasked, 0))
 
     def makes_pairs(self) -> bool:
         """Whether any phase of the method makes preference pairs."""

@@ -168,16 +168,17 @@ def _trusted_tree(tree: Tree, nodes: list[TreeNode], text: str, trust: Trust) ->
     return replace(tree, accepted_node_id=best.node_id), kept
 
 
-def taught_quotas(layout: RefinerDataConfig, count: int) -> RefinerDataConfig:
+def taught_quotas(layout: RefinerDataConfig, count: int, *, judges: bool = True) -> RefinerDataConfig:
     """Choices of `build_refiner_data` for `count` examples, in the layout of self-play's.
 
     Half are refinements; of the judgements half may say YES, those of answers and of rewrites together (`balance`).
+    One that never `judges` (`judging.anchor: rules_only`) learns refinements alone.
     """
-    judgements = count - count // 2
+    judgements = count - count // 2 if judges else 0
     no, yes = judgements // 2, judgements - judgements // 2
     return layout.model_copy(
         update={
-            "refinements": count // 2,
+            "refinements": count - judgements,
             "tree_yes": yes,
             "tree_no": 0,
             "response_no": no,

@@ -64,7 +64,7 @@ def gpu_named(name: str | None, memory: float | None) -> Device:
         name = next((entry for limit, entry in _BY_MEMORY if has <= limit), "mi300x")
     if name not in GPUS:
         raise ConfigError(
-            f"unknown device {name!r}; known: {', '.join(GPUS)}. Any other: give its rates (--rates FILE)"
+            f"unknown device {name!r}; known: {', '.join(GPUS)}, {CPU}. Any other: give its rates (--rates FILE)"
         )
     return GPUS[name] if memory is None else GPUS[name]._replace(memory=memory)
 

@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     def votes_asked(self) -> int:
         """Votes on a text of self-play: none where rules alone judge. Where rules come first this is the most."""
         judging = self.config.method.judging
-        return 0 if judging.anchor == "rules_only" else judging.votes
+        return judging.votes if judging.asks_votes else 0
 
     @property
     def questions(self) -> float:

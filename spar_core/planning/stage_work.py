@@ -132,7 +132,7 @@ def _pairs(facts: Facts) -> Work:
 
 
 def _refiner_data(facts: Facts) -> Work:
-    quotas, given, assumed = facts.config.method.refiner_data, facts.given, facts.assumed
+    quotas, given, assumed = facts.config.method.refiner_quotas(), facts.given, facts.assumed
     trees, judged = given.get("trees", 0), given["judgements"]
     made = min(quotas.refinements, round(trees * assumed.pairs_per_tree))
     made += min(quotas.tree_yes, round(trees * assumed.pairs_per_tree / 2)) + min(quotas.tree_no, trees)

@@ -120,6 +120,7 @@ def test_rates_and_assumptions_are_taken_as_given(tmp_path: Path) -> None:
         (("--assume", "answer_tokens=long"), "not negative"),
         (("--assume", "whales=3"), "unknown 'whales'"),
         (("--device", "abacus"), "unknown device"),
+        (("--device", "cpu", "--gpus", "2"), "leave --gpus and --gpu-memory out"),
         (("--rates", "nowhere"), "does not exist"),
         (("--set", "models.actor=some/model"), "config.json"),
     ],
@@ -194,3 +195,13 @@ def test_the_starter_is_planned_for_the_minutes_it_takes(tmp_path, monkeypatch) 
     monkeypatch.setattr("flows.planning.plan.visible_gpus", list)
     monkeypatch.setattr("flows.planning.plan.usable_cores", lambda: 2)
     assert 150 < planned(tmp_path)[1]["seconds"] < 900  # 342 s on two quiet cores
+
+
+def test_vllm_on_this_machines_cpu_is_planned_where_it_is_named(tmp_path: Path) -> None:
+    asked = ("--preset", "smollm2-smoke", "--set", "engine.kind=vllm", "--set", "models.actor=starter")
+    _, assumed = planned(tmp_path, *asked)
+    _, named = planned(tmp_path, *asked, "--device", "cpu")
+    assert (assumed["hardware"]["device"], named["hardware"]["device"]) == ("a100", "cpu")
+    assert assumed["gpu_hours"] > 0
+    assert named["gpu_hours"] == 0
+    assert named["seconds"] > assumed["seconds"]

@@ -234,6 +234,16 @@ def test_rules_that_say_no_ask_no_votes_and_are_recorded(make):
     assert "judging.anchor = rules_then_votes" in told.shown()
 
 
+def test_a_refiner_that_nobody_asks_to_judge_learns_no_judgements(make):
+    """Under `rules_only` they were nine of ten of what it learned, and no request it would ever get."""
+    both, _ = make("ruled", "method.judging.anchor=rules_then_votes")
+    alone, _ = make("alone", "method.judging.anchor=rules_only")
+    assert "judgement" in texts(both.refiner, "refiner_examples", "kind")
+    assert set(texts(alone.refiner, "refiner_examples", "kind")) <= {"refinement"}
+    refused = [drop for drop in alone.refiner.read("drops") if drop.reason == "over_quota"]
+    assert len(refused) > 0  # a row each
+
+
 def test_a_prompt_set_of_ones_own_asks_about_each_constraint(make, tmp_path):
     _, voted = make("voted")
     starter = PromptLibrary.load("starter")

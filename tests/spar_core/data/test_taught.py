@@ -175,3 +175,14 @@ def test_quotas_hold_and_verdicts_balance():
     assert made.rows_in == len(made.examples) + len(made.drops) == 40 + 30 + 30
     again = taught_refiner(records, LIBRARY, Trust(0.8), taught_quotas(RefinerDataConfig(), 21), run_seed=3)
     assert again.examples == made.examples
+
+
+def test_one_that_never_judges_is_taught_rewrites_alone():
+    quotas = taught_quotas(RefinerDataConfig(), 9, judges=False)
+    assert (quotas.refinements, quotas.tree_yes, quotas.tree_no, quotas.response_no, quotas.response_yes) == (
+        9,
+        0,
+        0,
+        0,
+        0,
+    )

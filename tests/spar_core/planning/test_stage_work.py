@@ -66,3 +66,10 @@ def test_a_probe_asks_an_answer_a_vote_and_a_rewrite_of_each_request():
     assert probe.written == 20 * 3 * 256  # all three are cut at the probe's limit
     assert probe.read == 20 * (200 + (250 + 200 + 256) + (250 + 200 + 256 + 256))
     assert _work("probe", "none", verdict="continuation").requests == 80
+
+
+def test_a_refiner_that_nobody_asks_for_a_vote_learns_rewrites_alone():
+    voted, ruled = (_work("refiner_data", anchor, trees=100, judgements=400) for anchor in ("none", "rules_only"))
+    accepted = round(100 * Assumptions().pairs_per_tree)
+    assert ruled.tables["refiner_examples"] == accepted
+    assert voted.tables["refiner_examples"] > 2 * accepted
