@@ -3,6 +3,8 @@
     python benchmarks/generation.py                       a random 1 M-parameter Llama, 100 requests x 5 samples
     python benchmarks/generation.py --model DIR --requests 500 --rows 64 256 --dtypes float32 bfloat16
     python benchmarks/generation.py --model DIR --parts           what each part of a decoding step saves, on one core
+    python benchmarks/generation.py --model DIR --chats --requests 64 --samples 4 --rows 256 --weights 32 16
+                                                                  real prompts; weights in 32 and 16 bits
     python benchmarks/generation.py --device cuda --width 576 --layers 30 --heads 9 --vocabulary 49152 \
         --dtypes bfloat16 --rows 256 1024 2048 --requests 512 --samples 4 --generate-batches     a GPU
 
@@ -17,7 +19,9 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -26,12 +30,14 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from spar_core.engines import model_folder, slot_batch
+from spar_core.engines import model_folder, packed_linear, slot_batch
 from spar_core.engines.base import GenerationRequest, Sampling
 from spar_core.engines.kv_cache import stretches, whole
 from spar_core.engines.slot_table import Row
 from spar_core.engines.transformers_engine import TransformersEngine
 from spar_core.records import Message
+from spar_core.synthesis.sources import seed_prompts
+from spar_core.synthesis.verifiable import verifiable_prompts
 
 
 class Measured(NamedTuple):
@@ -52,11 +58,12 @@ def main() -> None:
         lines = []
         for threads in arguments.threads:
             for dtype in arguments.dtypes:
-                for rows in arguments.rows:
-                    label = f"engine    {dtype:9} rows {rows:4} threads {threads}"
-                    lines.append(
-                        _engine(label, model, requests, arguments.device, dtype=dtype, rows=rows, threads=threads)
-                    )
+                for rows, bits in product(arguments.rows, arguments.weights):
+                    label = f"engine    {dtype:9} rows {rows:4} threads {threads}{f' weights {bits}' if bits else ''}"
+                    with _weights(bits):
+                        lines.append(
+                            _engine(label, model, requests, arguments.device, dtype=dtype, rows=rows, threads=threads)
+                        )
                     _show(lines[-1])
                 few = requests[: max(1, len(requests) // arguments.generate_share)]
                 for batch in arguments.generate_batches:
@@ -77,7 +84,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, default=4000)
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--samples", type=int, default=5)
-    parser.add_argument("--prompt-tokens", type=int, default=60)
+    parser.add_argument("--prompt-tokens", type=int, default=60, help="words drawn from the vocabulary")
+    parser.add_argument("--chats", action="store_true", help="prompts of the synthesis instead of drawn words")
+    parser.add_argument("--weights", type=int, nargs="+", choices=(16, 32), default=[0], help="bits, on a CPU")
     parser.add_argument("--new-tokens", type=int, default=40)
     parser.add_argument("--top-p", type=float, default=0.9)
     parser.add_argument("--rows", type=int, nargs="+", default=[64, 128, 256])
@@ -98,7 +107,20 @@ def _requests(model: Path, arguments: argparse.Namespace) -> list[GenerationRequ
     draw = random.Random(0)
     sampling = Sampling(0.9, arguments.top_p, arguments.new_tokens)
     texts = [" ".join(draw.choices(words, k=arguments.prompt_tokens - 2)) for _ in range(arguments.requests)]
+    if arguments.chats:
+        made = verifiable_prompts(seed_prompts("dev"), range(arguments.requests), 3, "dev")
+        texts = [prompt.text for prompt in made]
     return [GenerationRequest((Message("user", text),), sampling, i, arguments.samples) for i, text in enumerate(texts)]
+
+
+@contextmanager
+def _weights(bits: int) -> Iterator[None]:
+    """Weights in so many bits on a CPU; 0: as the processor says. 16 where they fit them alone."""
+    if not bits:
+        yield
+        return
+    with patch.object(packed_linear, "_halves_are_faster", lambda: bits == 16):
+        yield
 
 
 def _engine(
@@ -107,11 +129,14 @@ def _engine(
     engine = TransformersEngine(model, device=device, dtype=dtype, max_batch_rows=rows, threads=threads)
 
     async def run() -> int:
-        await engine.generate(requests[0])
         answers = await asyncio.gather(*(engine.generate(request) for request in requests))
         return sum(done.completion_tokens for answer in answers for done in answer.completions)
 
+    async def load() -> None:
+        await engine.generate(GenerationRequest((Message("user", "Hello."),), Sampling(0.0, 1.0, 1), 0, 1))
+
     try:
+        asyncio.run(load())
         return _timed(label, lambda: asyncio.run(run()))
     finally:
         asyncio.run(engine.close())
@@ -155,18 +180,27 @@ def _generate(
 
 
 def _parts(model: Path, repeats: int) -> None:
-    """CPU time of decoding steps without packed linear layers and stretches, with the first, and with both, in turns.
+    """CPU time of decoding steps: plain, with packed linear layers, with stretches too, and with weights in 16 bits.
 
-    Taken in turns, all three see the same neighbours, so that ratios hold on a busy machine, too.
+    Taken in turns, all see the same neighbours, so that ratios hold on a busy machine, too.
     """
     torch.set_num_threads(1)
     cpu, draw = torch.device("cpu"), random.Random(0)
-    packed = model_folder.load_model(model, cpu, "float32")
+    with _weights(32):
+        packed = model_folder.load_model(model, cpu, "float32")
+    with _weights(16):
+        halves = model_folder.load_model(model, cpu, "float32")
     with patch.object(model_folder, "pack"):
         plain = model_folder.load_model(model, cpu, "float32")
     longest = min(1000, plain.context - 2 * repeats)
     variants = {"plain": (plain, whole), "packed": (packed, whole), "packed, stretches": (packed, stretches)}
-    for name, rows, low, high in (("short", 32, 60, 160), ("short", 64, 60, 160), ("mixed", 32, 80, longest)):
+    variants["16 bits, stretches"] = (halves, stretches)
+    for name, rows, low, high in (
+        ("short", 8, 60, 160),
+        ("short", 32, 60, 160),
+        ("short", 64, 60, 160),
+        ("mixed", 32, 80, longest),
+    ):
         lengths = [draw.randrange(low, high) for _ in range(rows)]
         batches = {label: _decoding(loaded, lengths) for label, (loaded, _) in variants.items()}
         taken: dict[str, list[float]] = {label: [] for label in variants}
@@ -178,8 +212,9 @@ def _parts(model: Path, repeats: int) -> None:
                 if turn >= 2:
                     taken[label].append(1000 * (time.process_time() - began))
         shown = "   ".join(f"{label} {statistics.median(each):.0f} ms" for label, each in taken.items())
-        ratio = statistics.median(taken["plain"]) / statistics.median(taken["packed, stretches"])
-        print(f"{rows} rows, {name}:   {shown}   {ratio:.2f} times as fast", flush=True)
+        middle = {label: statistics.median(each) for label, each in taken.items()}
+        ratios = [middle["plain"] / middle[label] for label in ("packed, stretches", "16 bits, stretches")]
+        print(f"{rows} rows, {name}:   {shown}   {ratios[0]:.2f} and {ratios[1]:.2f} times as fast", flush=True)
 
 
 def _decoding(loaded: model_folder.LoadedModel, lengths: list[int]) -> slot_batch.SlotBatch:
