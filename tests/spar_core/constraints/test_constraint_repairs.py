@@ -260,6 +260,7 @@ def test_a_finding_says_what_the_answer_has(kind_id, arguments, text, words):
     assert finding(Constraint.create(kind_id, **arguments), text) == words
 
 
+@pytest.mark.usefixtures("benchmark_data")  # NLTK's resources
 @given(
     text=st.text(alphabet="aA .,!?\n*-#<>[]\"'1{}É中", max_size=60),
     seed=st.integers(0, 10**6),

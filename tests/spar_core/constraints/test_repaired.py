@@ -61,6 +61,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("benchmark_data")  # NLTK's resources
 @pytest.mark.parametrize(("kind", "arguments", "text", "repaired"), CASES)
 def test_each_repair_decides_its_example_the_other_way(kind, arguments, text, repaired):
     asked = Constraint.create(kind, **arguments)
