@@ -104,6 +104,7 @@ INTERNAL = "internal"
 TRAININGS = f"{INTERNAL}.trainings"
 """The trainings that made a version out of its parent: those of shared weights are two, one on the other's model."""
 
+# In an order in which they can be created: what one reads stands before it.
 LEDGER_VIEWS: Mapping[str, str] = {
     # The runs and iterations that used an artifact: one that two runs share appears under both.
     f"{INTERNAL}.users": f"SELECT DISTINCT run_id, iteration, stage_key FROM {INTERNAL}.stages",

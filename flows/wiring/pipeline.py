@@ -50,12 +50,15 @@ class Pipeline:
         What is made once for all iterations is made before.
         """
         self._data.prepare()
-        examples = self._data.warm_start_examples()
-        stages = {"actor": WARM_START_ACTOR, "refiner": WARM_START_REFINER}
+        examples, training = self._data.warm_start_examples(), self._config.training
+        of_role = {
+            "actor": (WARM_START_ACTOR, training.warm_start_actor),
+            "refiner": (WARM_START_REFINER, training.warm_start_refiner),
+        }
 
         def train(role: ModelRole, start: ModelRef) -> ModelRef:
-            data, config = examples.get(role), getattr(self._config.training, f"warm_start_{role}")
-            return start if data is None else self.train_on(stages[role], 0, "sft", data, start, config)
+            data, (stage, config) = examples.get(role), of_role[role]
+            return start if data is None else self.train_on(stage, 0, "sft", data, start, config)
 
         return self._both(base, train)
 

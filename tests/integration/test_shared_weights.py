@@ -26,10 +26,7 @@ def home(tmp_path_factory):
 
 
 def versions(home):
-    found = {}
-    for entry in Ledger(home).models():
-        found[entry.role, entry.iteration] = entry
-    return found
+    return {(entry.role, entry.iteration): entry for entry in Ledger(home).models()}
 
 
 def test_both_roles_have_the_weights_of_two_trainings_one_after_the_other(home):
@@ -37,14 +34,10 @@ def test_both_roles_have_the_weights_of_two_trainings_one_after_the_other(home):
     for iteration, stages in ((0, ("warm_start_refiner", "warm_start_actor")), (1, ("train_refiner", "train_actor"))):
         actor, refiner = made["actor", iteration], made["refiner", iteration]
         assert actor.digest == refiner.digest
-        first, second = (
-            next(run for run in Ledger(home).stages() if run.stage == stage and run.iteration == iteration)
-            for stage in stages
-        )
-        before, after = store.get(first.stage, first.stage_key), store.get(second.stage, second.stage_key)
+        before, after = (store.get(stage, _key(home, stage)) for stage in stages)
         assert after.manifest().model_digests["start"] == before.model_digest
         assert after.model_digest == actor.digest
-        assert actor.train_stage_key == refiner.train_stage_key == second.stage_key
+        assert actor.train_stage_key == refiner.train_stage_key == after.stage_key
     start = store.get("train_refiner", _key(home, "train_refiner")).manifest().model_digests["start"]
     assert start == made["actor", 0].digest == made["refiner", 1].parent_digest
 

@@ -239,9 +239,8 @@ def test_a_refiner_that_nobody_asks_to_judge_learns_no_judgements(make):
     both, _ = make("ruled", "method.judging.anchor=rules_then_votes")
     alone, _ = make("alone", "method.judging.anchor=rules_only")
     assert "judgement" in texts(both.refiner, "refiner_examples", "kind")
-    assert set(texts(alone.refiner, "refiner_examples", "kind")) <= {"refinement"}
-    refused = [drop for drop in alone.refiner.read("drops") if drop.reason == "over_quota"]
-    assert len(refused) > 0  # a row each
+    assert "judgement" not in texts(alone.refiner, "refiner_examples", "kind")
+    assert texts(alone.refiner, "drops", "reason").count("over_quota") > 0  # a row each
 
 
 def test_a_prompt_set_of_ones_own_asks_about_each_constraint(make, tmp_path):

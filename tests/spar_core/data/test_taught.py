@@ -179,10 +179,5 @@ def test_quotas_hold_and_verdicts_balance():
 
 def test_one_that_never_judges_is_taught_rewrites_alone():
     quotas = taught_quotas(RefinerDataConfig(), 9, judges=False)
-    assert (quotas.refinements, quotas.tree_yes, quotas.tree_no, quotas.response_no, quotas.response_yes) == (
-        9,
-        0,
-        0,
-        0,
-        0,
-    )
+    assert quotas.refinements == 9
+    assert quotas.tree_yes == quotas.tree_no == quotas.response_no == quotas.response_yes == 0
