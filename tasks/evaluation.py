@@ -23,6 +23,7 @@ from spar_core.records import EvalItem, Prompt, Response, Verdict
 from spar_core.roles import Actor, Subject, judge_all, respond_all
 from spar_core.search.root import Root
 from spar_core.search.scheduler import run_trees
+from spar_core.search.tree_search import SearchResult
 from spar_core.starter.world import generate_prompts
 from spar_core.synthesis.sources import seed_prompts
 from spar_core.synthesis.verifiable import COUNTS, verifiable_prompts
@@ -77,22 +78,44 @@ def _refiner(context: ShardContext) -> ShardRows:
 
 
 async def _judge_and_repair(context: ShardContext) -> ShardRows:
-    """Judge this shard's share of the held-out answers; search from those that truly fail and were called so.
+    """Measure the refiner on this shard's share of the held-out answers, by its own votes and as self-play uses it.
+
+    A refiner whose votes self-play never asks for is measured in its use alone, and the trees are those of it.
+    """
+    config = context.call.config
+    prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
+    answers = [(prompts[answer.prompt_id], answer) for answer in _first_answers(context)]
+    failing = [(prompt, answer) for prompt, answer in answers if not is_right(prompt, answer.text)]
+    who = Measured("refiner", context.call.models["refiner"].digest)
+    for table in ("eval_items", "eval_trees", "eval_tree_nodes"):
+        context.part.write(table, ())
+    judged = len(answers)
+    if "judging" in config:
+        judged = await _judged_and_mended(context, who, answers)
+    if "judging_in_use" in config:
+        trees = await _mended_in_use(context, failing)
+        mended = {result.tree.root_response_id: result.accepted for result in trees}
+        items = [fix_item(who, prompt, said, mended.get(said.response_id), FIX_IN_USE) for prompt, said in failing]
+        context.part.write("eval_items", _told(context, items))
+        if "judging" not in config:
+            _write_trees(context, trees)
+    return ShardRows(len(answers), judged)
+
+
+async def _judged_and_mended(context: ShardContext, who: Measured, answers: Sequence[tuple[Prompt, Response]]) -> int:
+    """Judge by votes; search from those that truly fail and were called so. How many were judged.
 
     The votes the searches gave on their rewrites are measured as well.
     """
-    prompts = {prompt.prompt_id: prompt for prompt in context.read("prompts", "eval_prompts")}
-    answers = list(_first_answers(context))
-    who = Measured("refiner", context.call.models["refiner"].digest)
-    refiner = refiner_of(context, prompts.values())
-    subjects = (Subject(prompts[answer.prompt_id].text, answer) for answer in answers)
+    asked = {answer.response_id: prompt for prompt, answer in answers}
+    refiner = refiner_of(context, (prompt for prompt, _ in answers))
+    subjects = (Subject(prompt.text, answer) for prompt, answer in answers)
     failing: list[tuple[Prompt, Response]] = []
     roots: list[Root] = []
-    context.part.write("eval_items", ())
     judged_answers = 0
     async for judged in judge_all(subjects, refiner, context.call.seed):
         judged_answers += 1
-        prompt = prompts[judged.response.prompt_id]
+        prompt = asked[judged.response.response_id]
         ballot = Ballot.of_votes(judged.votes, decided=judged.judgement is not None)
         item = vote_item(who, FIRST_ANSWERS, prompt, judged.response, ballot)
         context.part.write("eval_items", _told(context, [item]))
@@ -103,27 +126,20 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
             roots.append(Root.create(prompt, judged.response, judged.judgement))
     search = SearchConfig.model_validate(context.call.config["search"])
     accepted = {}
-    for table in ("eval_trees", "eval_tree_nodes"):
-        context.part.write(table, ())
     async for result in run_trees(roots, refiner, search, context.call.seed, ordered=True):
         root_id = result.tree.root_response_id
         accepted[root_id] = result.accepted
         own = [(node, Ballot.of_node(node)) for node in result.nodes if is_rewrite(node)]
-        items = rewrite_items(who, REWRITES, prompts[result.tree.prompt_id], own, root_id)
+        items = rewrite_items(who, REWRITES, asked[root_id], own, root_id)
         context.part.write("eval_items", _told(context, items))
-        context.part.write("eval_trees", [result.tree])
-        context.part.write("eval_tree_nodes", result.nodes)
+        _write_trees(context, [result])
     items = [fix_item(who, prompt, response, accepted.get(response.response_id)) for prompt, response in failing]
     context.part.write("eval_items", _told(context, items))
-    if "judging_in_use" in context.call.config:
-        context.part.write("eval_items", _told(context, await _mended_in_use(context, who, failing)))
-    return ShardRows(len(answers), judged_answers)
+    return judged_answers
 
 
-async def _mended_in_use(
-    context: ShardContext, who: Measured, failing: Sequence[tuple[Prompt, Response]]
-) -> list[EvalItem]:
-    """Which of the failing answers the search mends where it is told what is wrong as in self-play: by rules."""
+async def _mended_in_use(context: ShardContext, failing: Sequence[tuple[Prompt, Response]]) -> list[SearchResult]:
+    """Searches from failing answers that are told what is wrong as in self-play: by rules."""
     config = context.call.config
     judging = JudgingConfig.model_validate(config["judging_in_use"])
     refiner = refiner_of(context, (prompt for prompt, _ in failing), judging=judging)
@@ -135,13 +151,13 @@ async def _mended_in_use(
         if judged.judgement is not None and judged.judgement.verdict is Verdict.NO
     ]
     search = SearchConfig.model_validate(config["search"])
-    accepted = {
-        result.tree.root_response_id: result.accepted
-        async for result in run_trees(roots, refiner, search, context.call.seed, ordered=True)
-    }
-    return [
-        fix_item(who, prompt, response, accepted.get(response.response_id), FIX_IN_USE) for prompt, response in failing
-    ]
+    return [result async for result in run_trees(roots, refiner, search, context.call.seed, ordered=True)]
+
+
+def _write_trees(context: ShardContext, results: Iterable[SearchResult]) -> None:
+    for result in results:
+        context.part.write("eval_trees", [result.tree])
+        context.part.write("eval_tree_nodes", result.nodes)
 
 
 def _told(context: ShardContext, items: Iterable[EvalItem]) -> list[EvalItem]:

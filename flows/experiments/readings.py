@@ -16,7 +16,12 @@ from storage.ledger import Ledger
 
 _SELF_PLAY = "self_play"
 _MEASURING = "eval_"
-_PAIRED = {"accuracy": "accuracy", "judge": "judge_balanced_accuracy", "fix": "fix_rate"}
+_PAIRED = {
+    "accuracy": "accuracy",
+    "judge": "judge_balanced_accuracy",
+    "fix": "fix_rate",
+    "fix_in_use": "fix_rate_in_use",
+}
 """Items whose truth pairs over iterations and runs, and the score made of them."""
 _OWN = {OWN_ANSWERS: "judge_balanced_accuracy_own", REWRITES: "judge_balanced_accuracy_rewrites"}
 """Texts that each refiner has of its own: those of two refiners are other texts."""

@@ -16,6 +16,8 @@ REFINER = {
     "self_evaluation_bias": "self-evaluation bias",
     "fix_rate": "failing answers truly fixed",
     "fix_rate/heldout": "the same, held out",
+    "fix_rate_in_use": "failing answers truly fixed, told by rules what is wrong",
+    "fix_rate_in_use/heldout": "the same, held out",
     "accepted_below_depth_1": "of these, accepted below depth 1",
 }
 COMPARED = {
@@ -24,6 +26,7 @@ COMPARED = {
     "judge_balanced_accuracy_pool": "judging the common pool",
     "judge_balanced_accuracy": "judging the first actor's answers",
     "fix_rate": "true fixes",
+    "fix_rate_in_use": "true fixes, told by rules what is wrong",
 }
 """Of the refiner, between variants."""
 FEWEST_SEEDS = 5
@@ -146,7 +149,7 @@ def _of_refiner(variant: VariantOutcome) -> str:
     parts = []
     used = ("judge_balanced_accuracy_own", "judge_balanced_accuracy_rewrites")
     told = used if any(difference(variant.gains, metric) for metric in used) else ("judge_balanced_accuracy",)
-    for metric in (*told, "fix_rate"):
+    for metric in (*told, "fix_rate", "fix_rate_in_use"):
         name, gain = COMPARED[metric], difference(variant.gains, metric)
         if gain is not None:
             verdict = (

@@ -20,7 +20,12 @@ from storage.home import Home
 from storage.ledger import Ledger
 from storage.manifest_figures import drop_reasons, tokens
 
-_SAME_ITEMS = {"accuracy": "accuracy", "fix": "fix_rate", "judge": "judge_balanced_accuracy"}
+_SAME_ITEMS = {
+    "accuracy": "accuracy",
+    "fix": "fix_rate",
+    "fix_in_use": "fix_rate_in_use",
+    "judge": "judge_balanced_accuracy",
+}
 """Metrics of items that every iteration is measured on alike, and the figures they make."""
 MOST_STAGES = 400  # rows of the table of stages
 _FACTS = {

@@ -27,6 +27,7 @@ _METRICS = {
         )
     },
     "fix_rate": "fix_rate",
+    "fix_rate_in_use": "fix_rate_in_use",
     "pair_truth": "pair_truth",
     "pair_ordered": "pair_ordered",
     "hack_rate": "hack_rate",
@@ -54,7 +55,8 @@ class IterationRow(NamedTuple):
 
     def cells(self) -> list[str]:
         """Texts for a table, in the order of `COLUMNS`."""
-        shown = [self.scores[name].shown() if name in self.scores else "-" for name in _SHOWN]
+        scores = {**self.scores, "fix_rate": self.scores.get("fix_rate", self.scores.get("fix_rate_in_use"))}
+        shown = [score.shown() if (score := scores.get(name)) else "-" for name in _SHOWN]
         return [str(self.iteration), *shown, str(self.pairs), str(self.drops), f"{self.seconds:.0f}"]
 
 

@@ -46,7 +46,7 @@ class Measurement:
         inputs = {"actor": self._answers(iteration, models.actor, prompts)}
         if config.refiner_items > 0:
             inputs["refiner"] = self._repairs(iteration, models.refiner, first.actor, prompts)
-        if config.refiner_items > 0 and config.calibration_items > 0:
+        if self._measures_votes:
             inputs["votes"] = self._votes(
                 iteration, models.refiner, first, {"prompts": prompts, "answers": inputs["actor"]}
             )
@@ -104,15 +104,19 @@ class Measurement:
     def _repairs(
         self, iteration: int | None, refiner: ModelRef, first_actor: ModelRef, prompts: ArtifactRef
     ) -> ArtifactRef:
-        """Every iteration's refiner judges and repairs the same answers: those of the first actor."""
+        """Every iteration's refiner judges and repairs the same answers: those of the first actor.
+
+        By its votes, and as rules judge in self-play, where they do; where nobody asks for its votes, by the latter.
+        """
         config, method = self._config.evaluation, self._config.method
         reads = {
             "items": config.refiner_items,
-            "judging": self._judging(),
             "refinement": plain(method.refinement),
             "search": plain(method.search.every_vote()),  # what is measured are the votes, too
             **self._stages.templates("judge", "refine"),
         }
+        if method.judging.asks_votes:
+            reads["judging"] = self._judging()
         if method.judging.judges_by_rules:
             reads["judging_in_use"] = plain(method.judging.model_copy(update={"second_voter": None}))
         inputs = {"prompts": prompts, "answers": self._answers(0, first_actor, prompts)}
@@ -126,6 +130,11 @@ class Measurement:
         if refiner.digest != first.refiner.digest:
             inputs["first"] = self._repairs(0, first.refiner, first.actor, held_out["prompts"])
         return self._stages.run(EVAL_VOTES, iteration, inputs, {"refiner": refiner}, reads, seed=config.seed)
+
+    @property
+    def _measures_votes(self) -> bool:
+        config = self._config.evaluation
+        return config.refiner_items > 0 and config.calibration_items > 0 and self._config.method.judging.asks_votes
 
     def _judging(self) -> dict[str, Any]:
         """How the refiner is measured: by its votes alone, whatever may decide for them in self-play."""

@@ -189,21 +189,20 @@ def _eval_actor(facts: Facts) -> Work:
 
 
 def _eval_refiner(facts: Facts) -> Work:
-    items, votes = facts.config.evaluation.refiner_items, facts.config.method.judging.votes
+    """By its votes, and as rules judge in self-play: whichever of the two it is measured by, or both."""
+    items, judging = facts.config.evaluation.refiner_items, facts.config.method.judging
     searched = items * facts.assumed.failing_prompts
-    each = judging_work(facts, votes, facts.measuring_questions)
-    _, requests, read, written = _tree(facts, each)
-    if facts.config.method.judging.judges_by_rules:  # and once more as in self-play
-        in_use = _tree(facts, judging_work(facts, facts.votes_asked, facts.questions))
-        requests, read, written = requests + in_use[1], read + in_use[2], written + in_use[3]
-    return Work(
-        "write",
-        items,
-        {},
-        round(items * each.requests + searched * requests),
-        items * each.read + searched * read,
-        items * each.written + searched * written,
-    )
+    parts: list[tuple[float, Judging]] = []
+    if judging.asks_votes:
+        each = judging_work(facts, judging.votes, facts.measuring_questions)
+        parts += [(items, each), (searched, Judging(*_tree(facts, each)[1:]))]
+    if judging.judges_by_rules:
+        in_use = judging_work(facts, facts.votes_asked, facts.questions)
+        parts.append((searched, Judging(*_tree(facts, in_use)[1:])))
+    requests = sum(times * part.requests for times, part in parts)
+    read = sum(times * part.read for times, part in parts)
+    written = sum(times * part.written for times, part in parts)
+    return Work("write", items, {}, round(requests), read, written)
 
 
 def _eval_votes(facts: Facts) -> Work:

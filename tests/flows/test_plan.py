@@ -197,6 +197,16 @@ def test_the_starter_is_planned_for_the_minutes_it_takes(tmp_path, monkeypatch) 
     assert 150 < planned(tmp_path)[1]["seconds"] < 900  # 342 s on two quiet cores
 
 
+def test_no_votes_are_planned_of_a_refiner_that_nobody_asks_for_any(tmp_path: Path) -> None:
+    def measured(anchor: str) -> set[str]:
+        asked = ("--set", f"method.judging.anchor={anchor}", "--set", "evaluation.calibration_items=10")
+        _, found = planned(tmp_path, "--preset", "smoke", *asked)
+        return {stage["stage"] for stage in found["stages"] if stage["stage"].startswith("eval_")}
+
+    assert measured("verifier") - measured("rules_only") == {"eval_votes"}
+    assert "eval_refiner" in measured("rules_only")
+
+
 def test_vllm_on_this_machines_cpu_is_planned_where_it_is_named(tmp_path: Path) -> None:
     model = ("--set", "engine.kind=vllm", "--set", "models.actor=starter")
     asked = ("--preset", "smollm2-smoke", *model, "--assume", "engine_start_s=0")

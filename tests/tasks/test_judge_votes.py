@@ -56,7 +56,8 @@ class Bench:
 
     def repairs(self, refiner: str, **in_use: Any) -> ArtifactRef:
         refinement = RefinementConfig().model_dump(mode="json")
-        reads = {"judging": JUDGING, "refinement": refinement, "search": SEARCH, **in_use}
+        asked = {"judging": JUDGING, "refinement": refinement, "search": SEARCH, **in_use}
+        reads = {name: value for name, value in asked.items() if value is not None}
         return self.run(EVAL_REFINER, refiner, {}, items=16, **reads)
 
     def votes(self, items: int, **inputs: ArtifactRef) -> ArtifactRef:
@@ -108,6 +109,21 @@ def test_where_rules_judge_it_is_also_measured_what_a_refiner_mends_when_they_do
     values = [(item.metric, item.value) for item in found.read("eval_items") if item.metric.startswith("fix")]
     assert values == [("fix", 0.0)] * 10 + [("fix_in_use", float(number % 2)) for number in range(WRONG)]
     assert "fix_in_use" not in counts(bench.repairs("first"))
+
+
+def test_a_refiner_whose_votes_nobody_asks_for_is_measured_by_what_it_mends_alone(bench):
+    in_use = JudgingConfig(votes=5, anchor="rules_only").model_dump(mode="json")
+    alone = bench.repairs("first", judging=None, judging_in_use=in_use)
+    assert counts(alone) == {"fix_in_use": WRONG}
+    assert fixes(alone) == fixes(bench.repairs("first", judging_in_use=in_use))
+    assert [tree.accepted_node_id is not None for tree in alone.read("eval_trees")] == [
+        bool(value) for value in fixes(alone)
+    ]
+    assert not any(node.yes_votes + node.no_votes for node in alone.read("eval_tree_nodes"))
+
+
+def fixes(artifact: ArtifactRef) -> list[float | None]:
+    return [item.value for item in artifact.read("eval_items") if item.metric == "fix_in_use"]
 
 
 @pytest.fixture

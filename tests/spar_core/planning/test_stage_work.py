@@ -30,14 +30,14 @@ def test_and_a_search_writes_its_rewrites_alone():
     assert 0 < ruled.read < voted.read
 
 
-def test_measuring_the_refiner_asks_for_votes_whoever_judges():
-    assert _work("eval_votes", "rules_only") == _work("eval_votes", "none")
-    by_votes, by_rules = (_work("eval_refiner", anchor) for anchor in ("none", "rules_only"))
-    assert by_votes.written > 0
-    # And once more with rules in place of the votes: the rewrites alone.
+def test_the_refiner_is_measured_by_its_votes_and_as_rules_judge_or_by_what_it_is_used_for():
+    anchors = ("none", "rules_then_votes", "rules_only")
+    by_votes, both, by_rules = (_work("eval_refiner", anchor) for anchor in anchors)
     searched = by_rules.rows * Assumptions().failing_prompts
-    alone = _work("trees", "rules_only", roots=1)
-    assert by_rules.written - by_votes.written == pytest.approx(searched * alone.written)
+    alone, voted = (_work("trees", anchor, roots=1) for anchor in ("rules_only", "rules_then_votes"))
+    assert by_rules.written == pytest.approx(searched * alone.written)  # the rewrites
+    assert both.written - by_votes.written == pytest.approx(searched * voted.written)
+    assert by_votes.written > by_rules.written > 0
 
 
 def test_verdicts_that_are_continued_are_a_request_per_vote_that_reads_all_of_it_again():
