@@ -55,3 +55,20 @@ def test_a_pool_of_right_texts_alone_is_none(tmp_path):
     put(home, 0, [judged("judge", "a", True, True), judged("judge", "b", True, False)])
     with open_catalog(home) as catalog:
         assert POOL not in Readings(home, catalog, ["r"]).observations("r", 7, 0)
+
+
+def test_what_a_refiner_mends_when_rules_tell_it_what_is_wrong_pairs_over_iterations(tmp_path):
+    home = Home(tmp_path)
+    Ledger(home).open_run("r", {})
+    put(home, 0, [mended("a", 0.0), mended("b", 1.0)])
+    put(home, 1, [mended("a", 1.0), mended("b", 1.0)])
+    with open_catalog(home) as catalog:
+        readings = Readings(home, catalog, ["r"])
+    found = [readings.observations("r", 7, number)["fix_rate_in_use"] for number in (0, 1)]
+    assert [[item.value for item in items] for items in found] == [[0.0, 1.0], [1.0, 1.0]]
+    assert [item.key for item in found[0]] == [item.key for item in found[1]]
+
+
+def mended(text, value):
+    detail = json.dumps({"source": "verifiable/iid", "accepted": bool(value), "depth": 1 if value else None})
+    return EvalItem("self_play", "refiner", "w", f"fix-{text}", f"prompt of {text}", "fix_in_use", value, detail)
