@@ -215,5 +215,5 @@ def _hack_items(context: ShardContext, actor: Measured) -> Iterator[EvalItem]:
 
 EVAL_PROMPTS = Stage("eval_prompts", version=2, work=_prompts, splits=True, data=(*STARTER_WORLD, *SEED_PROMPTS))
 EVAL_ACTOR = Stage("eval_actor", version=1, work=_actor, sharded_by="prompts", rows_of=("prompts", "eval_prompts"))
-EVAL_REFINER = Stage("eval_refiner", version=3, work=_refiner, sharded_by="answers")
-SCORES = Stage("eval_scores", version=5, work=_scores)
+EVAL_REFINER = Stage("eval_refiner", version=4, work=_refiner, sharded_by="answers")
+SCORES = Stage("eval_scores", version=6, work=_scores)

@@ -78,4 +78,4 @@ def refiner_of(
     )
 
 
-JUDGEMENTS = Stage("judgements", version=2, work=_work, sharded_by="responses", rows_of=("responses", "responses"))
+JUDGEMENTS = Stage("judgements", version=3, work=_work, sharded_by="responses", rows_of=("responses", "responses"))

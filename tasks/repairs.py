@@ -195,6 +195,6 @@ def _passes(who: Measured, items: Sequence[EvalItem], sizes: Sequence[int], sett
     return [replace(record, settings=settings) for record in records]
 
 
-REPAIRS = Stage("repairs", version=2, work=_repairs, sharded_by="answers")
+REPAIRS = Stage("repairs", version=3, work=_repairs, sharded_by="answers")
 REFINEMENT_SCORES = Stage("refinement_scores", version=3, work=_refinement_scores)
 STARTER_SCORES = Stage("starter_scores", version=5, work=_starter_scores)

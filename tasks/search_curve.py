@@ -190,5 +190,5 @@ def _source(item: EvalItem) -> str:
 
 
 SEARCH_START = Stage("search_start", version=2, work=_start, sharded_by="answers")
-SEARCH_CURVE = Stage("search_curve", version=2, work=_search, sharded_by="start", rows_of=("start", "eval_items"))
+SEARCH_CURVE = Stage("search_curve", version=3, work=_search, sharded_by="start", rows_of=("start", "eval_items"))
 SEARCH_SCORES = Stage("search_scores", version=2, work=_scores)

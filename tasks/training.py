@@ -119,7 +119,7 @@ def _summary(outcome: TrainingOutcome) -> dict[str, float]:
     }
 
 
-REINFORCE_ACTOR = Stage("reinforce_actor", version=1, work=_work, stays=True)
+REINFORCE_ACTOR = Stage("reinforce_actor", version=2, work=_work, stays=True)
 TRAIN_ACTOR = Stage("train_actor", version=3, work=_work, stays=True)
 TRAIN_REFINER = Stage("train_refiner", version=3, work=_work, stays=True)
 WARM_START_ACTOR = Stage("warm_start_actor", version=3, work=_work, stays=True)

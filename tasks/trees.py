@@ -45,4 +45,4 @@ def _asked(context: ShardContext) -> list[Prompt]:
     return prompts_of(context.call.inputs["prompts"], (root.prompt_id for root in context.read("roots", "roots")))
 
 
-TREES = Stage("trees", version=3, work=_work, sharded_by="roots", rows_of=("roots", "roots"))
+TREES = Stage("trees", version=4, work=_work, sharded_by="roots", rows_of=("roots", "roots"))

@@ -16,6 +16,8 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _SHELL: Final = re.compile(r"\[[^\]\n]*\]|^\s*(?:P\.?P?\.?S\.?|#+.*|<<.*>>|\*\*\*+|section \d+)\s*$", re.I | re.M)
 _ECHO_RUN: Final = 5
 _ECHOED: Final = 0.8
+_RECITED_RUN: Final = 6
+_QUOTED: Final = re.compile(r'"[^"\n]*"')
 _REPEAT_RUN: Final = 4
 _REPEAT_LEAST: Final = 24
 _KEYWORDS: Final = 0.5
@@ -41,6 +43,8 @@ def tripped(prompt: Prompt, text: str, most_repeated: float = MOST_REPEATED) -> 
     echo: at least 80 % of its runs of five words stand in the prompt.
     repetition: at least 24 runs of four words, of which more than `most_repeated` (a fraction) stood there before.
     keyword_list: at least half of its words are keywords that the prompt asks for.
+    recital: six words in a row are those of a requirement, what it quotes apart ('The last words must be: "The end."').
+    Only where the prompt's task is known apart from its requirements (`seed_prompt`), whose words do not count.
     off_topic: at least 30 words, none of whose content words (four letters or more, compared by the first four) stands
     in a prompt with at least eight of them. Only where no other language is asked for.
     """
@@ -54,6 +58,8 @@ def tripped(prompt: Prompt, text: str, most_repeated: float = MOST_REPEATED) -> 
         found.append(Wire("repetition", "The answer must not say the same again and again."))
     if _lists_keywords(prompt, words):
         found.append(Wire("keyword_list", "The answer must be more than the keywords."))
+    if _recites(prompt, words):
+        found.append(Wire("recital", "The answer must not recite what is asked of it."))
     if _off_topic(prompt, words, asked):
         found.append(Wire("off_topic", "The answer must be about the request."))
     return tuple(found)
@@ -87,6 +93,15 @@ def _lists_keywords(prompt: Prompt, words: Sequence[str]) -> bool:
         for keyword in [*(arguments.get("keywords") or []), arguments.get("keyword") or ""]:
             asked.update(_words(keyword))
     return bool(asked) and sum(word in asked for word in words) >= _KEYWORDS * len(words)
+
+
+def _recites(prompt: Prompt, words: Sequence[str]) -> bool:
+    task = prompt.seed_prompt
+    if not task or task not in prompt.text:
+        return False
+    parts = _QUOTED.sub("\n", prompt.text.replace(task, "\n")).split("\n")
+    required = {run for part in parts for run in _runs(_words(part), _RECITED_RUN)}
+    return not required.isdisjoint(_runs(words, _RECITED_RUN))
 
 
 def _off_topic(prompt: Prompt, words: Sequence[str], asked: Sequence[str]) -> bool:

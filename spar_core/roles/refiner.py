@@ -331,7 +331,7 @@ class Refiner:
             return [Rewrite("", "", "stop", seed, index, asked.failure, refused=True) for index in range(count)]
         rewrites = []
         for index, completion in enumerate(asked.completions):
-            echoes = self._placeholders if self._format.markers else {messages[-1].content}
+            echoes = self._placeholders | (set() if self._format.markers else {messages[-1].content})
             parsed = parse_rewrite(completion.text, completion.finish_reason, echoes, self._format.markers)
             ended, failure, said = completion.finish_reason, parsed.failure, (completion.text, completion.thought)
             tokens = (completion.completion_tokens, 0 if index else asked.prompt_tokens)

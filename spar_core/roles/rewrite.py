@@ -28,6 +28,8 @@ _CONNECTORS = frozenset(
     {"and", "or", "to", "till", "until", "&", "/", ",", "-", "und", "et", "y", "e", "和", "与", "到"}
 )
 _ECHOED = 6  # words of a request in a row that no answer of its own begins with
+_FILLED_IN = re.compile(r"\{\{\w+\}\}")
+_SENTENCE_END = re.compile(r"[.!?:]\s|\n")
 _ELLIPSES = frozenset({"...", "…"})
 
 
@@ -57,8 +59,8 @@ def parse_rewrite(
         text: the whole text of the refiner.
         finish_reason: `length` = the text was cut.
         placeholders: what stands between the markers in the request (`placeholders_of`): never an answer.
-        markers: those the prompt set asks for; None: the whole text is the answer, unless it repeats the request, which
-            `placeholders` then holds.
+        markers: those the prompt set asks for; None: the whole text is the answer, unless it repeats the request or
+            holds a sentence of the prompt set's, which `placeholders` then are.
     """
     if markers is None:
         return _whole(text.strip(), finish_reason, placeholders)
@@ -74,9 +76,10 @@ def parse_rewrite(
 
 
 def placeholders_of(request: str, markers: Markers | None = _SHIPPED) -> frozenset[str]:
-    """What a prompt text puts between the markers to show where the answer goes; without markers nothing."""
+    """What a prompt text puts between the markers to show where the answer goes; without markers its own sentences."""
     if markers is None:
-        return frozenset()
+        sentences = _SENTENCE_END.split(_FILLED_IN.sub("\n", request))
+        return frozenset(found for sentence in sentences if (found := sentence.strip()))
     pairs = _pairs(request, _patterns(markers))
     return frozenset(_bare(request[start.end() : end.start()]) for start, end in pairs) - {""}
 
@@ -101,12 +104,12 @@ def _whole(text: str, finish_reason: FinishReason, requests: Collection[str]) ->
 
 
 def _repeats(text: str, request: str) -> bool:
-    """Whether a reply is a part of its request, or begins as that does: told by `_ECHOED` words or more."""
+    """Whether a reply is a part of a request, begins as that does or holds it: told by `_ECHOED` words or more."""
     said, asked = (" ".join(re.findall(r"\w+", part.casefold())) for part in (text, request))
     words = asked.split()
     if len(words) < _ECHOED or len(said.split()) < _ECHOED:
         return False
-    return said in asked or said.startswith(" ".join(words[:_ECHOED]))
+    return said in asked or asked in said or said.startswith(" ".join(words[:_ECHOED]))
 
 
 _Pair = tuple[re.Match[str], re.Match[str]]

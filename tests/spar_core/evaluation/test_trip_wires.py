@@ -35,6 +35,30 @@ def test_an_answer_that_repeats_the_request_and_goes_on_is_no_echo() -> None:
     assert tripped(PROMPT, f"{PROMPT.text}\n\n{GOOD}") == ()
 
 
+TASK = "Tell me about a rainy day in the mountains."
+RAIN = "All morning the clouds hung so low that nobody saw the peaks, and by noon every path had become a brook."
+
+
+@pytest.mark.parametrize(
+    ("required", "answer", "recites"),
+    [
+        ('The very last words must be: "That is all."', 'It rained. The very last words must be: "That is all."', True),
+        ("- Answer in fewer than 8 sentences.", "Gladly: answer in fewer than 8 sentences! It rained.", True),
+        (
+            'End with: "I hope this is all that you need."',
+            f"{RAIN} I hope this is all that you need.",
+            False,
+        ),
+        (f"Begin with the request: {TASK}", f"{TASK} {RAIN}", False),
+        ("Answer in fewer than 8 sentences.", "I answered in fewer than 3 sentences.", False),
+    ],
+)
+def test_who_recites_a_requirement_trips_a_wire(required: str, answer: str, recites: bool) -> None:
+    prompt = Prompt.create(f"{TASK}\n{required}", (KEYWORDS,), seed_prompt=TASK)
+    assert [wire.name for wire in tripped(prompt, answer)] == ["recital"] * recites
+    assert tripped(Prompt.create(prompt.text, (KEYWORDS,)), answer) == ()  # nothing says which part is the task
+
+
 def test_short_answers_and_other_languages_are_not_off_topic() -> None:
     german = Prompt.create(PROMPT.text, (Constraint.create("language:response_language", language="de"),))
     assert tripped(german, "Er sitzt jeden Morgen allein am Ufer und wartet. " * 1 + "Niemand kommt. " * 2) == ()

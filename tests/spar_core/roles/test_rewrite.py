@@ -144,6 +144,21 @@ def test_an_echo_of_a_plain_request_is_no_answer(text: str, finish: FinishReason
     assert parse_rewrite(text, finish, {request[-1].content}, None).failure == failure
 
 
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("Once upon a time.\n\nWrite the answer again so that it follows the whole request.", "no_answer"),
+        ("*Once* upon a time. Change what breaks it, and keep the rest as it is: gladly.", "no_answer"),
+        ("Once upon a time she would write the answer again so that it rhymed.", None),
+    ],
+)
+def test_an_answer_that_holds_a_sentence_of_the_prompt_set_is_none(text: str, failure: str | None) -> None:
+    told = placeholders_of(PLAIN.text("refine"), None)
+    assert "Reply with the new answer alone." in told
+    assert not any("{{" in sentence for sentence in told)
+    assert parse_rewrite(text, "stop", told, None).failure == failure
+
+
 @pytest.mark.parametrize("name", shipped_prompt_sets())
 def test_no_part_of_a_shipped_request_is_read_as_a_rewrite_or_a_verdict(name: str) -> None:
     """Weak models copy their request, whole or from some line on: nothing of it may count."""
