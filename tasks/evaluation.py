@@ -43,7 +43,8 @@ def _prompts(context: ShardContext) -> ShardRows:
         prompts = generate_prompts(config["count"], context.call.seed, config["split"], counts=counts)
     else:
         instructions, numbers = seed_prompts(config["split"]), range(config["count"])
-        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, config["split"], counts or COUNTS))
+        of, only = config["split"], config.get("kinds")
+        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, of, counts or COUNTS, only=only))
     write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 

@@ -70,7 +70,8 @@ def _candidates(context: ShardContext, config: PromptsConfig) -> Candidates:
     seeds = [row.prompt.text for row in rows if isinstance(row, PromptRow)] if file is not None else seed_prompts()
     lost = [row for row in rows if isinstance(row, Drop)]
     if config.source == "verifiable":
-        return Candidates(list(verifiable_prompts(seeds, numbers, call.seed, "train", asked or COUNTS, weights)), lost)
+        drawn = verifiable_prompts(seeds, numbers, call.seed, "train", asked or COUNTS, weights, config.kinds)
+        return Candidates(list(drawn), lost)
     if numbers.stop > len(seeds):
         _log.warning(
             "%d seed instructions for %d prompts so far: each is evolved up to %d times; name more in prompts.path",

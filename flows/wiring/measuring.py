@@ -93,6 +93,8 @@ class Measurement:
         reads: dict[str, Any] = {"source": config.source, "split": config.split, "count": config.prompts}
         if config.constraints is not None:
             reads["constraints"] = list(config.constraints)
+        if config.kinds is not None:
+            reads["kinds"] = list(config.kinds)
         return self._stages.run(EVAL_PROMPTS, iteration, config=reads, seed=config.seed)
 
     def _answers(self, iteration: int | None, actor: ModelRef, prompts: ArtifactRef) -> ArtifactRef:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import GrownConfig
-from spar_core.config.constraint_counts import ConstraintCounts
+from spar_core.config.constraint_counts import ConstraintCounts, ConstraintKinds
 from spar_core.config.following import FollowingConfig
 from spar_core.engines.model_reference import check_reference
 
@@ -17,7 +17,7 @@ BenchmarkName = Literal["ifeval", "ifbench", "followbench", "llmbar"]
 class PromptsConfig(GrownConfig):
     """Where self-play prompts come from."""
 
-    later = ("following", "drop_contradictions")
+    later = ("following", "drop_contradictions", "kinds")
 
     source: Literal["starter", "verifiable", "taxonomy", "file"] = "starter"
     """starter: the embedded world; verifiable: seed instructions + checkable constraints; taxonomy: seed prompts
@@ -34,6 +34,9 @@ class PromptsConfig(GrownConfig):
     constraints: ConstraintCounts | None = None
     """`verifiable`, `starter`: fewest and most constraints per prompt, such as [1, 2] for a small model; each number is
     drawn equally often. Null: two to four; the starter's own mixture of one to five, which then follows nothing."""
+    kinds: ConstraintKinds | None = None
+    """`verifiable`: the kinds of constraints that are drawn, by their ids, such as [startend:end_checker]; null: all
+    but those held out for measuring."""
     following: FollowingConfig | None = None
     """What the share of answers that pass decides about prompts: which make trees, how many constraints the next
     iteration's carry, which kinds are drawn more often; null: nothing (published). `{}` takes the defaults below."""
@@ -64,6 +67,11 @@ class PromptsConfig(GrownConfig):
             raise ValueError(
                 f"prompts.constraints is set, but prompts of source `{self.source}` bring their own; "
                 "set prompts.source=verifiable, or leave prompts.constraints unset"
+            )
+        if self.kinds is not None and self.source != "verifiable":
+            raise ValueError(
+                f"prompts.kinds is set, but prompts of source `{self.source}` have kinds of their own; "
+                "set prompts.source=verifiable, or leave prompts.kinds unset"
             )
         if self.source == "file" and self.path is None:
             raise ValueError("prompts.source is `file` but prompts.path is not set; name a JSONL or Parquet file")

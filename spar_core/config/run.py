@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spar_core.config.base import FrozenConfig, GrownConfig
 from spar_core.config.budget import BudgetConfig
-from spar_core.config.constraint_counts import ConstraintCounts
+from spar_core.config.constraint_counts import ConstraintCounts, ConstraintKinds
 from spar_core.config.deployment import DeploymentConfig
 from spar_core.config.method import Fraction, MethodConfig, SamplingConfig
 from spar_core.config.probe import ProbeConfig
@@ -63,8 +63,10 @@ class ModelsConfig(GrownConfig):
         return self
 
 
-class EvaluationConfig(FrozenConfig):
+class EvaluationConfig(GrownConfig):
     """Measurements on held-out prompts whose truth a checker knows; never fed back into training."""
+
+    later = ("kinds",)
 
     enabled: bool = True
     """Whether iterations are measured."""
@@ -77,6 +79,8 @@ class EvaluationConfig(FrozenConfig):
     """Held-out prompts the actor answers."""
     constraints: ConstraintCounts | None = None
     """Fewest and most constraints per prompt, as `prompts.constraints`. Null: two to four, or the starter's mixture."""
+    kinds: ConstraintKinds | None = None
+    """`verifiable`: kinds of the half that is drawn like the training prompts, as `prompts.kinds`; null: all."""
     samples: Annotated[int, Field(ge=1, le=64)] = 3
     """Answers per prompt."""
     actor: SamplingConfig = SamplingConfig(temperature=0.7)
@@ -88,6 +92,12 @@ class EvaluationConfig(FrozenConfig):
     refiner also judges: its accuracy on its actor's mistakes, and its self-evaluation bias. 0: not measured."""
     seed: Annotated[int, Field(ge=0)] = 20_000
     """Seed of the held-out prompts and of sampling: the same for every iteration and run, so comparisons pair."""
+
+    @model_validator(mode="after")
+    def _kinds_are_drawn(self) -> Self:
+        if self.kinds is not None and self.source != "verifiable":
+            raise ValueError("evaluation.kinds is for evaluation.source=verifiable: set that, or leave it unset")
+        return self
 
 
 class PromotionConfig(FrozenConfig):

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
-from spar_core.constraints import IFEVAL_KINDS, SamplingContext, conflict, get, render
+from spar_core.constraints import SamplingContext, conflict, get, render
+from spar_core.constraints.splits import HELDOUT_KINDS, TRAIN_KINDS
 from spar_core.constraints.vocabulary import BANKS, Bank, Split
 from spar_core.errors import DataError
 from spar_core.hashing import derive_seed
@@ -23,16 +24,6 @@ from spar_core.synthesis.weighted_order import weighted_order
 
 COUNTS: Final = (2, 4)
 SOURCE = "verifiable"
-# An easy, a middling and a hard one each, measured on a 135M model; all have relatives among the training kinds.
-HELDOUT_KINDS: Final[Mapping[Split, tuple[str, ...]]] = {
-    "dev": ("detectable_content:postscript", "detectable_content:number_placeholders", "change_case:english_lowercase"),
-    "test": ("change_case:capital_word_frequency", "detectable_format:title", "startend:quotation"),
-}
-# A yes/no/maybe answer suits few instructions: no split asks for it.
-_UNUSED = ("detectable_format:constrained_response",)
-TRAIN_KINDS: Final = tuple(
-    kind_id for kind_id in IFEVAL_KINDS if kind_id not in {*_UNUSED, *HELDOUT_KINDS["dev"], *HELDOUT_KINDS["test"]}
-)
 _WORD_ARGUMENTS = ("keywords", "forbidden_words", "keyword")
 
 
@@ -43,6 +34,7 @@ def verifiable_prompts(
     split: Split = "train",
     counts: tuple[int, int] = COUNTS,
     weights: Mapping[str, float] | None = None,
+    only: Sequence[str] | None = None,
 ) -> Iterator[Prompt]:
     """The prompts of these indices, see `verifiable_prompt`.
 
@@ -50,7 +42,7 @@ def verifiable_prompts(
         DataError: no instructions.
     """
     for index in indices:
-        yield verifiable_prompt(instructions, index, run_seed, split, counts, weights)
+        yield verifiable_prompt(instructions, index, run_seed, split, counts, weights, only)
 
 
 def verifiable_prompt(
@@ -60,11 +52,12 @@ def verifiable_prompt(
     split: Split = "train",
     counts: tuple[int, int] = COUNTS,
     weights: Mapping[str, float] | None = None,
+    only: Sequence[str] | None = None,
 ) -> Prompt:
     """Prompt number `index` of a split: an instruction drawn from `instructions`, with constraints.
 
     `counts`: fewest and most of them, each number equally often. `weights`: how often kinds are drawn, by id (above 0;
-    1 where none is given); None: all alike.
+    1 where none is given); None: all alike. `only`: the training kinds that are drawn; None: all.
 
     Raises:
         DataError: no instructions.
@@ -74,7 +67,8 @@ def verifiable_prompt(
     rng = Random(derive_seed(run_seed, f"{SOURCE}/{split}", str(index)))
     instruction = rng.choice(instructions).strip()
     heldout = split != "train" and index % 2 == 1
-    kinds = rng.sample(TRAIN_KINDS, len(TRAIN_KINDS)) if weights is None else weighted_order(rng, TRAIN_KINDS, weights)
+    known = TRAIN_KINDS if only is None else only
+    kinds = rng.sample(known, len(known)) if weights is None else weighted_order(rng, known, weights)
     if heldout:
         main, *others = rng.sample(HELDOUT_KINDS[split], len(HELDOUT_KINDS[split]))
         kinds = [main, *rng.sample([*others, *kinds], len(others) + len(kinds))]

@@ -21,7 +21,7 @@ DECIDES = """
 preset profile seed train_refiner
 models.actor models.refiner models.shared
 prompts.source prompts.path prompts.per_iteration prompts.skip_bad prompts.near_duplicates prompts.decontaminate
-prompts.decontaminate_ngram prompts.evolver prompts.constraints prompts.drop_contradictions
+prompts.decontaminate_ngram prompts.evolver prompts.constraints prompts.kinds prompts.drop_contradictions
 prompts.following.pass_above prompts.following.pass_at_most prompts.following.harder_from
 prompts.following.easier_below prompts.following.most_constraints prompts.following.weigh_kinds
 warm_start.source warm_start.teacher warm_start.tries warm_start.min_agreement warm_start.check_rules
@@ -52,7 +52,7 @@ training.*.lora.target_modules training.*.lora.learning_rate training.*.lora.bas
 training.*.beta training.*.sft_weight training.*.sft_reduction training.*.ends
 training.*.group training.*.temperature training.*.top_p training.*.max_tokens training.*.reward training.*.clip
 training.*.loss training.*.scale_rewards training.*.generation
-evaluation.enabled evaluation.source evaluation.split evaluation.constraints evaluation.prompts
+evaluation.enabled evaluation.source evaluation.split evaluation.constraints evaluation.kinds evaluation.prompts
 evaluation.samples evaluation.seed
 evaluation.actor.temperature evaluation.actor.top_p evaluation.actor.max_tokens
 evaluation.refiner_items evaluation.calibration_items

@@ -4,12 +4,12 @@ import pytest
 
 from spar_core.config.following import FollowingConfig
 from spar_core.config.loading import build_config
+from spar_core.constraints.splits import TRAIN_KINDS
 from spar_core.data.pass_rates import PassRate, pass_rates
 from spar_core.errors import ConfigError
 from spar_core.records import Constraint, Judgement, Prompt, Response, Verdict
 from spar_core.synthesis import seed_prompts, verifiable_prompts
 from spar_core.synthesis.following import Drawing, next_drawing
-from spar_core.synthesis.verifiable import TRAIN_KINDS
 
 SOMETIMES, NEVER, ALWAYS = "punctuation:no_comma", "startend:end_checker", "keywords:existence"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from spar_core.constraints import IFEVAL_KINDS, conflict
+from spar_core.constraints.splits import HELDOUT_KINDS, TRAIN_KINDS
 from spar_core.constraints.vocabulary import BANKS, LANGUAGE_NAMES
 from spar_core.errors import DataError
 from spar_core.records import Prompt
 from spar_core.synthesis import deduplicate, seed_prompts, verifiable_prompt, verifiable_prompts
-from spar_core.synthesis.verifiable import HELDOUT_KINDS, TRAIN_KINDS
 
 SEEDS = ("Name a bird.", "Describe a river.")
 SPLITS = ("train", "dev", "test")
