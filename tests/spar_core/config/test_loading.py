@@ -12,6 +12,7 @@ def test_preset_names_leave_out_shared_parts():
         "mistral-7b",
         "smoke",
         "smollm2-135m",
+        "smollm2-small",
         "smollm2-smoke",
         "starter",
     ]

@@ -35,6 +35,16 @@ def test_model_presets_are_taught_8k_and_5k_by_a_teacher_the_user_names(name):
         (["profile=paper", "method.pairs.method=programmatic_refine"], ["programmatic_refine", "profile=ours"]),
         (["warm_start.source=rules", "prompts.source=taxonomy"], ["`taxonomy`", "prompts.source=verifiable"]),
         (["prompts.source=verifiable", "prompts.constraints=[3, 1]"], ["prompts.constraints", "write [1, 3]"]),
+        (["prompts.kinds=[keywords:existence]"], ["prompts.kinds", "`starter`", "prompts.source=verifiable"]),
+        (["evaluation.kinds=[keywords:existence]"], ["evaluation.kinds", "evaluation.source=verifiable"]),
+        (
+            ["prompts.source=verifiable", "prompts.kinds=[keywords:existence, startend:quotation]"],
+            [
+                "prompts.kinds",
+                "no kind that training prompts have: startend:quotation; these are",
+                "startend:end_checker",
+            ],
+        ),
         (
             ["prompts.constraints=[1, 2]", "prompts.source=file", "prompts.path=a.jsonl"],
             ["prompts.constraints", "`file`", "prompts.source=verifiable"],

@@ -75,6 +75,23 @@ def test_how_many_constraints_can_be_chosen_and_two_to_four_is_what_it_was(split
     )
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_only_the_kinds_that_are_named_are_drawn_and_the_held_out_half_keeps_its_main_kind(split):
+    only = ("startend:end_checker", "keywords:existence", "detectable_format:multiple_sections")
+    weights = {"keywords:existence": 0.1}
+    seeds = seed_prompts(split)
+    for some in (verifiable_prompts(seeds, range(200), 7, split, (1, 2), only=only),
+                 verifiable_prompts(seeds, range(200), 7, split, (1, 2), weights, only)):  # fmt: skip
+        made = list(some)
+        alike = [prompt for prompt in made if prompt.source == "verifiable/iid"]
+        assert {kind for prompt in alike for kind in kinds_of(prompt)} == set(only)
+        if split != "train":
+            others = [prompt for prompt in made if prompt.source == "verifiable/heldout"]
+            assert len(others) == len(alike)
+            assert {kinds_of(prompt)[0] for prompt in others} == set(HELDOUT_KINDS[split])
+            assert {kind for prompt in others for kind in kinds_of(prompt)} <= {*only, *HELDOUT_KINDS[split]}
+
+
 def test_splits_share_no_instruction():
     seeds = {split: seed_prompts(split) for split in SPLITS}
     everything = [text for split in SPLITS for text in seeds[split]]
