@@ -209,7 +209,8 @@ def test_no_votes_are_planned_of_a_refiner_that_nobody_asks_for_any(tmp_path: Pa
 
 def test_vllm_on_this_machines_cpu_is_planned_where_it_is_named(tmp_path: Path) -> None:
     model = ("--set", "engine.kind=vllm", "--set", "models.actor=starter")
-    asked = ("--preset", "smollm2-smoke", *model, "--assume", "engine_start_s=0")
+    much = ("--set", "evaluation.refiner_items=5000")  # the starter's hundreds take no tenth of a second
+    asked = ("--preset", "smollm2-smoke", *model, *much, "--assume", "engine_start_s=0")
     _, assumed = planned(tmp_path, *asked)
     _, named = planned(tmp_path, *asked, "--device", "cpu")
     assert (assumed["hardware"]["device"], named["hardware"]["device"]) == ("a100", "cpu")
