@@ -43,8 +43,8 @@ def _prompts(context: ShardContext) -> ShardRows:
         prompts = generate_prompts(config["count"], context.call.seed, config["split"], counts=counts)
     else:
         instructions, numbers = seed_prompts(config["split"]), range(config["count"])
-        of, only = config["split"], config.get("kinds")
-        prompts = list(verifiable_prompts(instructions, numbers, context.call.seed, of, counts or COUNTS, only=only))
+        seed, split, kinds = context.call.seed, config["split"], config.get("kinds")
+        prompts = list(verifiable_prompts(instructions, numbers, seed, split, counts or COUNTS, only=kinds))
     write_in_parts(context, "eval_prompts", prompts)
     return ShardRows(len(prompts), len(prompts))
 
@@ -92,7 +92,7 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
         context.part.write(table, ())
     judged = len(answers)
     if "judging" in config:
-        judged = await _judged_and_mended(context, who, answers)
+        judged = await _judged_and_mended(context, who, answers, failing)
     if "judging_in_use" in config:
         trees = await _mended_in_use(context, failing)
         mended = {result.tree.root_response_id: result.accepted for result in trees}
@@ -103,15 +103,20 @@ async def _judge_and_repair(context: ShardContext) -> ShardRows:
     return ShardRows(len(answers), judged)
 
 
-async def _judged_and_mended(context: ShardContext, who: Measured, answers: Sequence[tuple[Prompt, Response]]) -> int:
-    """Judge by votes; search from those that truly fail and were called so. How many were judged.
+async def _judged_and_mended(
+    context: ShardContext,
+    who: Measured,
+    answers: Sequence[tuple[Prompt, Response]],
+    failing: Sequence[tuple[Prompt, Response]],
+) -> int:
+    """Judge answers by votes; search from those that truly fail and were called so. How many were judged.
 
     The votes the searches gave on their rewrites are measured as well.
     """
     asked = {answer.response_id: prompt for prompt, answer in answers}
     refiner = refiner_of(context, (prompt for prompt, _ in answers))
     subjects = (Subject(prompt.text, answer) for prompt, answer in answers)
-    failing: list[tuple[Prompt, Response]] = []
+    fails = {answer.response_id for _, answer in failing}
     roots: list[Root] = []
     judged_answers = 0
     async for judged in judge_all(subjects, refiner, context.call.seed):
@@ -120,11 +125,9 @@ async def _judged_and_mended(context: ShardContext, who: Measured, answers: Sequ
         ballot = Ballot.of_votes(judged.votes, decided=judged.judgement is not None)
         item = vote_item(who, FIRST_ANSWERS, prompt, judged.response, ballot)
         context.part.write("eval_items", _told(context, [item]))
-        if is_right(prompt, judged.response.text):
-            continue
-        failing.append((prompt, judged.response))
-        if judged.judgement is not None and judged.judgement.verdict is Verdict.NO:
-            roots.append(Root.create(prompt, judged.response, judged.judgement))
+        judgement = judged.judgement
+        if judgement is not None and judgement.verdict is Verdict.NO and judged.response.response_id in fails:
+            roots.append(Root.create(prompt, judged.response, judgement))
     search = SearchConfig.model_validate(context.call.config["search"])
     accepted = {}
     async for result in run_trees(roots, refiner, search, context.call.seed, ordered=True):

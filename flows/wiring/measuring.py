@@ -46,7 +46,7 @@ class Measurement:
         inputs = {"actor": self._answers(iteration, models.actor, prompts)}
         if config.refiner_items > 0:
             inputs["refiner"] = self._repairs(iteration, models.refiner, first.actor, prompts)
-        if self._measures_votes:
+        if config.refiner_items > 0 and config.calibration_items > 0 and self._config.method.judging.asks_votes:
             inputs["votes"] = self._votes(
                 iteration, models.refiner, first, {"prompts": prompts, "answers": inputs["actor"]}
             )
@@ -132,11 +132,6 @@ class Measurement:
         if refiner.digest != first.refiner.digest:
             inputs["first"] = self._repairs(0, first.refiner, first.actor, held_out["prompts"])
         return self._stages.run(EVAL_VOTES, iteration, inputs, {"refiner": refiner}, reads, seed=config.seed)
-
-    @property
-    def _measures_votes(self) -> bool:
-        config = self._config.evaluation
-        return config.refiner_items > 0 and config.calibration_items > 0 and self._config.method.judging.asks_votes
 
     def _judging(self) -> dict[str, Any]:
         """How the refiner is measured: by its votes alone, whatever may decide for them in self-play."""

@@ -44,7 +44,7 @@ def tripped(prompt: Prompt, text: str, most_repeated: float = MOST_REPEATED) -> 
     repetition: at least 24 runs of four words, of which more than `most_repeated` (a fraction) stood there before.
     keyword_list: at least half of its words are keywords that the prompt asks for.
     recital: six words in a row are those of a requirement, what it quotes apart ('The last words must be: "The end."').
-    Only where the prompt's task is known apart from its requirements (`seed_prompt`), whose words do not count.
+    Only where the prompt's task is known apart from its requirements (`seed_prompt`) and none asks to repeat it.
     off_topic: at least 30 words, none of whose content words (four letters or more, compared by the first four) stands
     in a prompt with at least eight of them. Only where no other language is asked for.
     """
@@ -97,7 +97,8 @@ def _lists_keywords(prompt: Prompt, words: Sequence[str]) -> bool:
 
 def _recites(prompt: Prompt, words: Sequence[str]) -> bool:
     task = prompt.seed_prompt
-    if not task or task not in prompt.text:
+    repeats = any(constraint.kind == "combination:repeat_prompt" for constraint in prompt.constraints)
+    if not task or task not in prompt.text or repeats:
         return False
     parts = _QUOTED.sub("\n", prompt.text.replace(task, "\n")).split("\n")
     required = {run for part in parts for run in _runs(_words(part), _RECITED_RUN)}

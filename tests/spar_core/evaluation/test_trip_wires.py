@@ -59,6 +59,13 @@ def test_who_recites_a_requirement_trips_a_wire(required: str, answer: str, reci
     assert tripped(Prompt.create(prompt.text, (KEYWORDS,)), answer) == ()  # nothing says which part is the task
 
 
+def test_who_is_asked_to_repeat_the_request_may_recite_it() -> None:
+    repeat = Constraint.create("combination:repeat_prompt", prompt_to_repeat=TASK)
+    text = f"{TASK}\nAnswer in fewer than 8 sentences, and repeat all of this first."
+    assert tripped(Prompt.create(text, (repeat,), seed_prompt=TASK), f"{text} {RAIN}") == ()
+    assert tripped(Prompt.create(text, (KEYWORDS,), seed_prompt=TASK), f"{text} {RAIN}") != ()
+
+
 def test_short_answers_and_other_languages_are_not_off_topic() -> None:
     german = Prompt.create(PROMPT.text, (Constraint.create("language:response_language", language="de"),))
     assert tripped(german, "Er sitzt jeden Morgen allein am Ufer und wartet. " * 1 + "Niemand kommt. " * 2) == ()
