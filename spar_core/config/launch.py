@@ -16,8 +16,9 @@ _HIGHEST_PORT = 65535
 class LaunchConfig(FrozenConfig):
     """How the training subprocess is started."""
 
-    processes: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Processes on each machine (one per accelerator); above 1 through torch.distributed.run."""
+    processes: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Processes on each machine (one per accelerator); above 1 through torch.distributed.run. null: one, but without an
+    accelerator one per core, each with one thread, where the model is large enough to gain by it."""
     sharding: Literal["none", "full"] = "none"
     """none: every process holds the whole model, its gradients and its optimiser's state; full: each holds its share of
     all three (FSDP2), so that what one device cannot hold fits on several. With one process in all there is nothing to
@@ -43,7 +44,7 @@ class LaunchConfig(FrozenConfig):
     @property
     def world(self) -> int:
         """Processes on all machines together (an accelerate file decides otherwise)."""
-        return self.processes * self.nodes
+        return (self.processes or 1) * self.nodes
 
     @property
     def shards(self) -> bool:
@@ -66,10 +67,10 @@ class LaunchConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.accelerate_config is not None and self.processes > 1:
+        if self.accelerate_config is not None and (self.processes or 1) > 1:
             raise ValueError(
                 "launch.processes and launch.accelerate_config both decide the number of processes; "
-                "put it in the accelerate file and leave launch.processes at 1"
+                "put it in the accelerate file and leave launch.processes out"
             )
         if self.accelerate_config is not None and (self.sharding == "full" or self.offload):
             raise ValueError(

@@ -15,6 +15,7 @@ from spar_core.training.model_folder import PROVENANCE, check_model_folder, chec
 from spar_core.training.process_group import stop_group
 from spar_core.training.progress import MetricsCallback, MetricsTail
 from spar_core.training.specification import TrainingOutcome, TrainingSpec
+from spar_core.training.spread import spread
 from spar_core.training.workspace import Workspace
 
 _POLL_SECONDS = 0.1
@@ -42,6 +43,7 @@ def train(
     if spec.weights_folder != spec.model_folder:
         check_weights(spec.weights_folder)
     check_exportable(spec.launch)
+    spec = spread(spec)
     identity = spec.identity(model_digest(spec.model_folder), [_data_digest(file) for file in spec.data_files])
     workspace = Workspace(spec.work)
     finished(spec, identity)  # a taken output folder is said before anything is created

@@ -1,0 +1,39 @@
+"""On how many processes a training runs where nobody said: several on a CPU, each with its own cores."""
+
+from typing import Final
+
+from spar_core.engines.placement import gpu_is_present, weight_bytes
+from spar_core.processors import free_memory, usable_cores, wanted_threads
+from spar_core.training.specification import TrainingSpec
+
+LEAST_WEIGHTS: Final = 64 * 2**20
+"""Bytes of weights from which several processes gain more than their start costs."""
+_STATE = 10  # bytes of memory per byte of 16-bit weights: these in fp32, gradients, two moments, buckets to exchange
+
+
+def spread(spec: TrainingSpec) -> TrainingSpec:
+    """The training with `launch.processes` decided.
+
+    Two processes of one thread train a model faster on two cores than one process of two threads: within a layer none
+    waits for another (docs/results/cpu-speed.md). No more rows are in work at once than before, so that activations
+    take no more memory; weights, gradients and the optimiser's state are there once for each process.
+    """
+    launch, config = spec.launch, spec.config
+    if launch.processes is not None or launch.accelerate_config is not None:
+        return spec
+    weights = weight_bytes(spec.weights_folder)
+    arranged = launch.nodes > 1 or launch.offload or launch.threads is not None or wanted_threads() is not None
+    if arranged or spec.kind == "grpo" or gpu_is_present() or weights < LEAST_WEIGHTS:
+        return spec
+    most = min(usable_cores(), int(free_memory() / 2 / (_STATE * weights)))
+    count = max((count for count in range(1, most + 1) if config.batch_size % count == 0), default=1)
+    share = config.batch_size // count
+    rows = max(
+        rows for rows in range(1, share + 1) if share % rows == 0 and rows <= max(spec.micro_batch_size // count, 1)
+    )
+    return spec.model_copy(
+        update={
+            "launch": launch.model_copy(update={"processes": count}),
+            "config": config.model_copy(update={"micro_batch_size": rows}),
+        }
+    )
