@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The CPU build of torch where pip finds one; any build >= 2.13 already installed is kept.
 TORCH ?= torch==2.13.0
-# The fast tests: a process per core, each with one thread; a file's tests stay together.
-FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
+# The fast tests: a process per core, each with one thread; a file's tests stay together, in the order of conftest.py.
+FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
   -m "not slow and not gpu and not vllm and not browser and not prefect and not ray"
 
 .PHONY: run test check lint types layers accept-stages ui vllm vllm-test prefect-test browser-test ray-test ray-starter alarm slow nights benchmarks chaos chaos-small self-play experiment experiment-small starter clean

@@ -1,10 +1,15 @@
 """What this machine can do for us: how many cores, how much memory, and in which number type it computes fast."""
 
 import os
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import psutil
+
+LARGE_MODEL: Final = 64 * 2**20
+"""Bytes of weights from which a CPU's faster ways gain something: a smaller model stays in its cache."""
 
 _CONTAINER_MEMORY = (  # files of control groups, version 2 and 1, as a container sees its own
     ("memory.max", "memory.current"),
@@ -48,6 +53,17 @@ def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
 def computes_bfloat16() -> bool:
     """Whether the CPU has bfloat16 instructions; without them it computes that type about 40 times slower."""
     return bool(_BF16_FLAGS & cpu_flags())
+
+
+def trains_in_bfloat16(weights: float, flags: Collection[str] | None = None) -> bool:
+    """Whether a CPU should train a model of so many bytes in bfloat16: where it has matrix units for it (AMX), whose
+    products are more than twice as fast as in float32 (`spar_core.planning.devices`).
+
+    Args:
+        weights: bytes on the disk.
+        flags: instruction sets of the CPU; None: of this one.
+    """
+    return weights >= LARGE_MODEL and "amx_bf16" in (cpu_flags() if flags is None else flags)
 
 
 def cpu_flags(source: Path = Path("/proc/cpuinfo")) -> set[str]:

@@ -23,7 +23,7 @@ from spar_core.engines.server_address import is_on_this_machine
 from spar_core.errors import ConfigError
 from spar_core.planning import ModelShape, TrainingLoad, training_memory
 from spar_core.ports import port_is_free
-from spar_core.processors import core_numbers
+from spar_core.processors import core_numbers, trains_in_bfloat16
 from spar_core.secrets import redacted_text
 from storage.mlflow_store import TRACKING_VARIABLE, database_finding, is_tracking_server, shared_uri
 
@@ -108,13 +108,14 @@ def _trainings(work: Work) -> dict[str, OptimisationConfig]:
 
 def _training_bytes(work: Work, *, on_gpu: bool) -> float:
     """Of each process of the largest training, as `spar plan` counts them; 0 for models of a shape it does not know."""
-    training = work.config.training
-    loads = [TrainingLoad.of(one, training.launch, on_gpu=on_gpu) for one in (training.actor, training.refiner)]
-    needs = [0.0]
+    training, needs = work.config.training, [0.0]
     for folder in model_folders(work) if work.trains else ():
         with suppress(ConfigError):
             shape = ModelShape.of_folder(folder, folder.name)
-            needs += [training_memory(shape, load, training.launch.world).total for load in loads]
+            bf16 = on_gpu or trains_in_bfloat16(shape.weights)
+            for one in (training.actor, training.refiner):
+                load = TrainingLoad.of(one, training.launch, usual_bf16=bf16)
+                needs.append(training_memory(shape, load, training.launch.world).total)
     return max(needs)
 
 

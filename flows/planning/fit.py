@@ -1,7 +1,7 @@
 """Whether a run's trainings and servers fit into memory, and what would where they do not."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from flows.planning.forecast import training_of
 from spar_core.config.launch import LaunchConfig
@@ -25,6 +25,7 @@ class TrainingFit(NamedTuple):
     memory: TrainingMemory
     processors: int
     fits: bool
+    precision: Literal["fp32", "bf16"]
 
     def plain(self, limit: float) -> dict[str, Any]:
         """GiB, JSON-like."""
@@ -97,7 +98,7 @@ def _together(config: RunConfig) -> int:
 
 def _training(config: RunConfig, shape: ModelShape, hardware: Hardware, stage: str, problems: list[str]) -> TrainingFit:
     settings, launch = training_of(config, stage), config.training.launch
-    load = TrainingLoad.of(settings, launch, on_gpu=hardware.device.is_gpu)
+    load = TrainingLoad.of(settings, launch, usual_bf16=hardware.device.trains_in_bf16(shape.weights))
     memory = training_memory(shape, load, launch.world)
     limit = hardware.device.memory
     if not hardware.device.is_gpu:  # the weights lie in the machine's memory once, for every process
@@ -113,7 +114,7 @@ def _training(config: RunConfig, shape: ModelShape, hardware: Hardware, stage: s
         )
     if (uneven := uneven_batch(settings, launch.world)) is not None:
         problems.append(f"training.{name}.{uneven}, or take fewer GPUs")
-    return TrainingFit(stage, memory, launch.world, fits)
+    return TrainingFit(stage, memory, launch.world, fits, load.precision)
 
 
 def _server(

@@ -121,7 +121,8 @@ class Forecaster:
         if rates.trained is not None:
             return Forecast(work, start + work.read / (rates.trained * party.processors), "given")
         config = training_of(self._config, stage)
-        load = TrainingLoad.of(config, self._config.training.launch, on_gpu=self._hardware.device.is_gpu)
+        bf16 = self._hardware.device.trains_in_bf16(party.shape.weights)
+        load = TrainingLoad.of(config, self._config.training.launch, usual_bf16=bf16)
         seconds = training_seconds(
             party.shape,
             self._hardware.device,

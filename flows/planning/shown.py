@@ -99,12 +99,13 @@ def _totals(plan: Plan) -> str:
 
 def _faster_type(plan: Plan) -> str | None:
     """What a CPU's bfloat16 instructions would save of the trainings that are planned in float32."""
-    device, training = plan.hardware.device, plan.run.config.training
+    device = plan.hardware.device
     gain = 1.0 if device.is_gpu else device.training_flops("bf16") / device.flops
     seconds: dict[str, float] = {}
+    slow = {fit.stage for fit in plan.fit.trainings if fit.precision == "fp32"}
     for step in plan.steps:
-        name = TRAININGS.get(step.stage)
-        if step.state == "compute" and name is not None and getattr(training, name).precision != "bf16":
+        if step.state == "compute" and step.stage in slow:
+            name = TRAININGS[step.stage]
             seconds[name] = seconds.get(name, 0.0) + step.forecast.seconds
     saved = sum(seconds.values()) * (1 - 1 / gain)
     if saved < _WORTH_TELLING_S:

@@ -63,7 +63,8 @@ class OptimisationConfig(FrozenConfig):
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     """Gradient clipping norm."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 on an accelerator, fp32 on CPU (bf16 is about 40 times slower on one without its instructions)."""
+    """auto: bf16 on an accelerator, and on a CPU with AMX where weights take 64 MiB and more; else fp32 (bf16 is about
+    40 times slower on a CPU without its instructions)."""
     gradient_checkpointing: bool = False
     """Trade compute for memory."""
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw"

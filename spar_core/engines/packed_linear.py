@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-# Below, the weights of a model stay in the processor's cache, and nothing is gained.
-_LEAST_BYTES = 64 * 2**20
+from spar_core.processors import LARGE_MODEL
+
 _LOST = 2.0**-25  # of a weight beneath float16's normal numbers: half of the least that it tells apart
 
 
@@ -58,7 +58,7 @@ def pack(model: Any) -> None:
         for name, child in parent.named_children()
         if type(child) is torch.nn.Linear and child.weight.dtype == torch.float32
     ]
-    if sum(child.weight.nbytes for _, _, child in found) < _LEAST_BYTES:
+    if sum(child.weight.nbytes for _, _, child in found) < LARGE_MODEL:
         return
     halves = _halves_are_faster() and all(fits_halves(child.weight) for _, _, child in found)
     for parent, name, child in found:

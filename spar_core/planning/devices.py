@@ -4,24 +4,30 @@ from collections.abc import Collection
 from typing import Final, Literal, NamedTuple
 
 from spar_core.errors import ConfigError
+from spar_core.processors import trains_in_bfloat16
 
 GIB: Final = 2**30
 
 
 class Device(NamedTuple):
     """One processor: dense multiply-adds as operations per second (of a GPU bf16, of a CPU fp32), bytes per second and
-    bytes of its memory. `bf16_flops`: of a CPU; None: as `flops`."""
+    bytes of its memory. Of a CPU: `bf16_flops` (None: as `flops`), and `flags`, its instruction sets."""
 
     name: str
     flops: float
     bandwidth: float
     memory: float
     bf16_flops: float | None = None
+    flags: frozenset[str] = frozenset()
 
     @property
     def is_gpu(self) -> bool:
         """Whether it is an accelerator; a CPU shares the machine's memory with everything else."""
         return self.name != CPU
+
+    def trains_in_bf16(self, weights: float) -> bool:
+        """Whether a model of so many bytes on the disk is trained in bfloat16 unless somebody says otherwise."""
+        return self.is_gpu or trains_in_bfloat16(weights, self.flags)
 
     def training_flops(self, precision: Literal["fp32", "bf16"]) -> float:
         """Of a training's products."""
@@ -74,4 +80,4 @@ def this_cpu(cores: int, memory: float, flags: Collection[str] = ()) -> Device:
     fp32 = _FP32_AVX512_CORE_FLOPS if "avx512f" in flags else _FP32_CORE_FLOPS
     bf16 = _BF16_AVX512_CORE_FLOPS if {"avx512_bf16", "bf16"} & set(flags) else _BF16_CORE_FLOPS
     bf16 = _BF16_AMX_CORE_FLOPS if "amx_bf16" in flags else bf16
-    return Device(CPU, fp32 * cores, _CPU_BANDWIDTH, memory, bf16 * cores)
+    return Device(CPU, fp32 * cores, _CPU_BANDWIDTH, memory, bf16 * cores, frozenset(flags))

@@ -32,6 +32,11 @@ class ModelShape(NamedTuple):
     extra: int = 0
 
     @property
+    def weights(self) -> float:
+        """Bytes on the disk."""
+        return float(self.parameters * self.stored_bytes)
+
+    @property
     def query_width(self) -> int:
         """Features of all query heads together."""
         return self.heads * self.head_dim

@@ -45,10 +45,16 @@ class TrainingLoad(NamedTuple):
     attention: str = "auto"
 
     @classmethod
-    def of(cls, config: OptimisationConfig, launch: LaunchConfig, *, on_gpu: bool = True) -> "TrainingLoad":
-        """The load of a configuration; the longest sequences that it lets through decide."""
+    def of(cls, config: OptimisationConfig, launch: LaunchConfig, *, usual_bf16: bool = True) -> "TrainingLoad":
+        """The load of a configuration; the longest sequences that it lets through decide.
+
+        Args:
+            config: the training.
+            launch: how it is spread.
+            usual_bf16: whether the processor trains the model in bfloat16 unless the configuration names a type.
+        """
         pairs = isinstance(config, DpoTrainingConfig)
-        bf16 = config.precision == "bf16" or (config.precision == "auto" and on_gpu)
+        bf16 = config.precision == "bf16" or (config.precision == "auto" and usual_bf16)
         lora = config.lora
         return cls(
             sequences=min(config.micro_batch_size, config.batch_size) * (2 if pairs else 1),

@@ -10,6 +10,8 @@ from trl.trainer.sft_config import SFTConfig
 
 from spar_core.config.launch import LaunchConfig
 from spar_core.config.training import DpoTrainingConfig, GrpoTrainingConfig, OptimisationConfig
+from spar_core.engines.placement import weight_bytes
+from spar_core.processors import trains_in_bfloat16
 from spar_core.training.specification import TrainingSpec
 from spar_core.training.steps import planned_steps
 
@@ -61,9 +63,12 @@ def warmup_steps(config: OptimisationConfig, steps: int) -> int:
     return min(math.ceil(config.warmup_ratio * steps), steps - 1)
 
 
-def computes_in_bf16(config: OptimisationConfig) -> bool:
-    """Whether forward and backward passes run in bfloat16: where asked for, and on every accelerator."""
-    return config.precision == "bf16" or (config.precision == "auto" and torch.cuda.is_available())
+def computes_in_bf16(spec: TrainingSpec) -> bool:
+    """Whether forward and backward passes run in bfloat16: where asked for; else on accelerators and, for models that
+    are not small, on CPUs with matrix units for it."""
+    if spec.config.precision != "auto":
+        return spec.config.precision == "bf16"
+    return torch.cuda.is_available() or trains_in_bfloat16(weight_bytes(spec.model_folder))
 
 
 def _schedule(spec: TrainingSpec, rows: int, processes: int) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def _memory(spec: TrainingSpec, processes: int) -> dict[str, Any]:
     config = spec.config
     accelerated = torch.cuda.is_available()
     return {
-        "bf16": computes_in_bf16(config),
+        "bf16": computes_in_bf16(spec),
         "gradient_checkpointing": config.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if config.gradient_checkpointing else None,
         "dataloader_num_workers": 0,

@@ -90,7 +90,7 @@ def load_model(spec: TrainingSpec, facts: ModelFacts) -> Any:
         TrainingError: configuration or weights cannot be loaded.
     """
     lora, attention = spec.config.lora, None if spec.config.attention == "auto" else spec.config.attention
-    dtype = _base_dtype(spec.config)
+    dtype = _base_dtype(spec)
     try:
         if spec.launch.shards:
             return empty_model(facts.config, dtype, attention)
@@ -116,10 +116,10 @@ def load_model(spec: TrainingSpec, facts: ModelFacts) -> Any:
     return model
 
 
-def _base_dtype(config: OptimisationConfig) -> torch.dtype:
-    if config.lora is None:
+def _base_dtype(spec: TrainingSpec) -> torch.dtype:
+    if spec.config.lora is None:
         return torch.float32
-    return torch.bfloat16 if config.lora.base_bits or computes_in_bf16(config) else torch.float32
+    return torch.bfloat16 if spec.config.lora.base_bits or computes_in_bf16(spec) else torch.float32
 
 
 def _nf4() -> BitsAndBytesConfig:

@@ -99,7 +99,7 @@ def run_session(spec: TrainingSpec, identity: str, processes: int = 1, callbacks
         TrainingError: the data, the model or its template cannot be trained on; says what to do.
     """
     started = time.monotonic()
-    if computes_in_bf16(spec.config) and not torch.cuda.is_available() and not computes_bfloat16():
+    if computes_in_bf16(spec) and not torch.cuda.is_available() and not computes_bfloat16():
         _LOG.warning(SLOW_BF16.format(setting="precision"))
     check_packages(spec.config)
     make_deterministic()
@@ -148,7 +148,7 @@ def prepare(
         raise TrainingError(f"{error}.") from error
     arguments = training_arguments(spec, len(rows), processes)
     model = load_model(spec, facts)
-    how: dict[str, Any] = {"seed": spec.seed, "bf16": computes_in_bf16(spec.config)}
+    how: dict[str, Any] = {"seed": spec.seed, "bf16": computes_in_bf16(spec)}
     if spec.launch.shards and spec.config.lora is None:
         shard(model, spec.weights_folder, spec.launch, **how)  # before TRL asks it for the reference's probabilities
     if isinstance(spec.config, GrpoTrainingConfig):

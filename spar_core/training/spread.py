@@ -1,13 +1,9 @@
 """On how many processes a training runs where nobody said: several on a CPU, each with its own cores."""
 
-from typing import Final
-
 from spar_core.engines.placement import gpu_is_present, weight_bytes
-from spar_core.processors import free_memory, usable_cores, wanted_threads
+from spar_core.processors import LARGE_MODEL, free_memory, usable_cores, wanted_threads
 from spar_core.training.specification import TrainingSpec
 
-LEAST_WEIGHTS: Final = 64 * 2**20
-"""Bytes of weights from which several processes gain more than their start costs."""
 _STATE = 10  # bytes of memory per byte of 16-bit weights: these in fp32, gradients, two moments, buckets to exchange
 
 
@@ -22,8 +18,8 @@ def spread(spec: TrainingSpec) -> TrainingSpec:
     if launch.processes is not None or launch.accelerate_config is not None:
         return spec
     weights = weight_bytes(spec.weights_folder)
-    arranged = launch.nodes > 1 or launch.offload or launch.threads is not None or wanted_threads() is not None
-    if arranged or spec.kind == "grpo" or gpu_is_present() or weights < LEAST_WEIGHTS:
+    arranged = launch.nodes > 1 or launch.sharding != "none" or (launch.threads or wanted_threads()) is not None
+    if arranged or spec.kind == "grpo" or gpu_is_present() or weights < LARGE_MODEL:
         return spec
     most = min(usable_cores(), int(free_memory() / 2 / (_STATE * weights)))
     count = max((count for count in range(1, most + 1) if config.batch_size % count == 0), default=1)

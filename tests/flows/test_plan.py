@@ -180,7 +180,14 @@ def test_a_probe_is_planned_where_the_run_begins_with_one(tmp_path: Path) -> Non
     assert (known["state"], known["tokens_written"]) == ("reuse", 0)
 
 
-@pytest.mark.parametrize(("flags", "told"), [({"avx512f", "avx512_bf16", "amx_bf16"}, True), ({"avx2"}, False)])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"avx512f", "avx512_bf16"}, True),
+        ({"avx512f", "avx512_bf16", "amx_bf16"}, False),  # where it is the default
+        ({"avx2"}, False),
+    ],
+)
 def test_a_cpu_that_computes_bfloat16_faster_is_told_so(tmp_path, monkeypatch, flags, told) -> None:
     monkeypatch.setattr("flows.planning.plan.cpu_flags", lambda: flags)
     monkeypatch.setattr("flows.planning.plan.visible_gpus", list)
@@ -189,6 +196,19 @@ def test_a_cpu_that_computes_bfloat16_faster_is_told_so(tmp_path, monkeypatch, f
     assert ("--set training.warm_start_refiner.precision=bf16" in shown) is told
     bf16 = [f"--set=training.{name}.precision=bf16" for name in ("actor", "refiner", "warm_start_refiner")]
     assert "has bfloat16" not in CliRunner().invoke(command, [*arguments, *bf16], standalone_mode=False).stdout
+
+
+def test_a_cpu_with_matrix_units_is_planned_in_bfloat16(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("flows.planning.plan.visible_gpus", list)
+
+    def seconds(flags: set[str], *more: str) -> float:
+        monkeypatch.setattr("flows.planning.plan.cpu_flags", lambda: flags)
+        arguments = ["--preset", "smollm2-135m", "--home", str(tmp_path), "--json", *more]
+        return float(json.loads(CliRunner().invoke(command, arguments, standalone_mode=False).stdout)["seconds"])
+
+    xeon = {"avx512f", "amx_bf16"}
+    fp32 = [f"--set=training.{name}.precision=fp32" for name in ("actor", "refiner", "warm_start_refiner")]
+    assert seconds(xeon) < seconds(xeon, *fp32) == seconds({"avx512f"})
 
 
 def test_the_starter_is_planned_for_the_minutes_it_takes(tmp_path, monkeypatch) -> None:

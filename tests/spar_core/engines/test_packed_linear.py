@@ -56,7 +56,7 @@ def test_a_model_is_packed_where_its_weights_do_not_fit_a_cache(monkeypatch: pyt
     model = torch.nn.Sequential(layer(True), torch.nn.Sequential(layer(False)), layer(True, torch.bfloat16))
     pack(model)
     assert type(model[0]) is torch.nn.Linear
-    monkeypatch.setattr(packed_linear, "_LEAST_BYTES", 2 * 96 * 160 * 4)
+    monkeypatch.setattr(packed_linear, "LARGE_MODEL", 2 * 96 * 160 * 4)
     pack(model)
     assert [type(part) for part in (model[0], model[1][0], model[2])] == [PackedLinear, PackedLinear, torch.nn.Linear]
     assert not [name for name, _ in model.named_parameters() if name == "0.weight"]
@@ -76,7 +76,7 @@ def test_weights_that_16_bits_hold_are_kept_in_them_where_that_is_faster(
 ) -> None:
     if "fbgemm" not in torch.backends.quantized.supported_engines:
         pytest.skip("this torch has no FBGEMM for its CPU")
-    monkeypatch.setattr(packed_linear, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(packed_linear, "LARGE_MODEL", 1)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: widest)
     fitting, other = torch.nn.Sequential(stored_in_16_bits(layer(True))), torch.nn.Sequential(layer(True))
     pack(fitting)

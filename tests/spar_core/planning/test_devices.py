@@ -33,6 +33,12 @@ def test_a_cpu_without_the_instructions_is_slow_in_bfloat16_and_only_there() -> 
     assert tokens_per_second(new, "bf16") > tokens_per_second(new, "fp32") > tokens_per_second(old, "fp32")
 
 
+@pytest.mark.parametrize(("flags", "weights", "bf16"), [(XEON, 270e6, True), (XEON, 5e6, False), (ZEN5, 270e6, False)])
+def test_bfloat16_is_usual_of_matrix_units_and_models_that_are_not_small(flags, weights, bf16) -> None:
+    assert this_cpu(2, 24 * GIB, flags).trains_in_bf16(weights) is bf16
+    assert GPUS["l4"].trains_in_bf16(weights)
+
+
 def test_a_gpu_trains_in_either_type_by_its_one_figure() -> None:
     assert GPUS["h100"].training_flops("bf16") == GPUS["h100"].training_flops("fp32") == 989e12
 

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from spar_core.config.training import LoraConfig
 from spar_core.errors import TrainingError
 from spar_core.hashing import model_digest
-from spar_core.training import TrainingSpec, session
+from spar_core.training import TrainingSpec, arguments, session
+from spar_core.training.arguments import computes_in_bf16
 from spar_core.training.speed import SpeedMeter
 from spar_core.training.workspace import Workspace
 
@@ -200,6 +201,18 @@ def test_a_checkpoint_counts_when_every_process_has_written_its_part(
         recorder.on_save(None, SimpleNamespace(global_step=5, is_world_process_zero=main), None)
         assert (workspace.latest_checkpoint() is not None) is main
     assert whole == [None, None]
+
+
+def test_bf16_is_usual_where_the_cpu_multiplies_it_and_the_model_is_not_small(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spar_core.processors.cpu_flags", lambda: {"avx512f", "amx_bf16"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    small, said = make_spec("sft", tmp_path), make_spec("sft", tmp_path, precision="bf16")
+    assert [computes_in_bf16(spec) for spec in (small, said)] == [False, True]
+    monkeypatch.setattr(arguments, "weight_bytes", lambda _: 270_000_000)
+    refused = make_spec("sft", tmp_path, precision="fp32")
+    assert [computes_in_bf16(spec) for spec in (small, said, refused)] == [True, True, False]
 
 
 def test_bf16_on_a_cpu_without_it_is_warned_of(

@@ -6,8 +6,9 @@ from trainable_models import save_tiny_model
 
 from spar_core.config.launch import LaunchConfig
 from spar_core.errors import TrainingError
+from spar_core.processors import LARGE_MODEL
 from spar_core.training import TrainingSpec, launch, train
-from spar_core.training.spread import LEAST_WEIGHTS, spread
+from spar_core.training.spread import spread
 
 MakeSpec = Callable[..., TrainingSpec]
 _GIB = 2**30
@@ -53,7 +54,7 @@ def test_every_core_has_a_process_and_no_more_rows_are_in_work(
 
 @pytest.mark.parametrize(
     "machine_has",
-    [{"cores": 1}, {"gpu": True}, {"weights": LEAST_WEIGHTS - 1}, {"free": 4 * _GIB}],
+    [{"cores": 1}, {"gpu": True}, {"weights": LARGE_MODEL - 1}, {"free": 4 * _GIB}],
     ids=["one core", "a GPU", "a small model", "little memory"],
 )
 def test_one_process_where_several_gain_nothing(
@@ -66,7 +67,7 @@ def test_one_process_where_several_gain_nothing(
 def test_what_the_user_arranged_stays(
     make_spec: MakeSpec, machine: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for arranged in ({"processes": 1}, {"threads": 2}, {"nodes": 2, "rendezvous": "first:29500"}):
+    for arranged in ({"processes": 1}, {"threads": 2}, {"sharding": "full"}, {"nodes": 2, "rendezvous": "first:29500"}):
         spec = make_spec("dpo", tmp_path, batch_size=8, micro_batch_size=4, launch=LaunchConfig(**arranged))
         assert spread(spec) is spec
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
