@@ -2,6 +2,7 @@
 equal tokens."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from flows.wiring.request import Run
@@ -80,7 +81,7 @@ class TokenBudget:
         ledger, store = Ledger(self._run.home), ArtifactStore(self._run.home)
         wanted = self._matched()
         for known in ledger.runs():
-            if naming(known.config) != wanted:
+            if _settings(known.config) != wanted:
                 continue
             stages = [
                 stage
@@ -98,4 +99,9 @@ class TokenBudget:
         config = self._run.config
         pairs = config.method.pairs.model_copy(update={"method": _MATCHED, "tokens": None})
         other = config.model_copy(update={"method": config.method.model_copy(update={"pairs": pairs})})
-        return naming(redacted(other.model_dump(mode="json")))
+        return _settings(redacted(other.model_dump(mode="json")))
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells runs apart but for the name of the preset: the same settings may come from another one or a file."""
+    return {name: value for name, value in naming(config).items() if name != "preset"}

@@ -12,7 +12,8 @@ def spread(spec: TrainingSpec) -> TrainingSpec:
 
     Two processes of one thread train a model faster on two cores than one process of two threads: within a layer none
     waits for another (docs/results/cpu-speed.md). No more rows are in work at once than before, so that activations
-    take no more memory; weights, gradients and the optimiser's state are there once for each process.
+    take no more memory; weights, gradients and the optimiser's state are there once for each process. Results change
+    as with another `micro_batch_size`: DPO's SFT term is averaged over the tokens of fewer rows at a time.
     """
     launch, config = spec.launch, spec.config
     if launch.processes is not None or launch.accelerate_config is not None:

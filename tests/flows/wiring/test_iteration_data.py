@@ -137,7 +137,7 @@ def test_tokens_are_those_of_the_run_that_differs_in_its_method_alone(make):
     matching = ["method.pairs.method=best_of_n", "method.pairs.tokens=spar", "seed=3"]
     with pytest.raises(ConfigError, match=r"no run with the settings.*method\.pairs\.method=spar whose iteration 1"):
         budget(*matching).check()
-    config = load_config("smoke", overrides=[*SMALL, "seed=3"])
+    config = load_config("smoke", overrides=[*SMALL, "seed=3", "preset=mine"])  # written out in a file, say
     Ledger(make.home).open_run("searched", config.model_dump(mode="json"))
     _, entries = make("searched", "seed=3")
     store = Runtime.of(str(make.home.root)).store
