@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from collections import namedtuple
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -31,6 +32,13 @@ from storage.home import Home
 from storage.ledger import Ledger
 
 
+@pytest.fixture(autouse=True)
+def _no_server_of_other_tests() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        yield
+
+
 def _work(tmp_path: Path, *overrides: str, **changes) -> Work:
     work = of_run(RunRequest(preset="smoke", overrides=list(overrides), home=str(tmp_path / "home")).resolve())
     return Work(**{name: getattr(work, name) for name in work.__slots__} | changes)
@@ -40,8 +48,7 @@ def _failed(found) -> dict[str, str]:
     return {finding.name: finding.told for finding in found if finding.verdict == "fail"}
 
 
-def test_the_shipped_configuration_passes_every_check(tmp_path, monkeypatch):
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)  # where another test has started a server before
+def test_the_shipped_configuration_passes_every_check(tmp_path):
     found = list(findings(_work(tmp_path)))
     assert {finding.verdict for finding in found} == {"ok"}
     assert {finding.name for finding in found} == {"packages", "model of the actor", "context length", "memory", "disk"}
