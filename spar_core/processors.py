@@ -1,7 +1,7 @@
 """What this machine can do for us: how many cores, how much memory, and in which number type it computes fast."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ _CONTAINER_MEMORY = (  # files of control groups, version 2 and 1, as a containe
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 and ARM names in /proc/cpuinfo
 SLOW_BF16 = (
     "this CPU has no bfloat16 instructions (avx512_bf16, amx_bf16): bfloat16 arithmetic is about 40 times slower here "
@@ -38,15 +39,24 @@ def wanted_threads() -> int | None:
     return int(wanted) if wanted.isdigit() and int(wanted) > 0 else None
 
 
-def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+def free_memory(groups: Path = _CONTROL_GROUPS) -> int:
     """Bytes of memory that this process may still take: what the machine has free, or its container lets it have."""
-    free = [int(psutil.virtual_memory().available)]
+    free = [limit - used for limit, used in _containers(groups)]
+    return max(0, min([int(psutil.virtual_memory().available), *free]))
+
+
+def whole_memory(groups: Path = _CONTROL_GROUPS) -> int:
+    """Bytes of memory of the machine, or of its container."""
+    return min([int(psutil.virtual_memory().total), *(limit for limit, _ in _containers(groups))])
+
+
+def _containers(groups: Path) -> Iterator[tuple[int, int]]:
+    """Limits of the containers around this process, and what is used of each, in bytes."""
     for limit, used in _CONTAINER_MEMORY:
         try:
-            free.append(int((groups / limit).read_text()) - int((groups / used).read_text()))
+            yield int((groups / limit).read_text()), int((groups / used).read_text())
         except (OSError, ValueError):  # another version of control groups, none, or "max": no limit
             continue
-    return max(0, min(free))
 
 
 @cache

@@ -143,7 +143,7 @@ def _run_job(run: Run, name: str, places: Places) -> Job:
     wanted, launch = run.config.deployment.run, run.config.training.launch
     nodes = launch.nodes if wanted.nodes is None else wanted.nodes
     starter = run.config.models.actor == STARTER
-    gpus = (0 if starter else launch.processes or 1) if wanted.gpus is None else wanted.gpus
+    gpus = (0 if starter else launch.per_machine) if wanted.gpus is None else wanted.gpus
     pool = run.config.deployment.prefect_pool
     if pool is not None and nodes > 1:
         raise ConfigError(

@@ -102,7 +102,7 @@ def _training(config: RunConfig, shape: ModelShape, hardware: Hardware, stage: s
     memory = training_memory(shape, load, launch.world)
     limit = hardware.device.memory
     if not hardware.device.is_gpu:  # the weights lie in the machine's memory once, for every process
-        limit /= launch.processes or 1
+        limit /= launch.per_machine
     fits = memory.total <= limit
     name = TRAININGS[stage]
     if not fits:

@@ -240,7 +240,7 @@ def _settings(run: Run, hardware: Hardware, options: PlanOptions) -> tuple[str, 
     if options.gpus is None or launch.accelerate_config is not None:
         return ()
     settings = []
-    if (launch.processes or 1) != hardware.per_node:
+    if launch.per_machine != hardware.per_node:
         settings.append(f"training.launch.processes={hardware.per_node}")
     if launch.nodes != hardware.nodes:
         settings.append(f"training.launch.nodes={hardware.nodes}")

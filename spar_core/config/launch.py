@@ -42,9 +42,14 @@ class LaunchConfig(FrozenConfig):
     {"WANDB_API_KEY": "$WANDB_API_KEY"}."""
 
     @property
+    def per_machine(self) -> int:
+        """`processes`, and one where nobody said (an accelerate file decides otherwise)."""
+        return self.processes or 1
+
+    @property
     def world(self) -> int:
         """Processes on all machines together (an accelerate file decides otherwise)."""
-        return (self.processes or 1) * self.nodes
+        return self.per_machine * self.nodes
 
     @property
     def shards(self) -> bool:
@@ -67,7 +72,7 @@ class LaunchConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.accelerate_config is not None and (self.processes or 1) > 1:
+        if self.accelerate_config is not None and self.per_machine > 1:
             raise ValueError(
                 "launch.processes and launch.accelerate_config both decide the number of processes; "
                 "put it in the accelerate file and leave launch.processes out"

@@ -40,7 +40,7 @@ def command(spec: TrainingSpec, identity: str, spec_file: Path, node: int = 0, t
         return [sys.executable, *worker]
     # `accelerate launch --cpu --num_processes N` starts a single process; torchrun starts N on CPU and GPU alike.
     launcher = ["-m", "torch.distributed.run", *_meeting(launch, node, token)]
-    return [sys.executable, *launcher, "--nproc_per_node", str(launch.processes or 1), *worker]
+    return [sys.executable, *launcher, "--nproc_per_node", str(launch.per_machine), *worker]
 
 
 def _meeting(launch: LaunchConfig, node: int, token: str) -> list[str]:
@@ -82,7 +82,7 @@ def processes_here(launch: LaunchConfig) -> int:
         TrainingError: the accelerate file cannot be read, or asks for what cannot be done.
     """
     if launch.accelerate_config is None:
-        return launch.processes or 1
+        return launch.per_machine
     settings = _accelerate_settings(launch.accelerate_config)
     try:
         machines = int(settings.get("num_machines", 1))
@@ -153,6 +153,6 @@ def _backends(launch: LaunchConfig) -> dict[str, str]:
 
 def _one_device(spec: TrainingSpec) -> dict[str, str]:
     """One visible GPU for one process: with several, the trainer would split batches in a way TRL refuses."""
-    if processes_here(spec.launch) > 1 or spec.launch.accelerate_config is not None:
+    if spec.launch.per_machine > 1 or spec.launch.accelerate_config is not None:
         return {}
     return {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}

@@ -43,8 +43,8 @@ def train(
     if spec.weights_folder != spec.model_folder:
         check_weights(spec.weights_folder)
     check_exportable(spec.launch)
-    spec = spread(spec)
     identity = spec.identity(model_digest(spec.model_folder), [_data_digest(file) for file in spec.data_files])
+    spec = spread(spec)  # its identity is that of what was asked: how it is spread follows the machine
     workspace = Workspace(spec.work)
     finished(spec, identity)  # a taken output folder is said before anything is created
     with workspace.owned(_LOCK_WAIT_SECONDS) as lock:

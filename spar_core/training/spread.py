@@ -1,7 +1,9 @@
 """On how many processes a training runs where nobody said: several on a CPU, each with its own cores."""
 
+import math
+
 from spar_core.engines.placement import gpu_is_present, weight_bytes
-from spar_core.processors import LARGE_MODEL, free_memory, usable_cores, wanted_threads
+from spar_core.processors import LARGE_MODEL, usable_cores, wanted_threads, whole_memory
 from spar_core.training.specification import TrainingSpec
 
 _STATE = 10  # bytes of memory per byte of 16-bit weights: these in fp32, gradients, two moments, buckets to exchange
@@ -22,12 +24,10 @@ def spread(spec: TrainingSpec) -> TrainingSpec:
     arranged = launch.nodes > 1 or launch.sharding != "none" or (launch.threads or wanted_threads()) is not None
     if arranged or spec.kind == "grpo" or gpu_is_present() or weights < LARGE_MODEL:
         return spec
-    most = min(usable_cores(), int(free_memory() / 2 / (_STATE * weights)))
+    # Not the memory that is free just now: the number of processes changes the last bits of the weights.
+    most = min(usable_cores(), int(whole_memory() / 2 / (_STATE * weights)))
     count = max((count for count in range(1, most + 1) if config.batch_size % count == 0), default=1)
-    share = config.batch_size // count
-    rows = max(
-        rows for rows in range(1, share + 1) if share % rows == 0 and rows <= max(spec.micro_batch_size // count, 1)
-    )
+    rows = math.gcd(config.batch_size // count, max(1, spec.micro_batch_size // count))
     return spec.model_copy(
         update={
             "launch": launch.model_copy(update={"processes": count}),

@@ -3,7 +3,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from spar_core.processors import cpu_flags, free_memory, wanted_threads
+from spar_core.processors import cpu_flags, free_memory, wanted_threads, whole_memory
 
 
 @pytest.mark.parametrize(("told", "wanted"), [("7", 7), ("", None), ("0", None), ("many", None)])
@@ -13,7 +13,7 @@ def test_a_users_number_of_threads(told: str, wanted: int | None, monkeypatch: p
 
 
 def test_free_memory_is_what_the_container_leaves(tmp_path: Path) -> None:
-    assert free_memory(tmp_path) <= psutil.virtual_memory().total
+    assert free_memory(tmp_path) <= whole_memory(tmp_path) == psutil.virtual_memory().total
     version_1 = tmp_path / "memory"
     version_1.mkdir()
     (version_1 / "memory.limit_in_bytes").write_text("9000\n")
@@ -23,7 +23,7 @@ def test_free_memory_is_what_the_container_leaves(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory(tmp_path) == 7000
     (tmp_path / "memory.max").write_text("5000\n")
-    assert free_memory(tmp_path) == 1000
+    assert (free_memory(tmp_path), whole_memory(tmp_path)) == (1000, 5000)
     (tmp_path / "memory.max").write_text("3000\n")
     assert free_memory(tmp_path) == 0
 

@@ -16,13 +16,13 @@ _GIB = 2**30
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets what the code sees of the machine; by default two cores, memory enough and no GPU."""
+    """Sets what the code sees of the machine; by default two cores, memory for two models of 135M and no GPU."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
-    def seen(cores: int = 2, free: float = 20 * _GIB, weights: int = 270_000_000, gpu: bool = False) -> None:
+    def seen(cores: int = 2, memory: float = 24 * _GIB, weights: int = 270_000_000, gpu: bool = False) -> None:
         module = "spar_core.training.spread"
         monkeypatch.setattr(f"{module}.usable_cores", lambda: cores)
-        monkeypatch.setattr(f"{module}.free_memory", lambda: free)
+        monkeypatch.setattr(f"{module}.whole_memory", lambda: memory)
         monkeypatch.setattr(f"{module}.weight_bytes", lambda _: weights)
         monkeypatch.setattr(f"{module}.gpu_is_present", lambda: gpu)
 
@@ -43,9 +43,9 @@ def test_every_core_has_a_process_and_no_more_rows_are_in_work(
 ) -> None:
     assert decided(make_spec, tmp_path) == (2, 2)
     assert decided(make_spec, tmp_path, micro_batch_size=1) == (2, 1)
-    machine(cores=16, free=24 * _GIB)
+    machine(cores=16, memory=24 * _GIB)
     assert decided(make_spec, tmp_path) == (4, 1)  # no memory for the states of more
-    machine(cores=16, free=900 * _GIB)
+    machine(cores=16, memory=900 * _GIB)
     assert decided(make_spec, tmp_path) == (8, 1)
     machine(cores=3)
     assert decided(make_spec, tmp_path) == (2, 2)  # eight pairs are no multiple of three
@@ -54,7 +54,7 @@ def test_every_core_has_a_process_and_no_more_rows_are_in_work(
 
 @pytest.mark.parametrize(
     "machine_has",
-    [{"cores": 1}, {"gpu": True}, {"weights": LARGE_MODEL - 1}, {"free": 4 * _GIB}],
+    [{"cores": 1}, {"gpu": True}, {"weights": LARGE_MODEL - 1}, {"memory": 4 * _GIB}],
     ids=["one core", "a GPU", "a small model", "little memory"],
 )
 def test_one_process_where_several_gain_nothing(
@@ -74,11 +74,15 @@ def test_what_the_user_arranged_stays(
     assert decided(make_spec, tmp_path) == (1, 4)
 
 
-def test_a_training_is_started_as_decided(
+def test_a_training_is_started_as_decided_and_known_by_what_was_asked(
     make_spec: MakeSpec, machine: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[TrainingSpec] = []
-    monkeypatch.setattr(launch, "_run", lambda spec, *_: started.append(spec))
-    with pytest.raises(TrainingError, match="ended without a model"):
-        train(make_spec("dpo", save_tiny_model(tmp_path / "m"), launch=LaunchConfig()))
-    assert (started[0].launch.processes, started[0].micro_batch_size) == (2, 1)
+    started: list[tuple[TrainingSpec, str]] = []
+    monkeypatch.setattr(launch, "_run", lambda spec, identity, *_: started.append((spec, identity)))
+    asked = make_spec("dpo", save_tiny_model(tmp_path / "m"), launch=LaunchConfig())
+    for cores in (2, 1):
+        machine(cores=cores)
+        with pytest.raises(TrainingError, match="ended without a model"):
+            train(asked)
+    assert [(spec.launch.processes, spec.micro_batch_size) for spec, _ in started] == [(2, 1), (1, 2)]
+    assert started[0][1] == started[1][1]  # another machine goes on from its checkpoint
